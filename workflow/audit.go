@@ -1,0 +1,81 @@
+package workflow
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// EventKind names what happened.
+type EventKind string
+
+// The events of an audit trail.
+const (
+	EventOpened    EventKind = "opened"   // session stored, before Postfix heard 250
+	EventPrepared  EventKind = "prepared" // pages and fields laid out
+	EventMailed    EventKind = "mailed"   // Postfix took a mail of ours
+	EventCodeAsked EventKind = "code"     // a code was asked for
+	EventCodeWrong EventKind = "code-wrong"
+	EventProven    EventKind = "proven"     // mailbox proven by code
+	EventViewed    EventKind = "viewed"     // a document was shown to a proven device
+	EventSigned    EventKind = "signed"     // the signatory pressed Sign
+	EventSealedFor EventKind = "sealed-for" // the organisation signed on behalf of a signatory
+	EventDeclined  EventKind = "declined"
+	EventSealed    EventKind = "sealed"
+	EventExpired   EventKind = "expired"
+	EventCancelled EventKind = "cancelled"
+	EventResent    EventKind = "resent"
+	EventPurged    EventKind = "purged"
+)
+
+// Event is one entry of a session's audit trail.
+type Event struct {
+	Seq    int               `json:"seq"` // from 1
+	Time   time.Time         `json:"time"`
+	Kind   EventKind         `json:"kind"`
+	Actor  string            `json:"actor"`            // mail address, "milterd" or "administrator"
+	Client string            `json:"client,omitempty"` // address, where evidence needs it
+	Detail map[string]string `json:"detail,omitempty"`
+	Prev   Digest            `json:"prev"`
+	Hash   Digest            `json:"hash"`
+}
+
+// Chain gives the event its place after prev (nil for the first): Seq, Prev
+// and Hash, which is SHA-256 over the session's id, a zero byte and the event
+// as JSON with an all-zero Hash. Times are cut to microseconds UTC first, so
+// that both databases give back what was hashed.
+func (e Event) Chain(session string, prev *Event) (Event, error) {
+	e.Seq, e.Prev = 1, Digest{}
+	if prev != nil {
+		e.Seq, e.Prev = prev.Seq+1, prev.Hash
+	}
+	e.Time = e.Time.UTC().Truncate(time.Microsecond)
+	e.Hash = Digest{}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return e, fmt.Errorf("audit trail: %w", err)
+	}
+	h := sha256.New()
+	h.Write([]byte(session))
+	h.Write([]byte{0})
+	h.Write(b)
+	h.Sum(e.Hash[:0])
+	return e, nil
+}
+
+// CheckChain recomputes a whole trail and names the first entry that is wrong.
+func CheckChain(session string, events []Event) error {
+	var prev *Event
+	for i := range events {
+		want, err := events[i].Chain(session, prev)
+		if err != nil {
+			return err
+		}
+		if want.Hash != events[i].Hash || want.Seq != events[i].Seq || want.Prev != events[i].Prev {
+			return fmt.Errorf("audit trail of %s: entry %d was changed", session, i+1)
+		}
+		prev = &events[i]
+	}
+	return nil
+}

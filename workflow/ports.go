@@ -1,0 +1,270 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Store keeps sessions, documents, evidence and jobs. A transaction that
+// returned nil has reached the disk.
+type Store interface {
+	// Do runs fn in one read-write transaction; an error or panic rolls back.
+	// On SQLite it begins IMMEDIATE; on PostgreSQL Tx.Session locks its row.
+	Do(ctx context.Context, fn func(Tx) error) error
+
+	// Session reads without locking; ErrNotFound.
+	Session(ctx context.Context, id string) (*Session, error)
+	// Content gives a whole revision: the original and every suffix up to it,
+	// checked against its digest. ErrGone after retention.
+	Content(ctx context.Context, session string, document, revision int) ([]byte, error)
+	// Events gives the audit trail in order, checked against its chain.
+	Events(ctx context.Context, session string) ([]Event, error)
+	// List gives sessions, newest first.
+	List(ctx context.Context, f Filter) ([]*Session, error)
+	// Jobs gives the jobs of a session, or with "" every job that ran out of tries.
+	Jobs(ctx context.Context, session string) ([]JobInfo, error)
+	// Participant finds whose link a token hash is; ErrNotFound.
+	Participant(ctx context.Context, tokenHash []byte) (session string, person int, err error)
+	// Device finds a remembered device by the hash of its cookie; ErrNotFound.
+	Device(ctx context.Context, hash []byte) (*Device, error)
+}
+
+// Filter chooses sessions; zero fields choose all.
+type Filter struct {
+	State  State
+	Person string    // mail address of anyone involved
+	Before time.Time // ended before
+	Limit  int       // 0 means 100
+}
+
+// Tx is the inside of one transaction.
+type Tx interface {
+	// Create inserts a new session at Version 1 with its original mail and the
+	// original bytes of each document, in order.
+	Create(s *Session, mail []byte, originals [][]byte) error
+	// Session loads and locks; ErrNotFound.
+	Session(id string) (*Session, error)
+	// Save writes the session if nobody saved since it was loaded and adds one
+	// to its Version; ErrConflict.
+	Save(s *Session) error
+	// AddSuffix stores the bytes that lead from revision n-1 to n of a document
+	// (for a document that was not mailed, suffix 0 is the whole). The Session's
+	// own list of revisions is the caller's to extend and Save.
+	AddSuffix(session string, document, revision int, suffix []byte) error
+	// Append adds to the audit trail: it sets Seq, Prev and Hash (see Event.Chain).
+	Append(session string, e Event) error
+	// Enqueue inserts a job in this transaction. An equal job that is still
+	// pending makes it a no-op.
+	Enqueue(j Job) error
+	// CancelJobs takes back the jobs of a session that have not started; those
+	// of a kind listed in keep stay.
+	CancelJobs(session string, keep ...JobKind) error
+	// RetryJob makes a job that ran out of tries, or waits for one, run now.
+	RetryJob(id int64) error
+	// Seen gives the session that a request key opened, if it is not older than
+	// its bound; Remember records one.
+	Seen(key [32]byte, now time.Time) (session string, ok bool, err error)
+	Remember(key [32]byte, session string, until time.Time) error
+	// AddToken makes a participant's link findable by the token's keyed hash.
+	AddToken(hash []byte, session string, person int) error
+	// Challenge gives the newest code challenge of a participant; ErrNotFound.
+	Challenge(session string, person int) (*Challenge, error)
+	// SaveChallenge inserts or replaces by Challenge.ID.
+	SaveChallenge(c *Challenge) error
+	// ChallengesSince counts the challenges of a mail address, in all sessions.
+	ChallengesSince(mail string, since time.Time) (int, error)
+	// AddDevice and RemoveDevices are the remembered devices of a person.
+	AddDevice(d *Device) error
+	RemoveDevices(mail string) error
+	// Purge drops the mail, the originals and the suffixes of a session, and its
+	// tokens and challenges. Session row and events stay.
+	Purge(session string) error
+	// Sweep drops what is out of date: request keys, challenges, devices.
+	Sweep(now time.Time) error
+}
+
+// Challenge is one mailed code. The code itself is derived when the mail is
+// sent (Secrets.Code) and stored nowhere.
+type Challenge struct {
+	ID      string    `json:"id"` // random, the derivation's nonce; not a secret
+	Session string    `json:"session"`
+	Person  int       `json:"person"`
+	Mail    string    `json:"mail"`
+	Issued  time.Time `json:"issued"`
+	Tries   int       `json:"tries"`  // wrong answers so far
+	Opened  time.Time `json:"opened"` // served to open the documents
+	Signed  time.Time `json:"signed"` // served to sign; then it is used up
+}
+
+// Device is a browser that has proven a mailbox and is remembered by cookie.
+type Device struct {
+	Hash    []byte    `json:"-"` // keyed hash of the cookie's value
+	Mail    string    `json:"mail"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+	Agent   string    `json:"agent"` // browser, as a person would name it
+}
+
+// Errors of a Store.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("changed by somebody else in the meantime")
+	ErrGone     = errors.New("documents were deleted after their retention time")
+)
+
+// JobKind names a piece of work.
+type JobKind string
+
+// The kinds of job.
+const (
+	JobPrepare JobKind = "prepare" // lay out signature pages and fields
+	JobMail    JobKind = "mail"    // send one mail
+	JobSign    JobKind = "sign"    // put a signatory's act into the documents
+	JobSeal    JobKind = "seal"    // seal, timestamp, report
+	JobExpire  JobKind = "expire"  // at the deadline
+	JobRetain  JobKind = "retain"  // when retention is over
+)
+
+// Job is work that follows from a transition. It holds no secret: tokens and
+// codes are derived when it runs. Two jobs with equal fields but At are equal.
+type Job struct {
+	Kind      JobKind   `json:"kind"`
+	Session   string    `json:"session"`
+	Person    int       `json:"person,omitempty"`    // index in Session.People
+	Mail      MailKind  `json:"mail,omitempty"`      // for JobMail
+	Challenge string    `json:"challenge,omitempty"` // for the mail with a code
+	Round     int       `json:"round,omitempty"`     // sent again by an administrator: 1, 2, …
+	At        time.Time `json:"-"`                   // not before; zero means now
+}
+
+// Runner does the work of a job; Desk is one. A job can run twice, so each
+// looks first whether its work is already done.
+type Runner interface {
+	Run(ctx context.Context, j Job) error
+}
+
+// Snooze is returned by a Runner that must wait without using up a try.
+type Snooze struct{ For time.Duration }
+
+func (s Snooze) Error() string { return fmt.Sprintf("not yet: again in %s", s.For) }
+
+// Drop is returned by a Runner whose job has no purpose any more, or can never
+// succeed: it is not tried again.
+type Drop struct{ Err error }
+
+func (d Drop) Error() string { return d.Err.Error() }
+func (d Drop) Unwrap() error { return d.Err }
+
+// JobInfo is a job as operators see it.
+type JobInfo struct {
+	ID       int64
+	Job      Job
+	State    string // available, running, scheduled, retryable, completed, cancelled, discarded (out of tries)
+	Attempt  int
+	Max      int
+	Next     time.Time
+	Error    string // of the last attempt
+	Finished time.Time
+}
+
+// Increment is what a Signer adds to a document.
+type Increment struct {
+	Kind   RevisionKind
+	Suffix []byte
+}
+
+// Signer puts pages, signatures and seals into documents. Its errors are
+// retried, unless they are a *Refusal.
+type Signer interface {
+	// Ready asks the timestamp authority, so that nobody is asked for a
+	// signature that would then have to wait. An error says which one is away.
+	Ready(ctx context.Context) error
+	// Layout gives the first increment of an unsigned document: pages and a
+	// field for each signatory and the seal. Nil for a document that others
+	// have signed already, where nothing may be laid out (decision 9).
+	Layout(ctx context.Context, s *Session, document int, original []byte) ([]byte, error)
+	// Sign puts the act of a signatory into a document: field, signature with
+	// timestamp (B-T), then revocation data (B-LT). It has verified what it returns.
+	Sign(ctx context.Context, s *Session, document, person int, head []byte) ([]Increment, error)
+	// Seal closes a document: the organisation's seal, revocation data and
+	// document timestamp (B-LTA). It has verified what it returns.
+	Seal(ctx context.Context, s *Session, document int, head []byte) ([]Increment, error)
+}
+
+// Reporter makes the certificate of completion, an unsigned PDF.
+type Reporter interface {
+	Report(ctx context.Context, s *Session, events []Event) ([]byte, error)
+}
+
+// Secrets derives what must be stored nowhere (decision 5).
+type Secrets interface {
+	// Token is the participant's link: 16 bytes, base64url without padding.
+	Token(session string, person int) string
+	// TokenHash is the keyed hash by which the store finds it.
+	TokenHash(token string) []byte
+	// Code is six decimal digits.
+	Code(session string, person int, challenge string) string
+}
+
+// MailKind names the mails that milterd writes.
+type MailKind string
+
+// The mails.
+const (
+	MailInvitation MailKind = "invitation" // to a signatory: please sign
+	MailReceipt    MailKind = "receipt"    // to the sender: we have asked them
+	MailCode       MailKind = "code"       // to whoever is at the page: prove it
+	MailResult     MailKind = "result"     // to everyone: signed
+	MailDeclined   MailKind = "declined"   // to everyone: one has declined
+	MailExpired    MailKind = "expired"    // to everyone: the deadline has passed
+	MailCancelled  MailKind = "cancelled"  // to everyone: an administrator stopped it
+)
+
+// Notice is a mail that is to be written: who gets what is decided, how it
+// reads is notify's.
+type Notice struct {
+	Kind        MailKind
+	Key         string // the same for the same mail, sent again or not: its Message-ID comes from it
+	Session     *Session
+	To          int    // index in Session.People
+	Link        string // https://host/s#TOKEN; empty where there is nothing to open
+	Code        string // for MailCode
+	CodeExpires time.Time
+	By          int // who declined, for MailDeclined
+	Attachments []Attachment
+}
+
+// Attachment is a file in a mail.
+type Attachment struct {
+	Name        string
+	ContentType string
+	Content     []byte
+}
+
+// Notifier writes and delivers a mail. An error is retried; a Drop is not
+// (the address was refused for good).
+type Notifier interface {
+	Send(ctx context.Context, n Notice) error
+}
+
+// Refusal is an error with words for the person who caused it, and a code for
+// the program in between. It crosses the border to SMTP and to the page.
+type Refusal struct {
+	Code     int    // SMTP reply code: 550, 552, 554, 451 …
+	Enhanced string // RFC 3463: "5.7.1"
+	Text     string // one sentence in English that a person can act on
+	Reason   string // stable word for metrics, pages and translations: "encrypted-pdf"
+	Err      error  // inner cause, for the log
+}
+
+func (r *Refusal) Error() string {
+	s := fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)
+	if r.Err != nil {
+		s += " (" + r.Err.Error() + ")"
+	}
+	return s
+}
+
+func (r *Refusal) Unwrap() error { return r.Err }
