@@ -82,12 +82,16 @@ func (c *Config) check() Problems {
 	} else {
 		oneOf("sessions.level", l, "standard")
 	}
-	if d := c.Sessions.Deadline; d.Duration > MaxDeadline.Duration {
+	if d := c.Sessions.Deadline; d.bare != "" {
+		bad("sessions.deadline", "%s has no unit, want for example deadline = \"14d\"", d.bare)
+	} else if d.Duration > MaxDeadline.Duration {
 		bad("sessions.deadline", "%s is too long, want at most %s", d, MaxDeadline)
 	} else if d.Duration < time.Hour {
 		bad("sessions.deadline", "%s is too short, want at least 1h", d)
 	}
-	if d := c.Sessions.Retention; d.Duration < 24*time.Hour {
+	if d := c.Sessions.Retention; d.bare != "" {
+		bad("sessions.retention", "%s has no unit, want for example retention = \"90d\"", d.bare)
+	} else if d.Duration < 24*time.Hour {
 		bad("sessions.retention", "%s is too short, want at least 1d, for people who miss the mail", d)
 	}
 	if m := c.Limits.Mail; m < 100e3 || m > 1<<30 {

@@ -166,7 +166,7 @@ func walk(prefix string, t reflect.Type) []Field {
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		f := Field{Name: prefix + sf.Tag.Get("toml"), Unit: sf.Tag.Get("unit"), Example: sf.Tag.Get("example")}
-		if sf.Type.Kind() == reflect.Struct {
+		if sf.Type.Kind() == reflect.Struct && sf.Type != reflect.TypeFor[Duration]() {
 			f.Table = true
 			out = append(append(out, f), walk(f.Name+".", sf.Type)...)
 			continue

@@ -7,15 +7,21 @@ import (
 	"time"
 )
 
-// Duration is a length of time, written "30d", "720h", "90m" or "1d12h". It is
-// a struct so that a bare number, whose unit nobody knows, does not decode.
-type Duration struct{ time.Duration }
+// Duration is a length of time, written "30d", "720h", "90m" or "1d12h".
+type Duration struct {
+	time.Duration
+	bare string // a number whose unit nobody knows; the checks refuse it
+}
 
 // Days gives n times 24 hours.
-func Days(n int) Duration { return Duration{time.Duration(n) * 24 * time.Hour} }
+func Days(n int) Duration { return Duration{Duration: time.Duration(n) * 24 * time.Hour} }
 
 // UnmarshalText reads days, then whatever time.ParseDuration reads.
 func (d *Duration) UnmarshalText(b []byte) error {
+	if _, err := strconv.ParseFloat(string(b), 64); err == nil {
+		*d = Duration{bare: string(b)}
+		return nil
+	}
 	s, days := string(b), time.Duration(0)
 	if n, rest, ok := strings.Cut(s, "d"); ok {
 		v, err := strconv.ParseUint(n, 10, 16)
@@ -31,7 +37,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	if err != nil || v < 0 || days+v < 0 {
 		return fmt.Errorf("%q is no length of time", b)
 	}
-	d.Duration = days + v
+	*d = Duration{Duration: days + v}
 	return nil
 }
 
