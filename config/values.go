@@ -50,12 +50,11 @@ func (d Duration) String() string {
 		}
 	}
 	t := v.String()
-	t = strings.TrimSuffix(t, "0s")
+	if strings.HasSuffix(t, "m0s") {
+		t = strings.TrimSuffix(t, "0s")
+	}
 	if strings.HasSuffix(t, "h0m") {
 		t = strings.TrimSuffix(t, "0m")
-	}
-	if t == "" {
-		t = "0s"
 	}
 	return s + t
 }
