@@ -1,0 +1,219 @@
+package notify
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"milterd/workflow"
+)
+
+// TLS says how a Relay is spoken to.
+type TLS string
+
+// The ways.
+const (
+	Plain         TLS = "plain"         // never asks for TLS
+	Opportunistic TLS = "opportunistic" // TLS without looking at the certificate (RFC 7435); in the clear if that fails
+	Required      TLS = "required"      // STARTTLS with a valid certificate, or no mail
+)
+
+// Relay is the mail server that takes our mails.
+type Relay struct {
+	Address string         // host:port, or unix:/path of a socket
+	TLS     TLS            // empty means Plain
+	Roots   *x509.CertPool // for Required; nil means the system's
+	Host    string         // our name in EHLO; empty means the sign domain
+	User    string         // SASL PLAIN login; empty for none
+	Pass    string
+	Dial    time.Duration // until connected; 0 means 10 s
+	Command time.Duration // for each answer, and for each write of the message; 0 means 1 min
+	Data    time.Duration // for the answer to the whole message; 0 means 10 min (RFC 5321, 4.5.3.2.6)
+}
+
+// grace is how long a message that was sent entirely may still wait for its
+// answer when the program stops: hanging up then would make a duplicate.
+const grace = 10 * time.Second
+
+func (r Relay) network() (network, address string) {
+	if path, ok := strings.CutPrefix(r.Address, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", r.Address
+}
+
+func (r Relay) check() (Relay, error) {
+	network, address := r.network()
+	local := network == "unix"
+	if network == "tcp" {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || port == "" || host == "" {
+			return r, fmt.Errorf("address %q: want host:port or unix:/path", r.Address)
+		}
+		local = host == "localhost" || net.ParseIP(host).IsLoopback()
+	} else if !strings.HasPrefix(address, "/") {
+		return r, fmt.Errorf("address %q: want an absolute path after unix:", r.Address)
+	}
+	switch r.TLS {
+	case "":
+		r.TLS = Plain
+	case Plain, Opportunistic, Required:
+	default:
+		return r, fmt.Errorf("tls %q: want plain, opportunistic or required", r.TLS)
+	}
+	if r.TLS != Plain && network == "unix" {
+		return r, errors.New("tls: not on a unix socket")
+	}
+	if r.User != "" && r.TLS != Required && !local {
+		return r, errors.New("login: wants tls = required, or a relay on this machine")
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&r.Dial, 10 * time.Second}, {&r.Command, time.Minute}, {&r.Data, 10 * time.Minute}} {
+		if *d.v < 0 {
+			return r, errors.New("timeouts: want positive ones")
+		}
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	return r, nil
+}
+
+// patientConn bounds every single read and write. go-smtp's own deadlines
+// neither cover writing the message nor can be set before the greeting.
+type patientConn struct {
+	net.Conn
+	read, write time.Duration
+}
+
+func (c *patientConn) Read(p []byte) (int, error) {
+	if err := c.Conn.SetReadDeadline(time.Now().Add(c.read)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *patientConn) Write(p []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// SetDeadline does nothing: Read and Write set their own.
+func (c *patientConn) SetDeadline(time.Time) error { return nil }
+
+// deliver carries one message to the relay.
+func (n *Notifier) deliver(ctx context.Context, from, to string, msg []byte) error {
+	if n.c.Relay.TLS == Opportunistic {
+		conn, err := n.dial(ctx)
+		if err != nil {
+			return err
+		}
+		stop := context.AfterFunc(ctx, func() { conn.Conn.Close() })
+		// #nosec G402 -- opportunistic TLS protects against listeners only.
+		c, err := smtp.NewClientStartTLS(conn, &tls.Config{InsecureSkipVerify: true})
+		if err == nil {
+			err = c.Noop() // the handshake happens with the first command
+		}
+		if err == nil {
+			return n.converse(ctx, stop, c, conn, from, to, msg)
+		}
+		stop()
+		conn.Close()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	conn, err := n.dial(ctx)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Conn.Close() })
+	if n.c.Relay.TLS != Required {
+		return n.converse(ctx, stop, smtp.NewClient(conn), conn, from, to, msg)
+	}
+	host, _, _ := net.SplitHostPort(n.c.Relay.Address)
+	c, err := smtp.NewClientStartTLS(conn, &tls.Config{ServerName: host, RootCAs: n.c.Relay.Roots})
+	if err != nil {
+		stop()
+		conn.Close()
+		return fmt.Errorf("starting TLS with %s: %w", n.c.Relay.Address, err)
+	}
+	return n.converse(ctx, stop, c, conn, from, to, msg)
+}
+
+func (n *Notifier) dial(ctx context.Context) (*patientConn, error) {
+	network, address := n.c.Relay.network()
+	conn, err := (&net.Dialer{Timeout: n.c.Relay.Dial}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the relay: %w", err)
+	}
+	return &patientConn{Conn: conn, read: n.c.Relay.Command, write: n.c.Relay.Command}, nil
+}
+
+// converse says the whole transaction on a fresh client and hangs up.
+func (n *Notifier) converse(ctx context.Context, stop func() bool, c *smtp.Client, conn *patientConn, from, to string, msg []byte) (err error) {
+	defer c.Close()
+	defer func() { stop() }()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}()
+	if err := c.Hello(n.c.Relay.Host); err != nil {
+		return fmt.Errorf("EHLO: %w", err)
+	}
+	if r := n.c.Relay; r.User != "" {
+		if err := c.Auth(sasl.NewPlainClient("", r.User, r.Pass)); err != nil {
+			return fmt.Errorf("AUTH as %s: %w", r.User, err)
+		}
+	}
+	if err := c.Mail(from, &smtp.MailOptions{Size: int64(len(msg)), UTF8: !isASCII(to)}); err != nil {
+		return fmt.Errorf("MAIL: %w", err)
+	}
+	if err := c.Rcpt(to, nil); err != nil {
+		var reply *smtp.SMTPError
+		if errors.As(err, &reply) && reply.Code/100 == 5 {
+			return workflow.Drop{Err: fmt.Errorf("RCPT: %w", err)}
+		}
+		return fmt.Errorf("RCPT: %w", err)
+	}
+	w, err := c.Data()
+	if err != nil {
+		return fmt.Errorf("DATA: %w", err)
+	}
+	if _, err := w.Write(msg); err != nil {
+		return fmt.Errorf("sending the message: %w", err)
+	}
+	// From the final dot on the relay may have the mail: a stopping program
+	// waits a little for the answer instead of hanging up.
+	stop()
+	conn.read = n.c.Relay.Data
+	stop = context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { conn.Conn.Close() }) })
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("end of the message: %w", err)
+	}
+	conn.read = time.Second
+	_ = c.Quit() // the relay has taken the mail; how it says goodbye changes nothing
+	return nil
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
