@@ -2,17 +2,26 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"milterd/workflow"
 )
 
-// Limits of mailed codes and remembered devices.
+// Limits of mailed codes and remembered devices. A code is a guess in a
+// million; five tries and twenty codes a day make one in ten thousand a day,
+// for somebody who has the link.
 const (
-	CodeLifetime   = 10 * time.Minute
 	CodeTries      = 5
 	CodesPerHour   = 6 // for one mail address
+	CodesPerDay    = 20
+	CodePause      = 20 * time.Second // an impatient second tap sends no second code
 	DeviceLifetime = 90 * 24 * time.Hour
 )
 
@@ -23,29 +32,208 @@ type Mailbox struct {
 	Now   func() time.Time
 }
 
-var errUnwritten = errors.New("unwritten")
-
 // RequestCode starts a new challenge and the job that mails its code. The
-// *workflow.Refusal's Reason is "too-many-codes" when the hour's share is used up.
+// *workflow.Refusal's Reason is "too-many-codes" when the share of the hour or
+// the day is used up.
 func (m *Mailbox) RequestCode(ctx context.Context, v workflow.Visit, client string) (expires time.Time, err error) {
-	return time.Time{}, errUnwritten
+	err = m.do(ctx, func(tx workflow.Tx) error {
+		if _, err := tx.Session(v.Session.ID); err != nil { // the lock that serialises two taps
+			return err
+		}
+		now, mail := m.now(), v.Who().Mail
+		last, err := tx.Challenge(v.Session.ID, v.Person)
+		if err != nil && !errors.Is(err, workflow.ErrNotFound) {
+			return err
+		}
+		if err == nil && now.Sub(last.Issued) < CodePause && last.Signed.IsZero() && last.Tries < CodeTries {
+			expires = last.Issued.Add(workflow.CodeLifetime)
+			return nil
+		}
+		if err := m.checkShare(tx, mail, now); err != nil {
+			return err
+		}
+		c := &workflow.Challenge{ID: random(), Session: v.Session.ID, Person: v.Person, Mail: mail, Issued: now}
+		expires = now.Add(workflow.CodeLifetime)
+		if err := tx.SaveChallenge(c); err != nil {
+			return err
+		}
+		e := workflow.Event{Time: now, Kind: workflow.EventCodeAsked, Actor: mail, Client: client,
+			Detail: map[string]string{"challenge": c.ID}}
+		if err := tx.Append(c.Session, e); err != nil {
+			return err
+		}
+		return tx.Enqueue(workflow.Job{Kind: workflow.JobMail, Session: c.Session, Person: c.Person,
+			Mail: workflow.MailCode, Challenge: c.ID})
+	})
+	return expires, err
+}
+
+func (m *Mailbox) checkShare(tx workflow.Tx, mail string, now time.Time) error {
+	for _, share := range []struct {
+		limit int
+		span  time.Duration
+		word  string
+	}{{CodesPerHour, time.Hour, "an hour"}, {CodesPerDay, 24 * time.Hour, "tomorrow"}} {
+		n, err := tx.ChallengesSince(mail, now.Add(-share.span))
+		if err != nil {
+			return err
+		}
+		if n >= share.limit {
+			return refuse("too-many-codes", "Too many codes were asked for. Please try again in "+share.word+".")
+		}
+	}
+	return nil
 }
 
 // Open checks a code for opening the documents and remembers the device:
 // cookie is the value that the browser gets. Reasons: "wrong-code" (with the
 // tries that are left in Text), "code-expired" (also: used up, or none asked).
 func (m *Mailbox) Open(ctx context.Context, v workflow.Visit, code, client, agent string) (cookie string, expires time.Time, err error) {
-	return "", time.Time{}, errUnwritten
+	err = m.check(ctx, v, code, client, func(tx workflow.Tx, c *workflow.Challenge) error {
+		if !c.Opened.IsZero() {
+			return expired()
+		}
+		now := m.now()
+		c.Opened, expires = now, now.Add(DeviceLifetime)
+		if err := tx.SaveChallenge(c); err != nil {
+			return err
+		}
+		var b [32]byte
+		rand.Read(b[:])
+		cookie = base64.RawURLEncoding.EncodeToString(b[:])
+		dev := &workflow.Device{Hash: m.Keys.DeviceHash(cookie), Mail: c.Mail, Created: now, Expires: expires, Agent: agent}
+		if err := tx.AddDevice(dev); err != nil {
+			return err
+		}
+		return tx.Append(c.Session, workflow.Event{Time: now, Kind: workflow.EventProven, Actor: c.Mail, Client: client,
+			Detail: map[string]string{"proof": methodCode, "challenge": c.ID, "device": agent}})
+	})
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return cookie, expires, nil
 }
+
+// methodCode is how reports name the proof by code.
+const methodCode = "mailed code"
 
 // Remembered reports whether a cookie's device has proven the visitor's mailbox.
 func (m *Mailbox) Remembered(ctx context.Context, v workflow.Visit, cookie string) bool {
-	return false
+	if cookie == "" {
+		return false
+	}
+	d, err := m.Store.Device(ctx, m.Keys.DeviceHash(cookie))
+	return err == nil && strings.EqualFold(d.Mail, v.Who().Mail) && m.now().Before(d.Expires)
 }
 
 // ForSigning checks a code, counts a wrong one, and returns what uses it up
 // inside the transaction of workflow.Desk.Sign. A code that opened the
 // documents may sign once within its lifetime. Reasons as for Open.
 func (m *Mailbox) ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume func(workflow.Tx) (workflow.Proof, error), err error) {
-	return nil, errUnwritten
+	var id string
+	err = m.check(ctx, v, code, client, func(_ workflow.Tx, c *workflow.Challenge) error {
+		id = c.ID
+		if !c.Signed.IsZero() {
+			return expired()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(tx workflow.Tx) (workflow.Proof, error) {
+		c, err := tx.Challenge(v.Session.ID, v.Person)
+		if err != nil {
+			return workflow.Proof{}, err
+		}
+		if c.ID != id || !c.Signed.IsZero() {
+			return workflow.Proof{}, expired()
+		}
+		c.Signed = m.now()
+		return workflow.Proof{Method: methodCode, Challenge: id, At: c.Signed, Client: client}, tx.SaveChallenge(c)
+	}, nil
+}
+
+// check runs fn if the code is that of the participant's newest challenge. A
+// wrong code is counted and on record although the call fails.
+func (m *Mailbox) check(ctx context.Context, v workflow.Visit, code, client string, fn func(workflow.Tx, *workflow.Challenge) error) error {
+	var answer error
+	err := m.do(ctx, func(tx workflow.Tx) error {
+		answer = nil
+		// The session's row is locked first, so that two guesses at once are two tries.
+		if _, err := tx.Session(v.Session.ID); err != nil {
+			return err
+		}
+		c, err := tx.Challenge(v.Session.ID, v.Person)
+		switch {
+		case errors.Is(err, workflow.ErrNotFound):
+			answer = expired()
+			return nil
+		case err != nil:
+			return err
+		case c.Tries >= CodeTries || !m.now().Before(c.Issued.Add(workflow.CodeLifetime)):
+			answer = expired()
+			return nil
+		}
+		want := m.Keys.Code(c.Session, c.Person, c.ID)
+		if subtle.ConstantTimeCompare([]byte(want), []byte(digits(code))) == 1 {
+			return fn(tx, c)
+		}
+		c.Tries++
+		answer = wrong(CodeTries - c.Tries)
+		if err := tx.SaveChallenge(c); err != nil {
+			return err
+		}
+		return tx.Append(c.Session, workflow.Event{Time: m.now(), Kind: workflow.EventCodeWrong, Actor: c.Mail, Client: client,
+			Detail: map[string]string{"challenge": c.ID}})
+	})
+	if err != nil {
+		return err
+	}
+	return answer
+}
+
+// do wraps errors of the store for the page.
+func (m *Mailbox) do(ctx context.Context, fn func(workflow.Tx) error) error {
+	err := m.Store.Do(ctx, fn)
+	var r *workflow.Refusal
+	if err == nil || errors.As(err, &r) {
+		return err
+	}
+	return &workflow.Refusal{Code: 451, Enhanced: "4.3.0", Reason: "store-away", Err: err,
+		Text: "The signature desk cannot reach its database. Please try again in a few minutes."}
+}
+
+func (m *Mailbox) now() time.Time { return m.Now().UTC().Truncate(time.Microsecond) }
+
+// digits drops what people type between digits.
+func digits(code string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, code)
+}
+
+// random gives 80 random bits as 16 base32 digits.
+func random() string {
+	var b [10]byte
+	rand.Read(b[:])
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+func refuse(reason, text string) *workflow.Refusal {
+	return &workflow.Refusal{Code: 550, Enhanced: "5.7.8", Reason: reason, Text: text}
+}
+
+func expired() *workflow.Refusal {
+	return refuse("code-expired", "This code is no longer valid. Please ask for a new one.")
+}
+
+func wrong(left int) *workflow.Refusal {
+	if left == 0 {
+		return expired()
+	}
+	return refuse("wrong-code", fmt.Sprintf("This is not the code that we mailed. Tries left: %d.", left))
 }

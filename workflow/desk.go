@@ -2,8 +2,12 @@ package workflow
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base32"
 	"errors"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -18,40 +22,21 @@ type Desk struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Policy   Policy
+
+	ready readiness
 }
 
 // Policy is what the configuration decides about sessions.
 type Policy struct {
 	URL       string        // base of the signing pages, https://sign.corp.com, no slash at the end
-	Deadline  time.Duration // of a session, at most 30 days
+	Deadline  time.Duration // of a session, at most MaxDeadline
 	Retention time.Duration // of documents after the end of their session
 	MailLimit int64         // bytes: the largest mail that Postfix takes (message_size_limit)
 	Repeat    time.Duration // how long the same mail opens nothing twice
 }
 
-// Opening is a request that has passed the door: sender proven, signatories
-// found in the directory, documents inspected.
-type Opening struct {
-	Level       Level
-	Sender      Person
-	ProvenBy    string
-	Signatories []Person // at least one, no address twice
-	Copies      []Person // internal Cc, without sender and signatories
-	Thread      Thread
-	Message     string // the mail's own text, at most a few hundred characters
-	Documents   []NewDocument
-	Mail        []byte   // as it came
-	BodyHash    [32]byte // SHA-256 of the mail's body, for the request key
-}
-
-// NewDocument is an inspected document of an Opening.
-type NewDocument struct {
-	Name    string
-	Content []byte
-	Pages   int
-	Signed  bool     // has signatures already
-	Notes   []string // what the signatory must be told
-}
+// MaxDeadline is the longest time that a session stays open.
+const MaxDeadline = 30 * 24 * time.Hour
 
 // Visit is somebody who came with a valid link.
 type Visit struct {
@@ -62,53 +47,127 @@ type Visit struct {
 // Who is the participant who visits.
 func (v Visit) Who() *Participant { return &v.Session.People[v.Person] }
 
-var errUnwritten = errors.New("unwritten")
-
-// Open stores a session, its first event and its first job in one transaction.
-// Signatories whom the same mail has asked before (decision 2) are left out; if
-// none remains, the session that it opened then is returned and created is
-// false. An error is a *Refusal with a 4xx code if the store is away.
-func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, err error) {
-	return nil, false, errUnwritten
-}
+// Actor names of events that nobody in the session caused.
+const (
+	byMilterd = "milterd"
+	byAdmin   = "administrator"
+)
 
 // Visit finds the session of a link's token. Its error is a *Refusal:
-// "unknown-link" or, after retention, "gone". Nothing is recorded.
+// "unknown-link", or "store-away". Nothing is recorded.
 func (d *Desk) Visit(ctx context.Context, token string) (Visit, error) {
-	return Visit{}, errUnwritten
+	id, person, err := d.Store.Participant(ctx, d.Secrets.TokenHash(token))
+	if errors.Is(err, ErrNotFound) {
+		return Visit{}, refuse("unknown-link", "This link is not known here. Please open it again from the mail.", nil)
+	}
+	if err != nil {
+		return Visit{}, storeAway(err)
+	}
+	s, err := d.Store.Session(ctx, id)
+	if err != nil {
+		return Visit{}, storeAway(err)
+	}
+	return Visit{Session: s, Person: person}, nil
 }
 
 // View gives the head revision of a document to a visitor whose device is
-// proven, and records the first look of each visitor. Reason "gone" after retention.
+// proven, and records the first look of each visitor. The *Refusal's Reason is
+// "preparing", "no-document", or "gone" after retention.
 func (d *Desk) View(ctx context.Context, v Visit, document int, client string) ([]byte, Revision, error) {
-	return nil, Revision{}, errUnwritten
+	s := v.Session
+	switch {
+	case s.State == Preparing:
+		return nil, Revision{}, stillPreparing()
+	case document < 0 || document >= len(s.Documents):
+		return nil, Revision{}, refuse("no-document", "There is no such document in this session.", nil)
+	case !s.Purged.IsZero():
+		return nil, Revision{}, gone()
+	}
+	head := s.Documents[document].Head()
+	b, err := d.Store.Content(ctx, s.ID, document, head.Number)
+	if errors.Is(err, ErrGone) {
+		return nil, Revision{}, gone()
+	}
+	if err != nil {
+		return nil, Revision{}, storeAway(err)
+	}
+	if v.Who().Opened.IsZero() {
+		if err := d.recordView(ctx, v, client); err != nil {
+			return nil, Revision{}, storeAway(err)
+		}
+	}
+	return b, head, nil
 }
 
-// Sign takes a signatory's act: it checks that shown names a revision of every
-// mailed document by its digest, calls consume inside the transaction to use up
-// the proof, and stores the act with the job that carries it out. The *Refusal's
-// Reason is "not-signatory", "already-decided", "ended" (with the session's
-// state in Text), "digest-mismatch", "bad-appearance", "preparing", or comes from consume.
-func (d *Desk) Sign(ctx context.Context, v Visit, shown []Shown, a Appearance, client string, consume func(Tx) (Proof, error)) error {
-	return errUnwritten
+func (d *Desk) recordView(ctx context.Context, v Visit, client string) error {
+	return d.Store.Do(ctx, func(tx Tx) error {
+		s, err := tx.Session(v.Session.ID)
+		if err != nil {
+			return err
+		}
+		p := &s.People[v.Person]
+		if !p.Opened.IsZero() {
+			return nil
+		}
+		p.Opened = d.now()
+		if err := tx.Append(s.ID, Event{Time: p.Opened, Kind: EventViewed, Actor: p.Mail, Client: client}); err != nil {
+			return err
+		}
+		return tx.Save(s)
+	})
 }
 
-// Decline ends the session; comment (at most 2,000 characters) goes to everyone.
-func (d *Desk) Decline(ctx context.Context, v Visit, comment, client string) error {
-	return errUnwritten
+// Sweep drops what is out of date: request keys, codes, devices. serve calls
+// it from time to time.
+func (d *Desk) Sweep(ctx context.Context) error {
+	return d.Store.Do(ctx, func(tx Tx) error { return tx.Sweep(d.now()) })
 }
 
 // Ready says whether a signature could be completed now: nil, or which
-// timestamp authority is away.
-func (d *Desk) Ready(ctx context.Context) error { return errUnwritten }
+// timestamp authority is away. The answer is kept for some seconds, so that
+// visitors cannot make us hammer an authority.
+func (d *Desk) Ready(ctx context.Context) error {
+	r := &d.ready
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := d.now(); r.at.IsZero() || now.Sub(r.at) > 10*time.Second || now.Before(r.at) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		r.err, r.at = d.Signer.Ready(ctx), now
+	}
+	return r.err
+}
 
-// Cancel stops a session for an administrator.
-func (d *Desk) Cancel(ctx context.Context, id, reason string) error { return errUnwritten }
+type readiness struct {
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
 
-// Resend mails again what a session's state calls for: invitations to those who
-// have not answered, or the result; and retries jobs that ran out of tries.
-// It returns how many mails and jobs were started.
-func (d *Desk) Resend(ctx context.Context, id string) (int, error) { return 0, errUnwritten }
+// now is cut to what both databases keep.
+func (d *Desk) now() time.Time { return d.Now().UTC().Truncate(time.Microsecond) }
 
-// Run does the work of a job.
-func (d *Desk) Run(ctx context.Context, j Job) error { return errUnwritten }
+// newID gives 80 random bits as 16 lower-case base32 digits.
+func newID() string {
+	var b [10]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+// refuse makes a refusal for a page; its SMTP code is never used there.
+func refuse(reason, text string, err error) *Refusal {
+	return &Refusal{Code: 550, Enhanced: "5.7.1", Reason: reason, Text: text, Err: err}
+}
+
+func storeAway(err error) *Refusal {
+	return &Refusal{Code: 451, Enhanced: "4.3.0", Reason: "store-away",
+		Text: "The signature desk cannot reach its database. Please try again in a few minutes.", Err: err}
+}
+
+func stillPreparing() *Refusal {
+	return refuse("preparing", "The documents are being prepared. Please try again in a moment.", nil)
+}
+
+func gone() *Refusal {
+	return refuse("gone", "The documents of this session were deleted when their retention time was over.", ErrGone)
+}

@@ -79,7 +79,8 @@ type Tx interface {
 	AddDevice(d *Device) error
 	RemoveDevices(mail string) error
 	// Purge drops the mail, the originals and the suffixes of a session, and its
-	// tokens and challenges. Session row and events stay.
+	// challenges. Session row, events and token hashes stay, so that an old link
+	// still says what became of its documents.
 	Purge(session string) error
 	// Sweep drops what is out of date: request keys, challenges, devices.
 	Sweep(now time.Time) error
@@ -135,7 +136,7 @@ type Job struct {
 	Person    int       `json:"person,omitempty"`    // index in Session.People
 	Mail      MailKind  `json:"mail,omitempty"`      // for JobMail
 	Challenge string    `json:"challenge,omitempty"` // for the mail with a code
-	Round     int       `json:"round,omitempty"`     // sent again by an administrator: 1, 2, …
+	Round     int       `json:"round,omitempty"`     // Session.Round when it was sent again
 	At        time.Time `json:"-"`                   // not before; zero means now
 }
 

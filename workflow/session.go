@@ -231,7 +231,8 @@ type Session struct {
 	Ended     time.Time     `json:"ended,omitzero"`
 	Purged    time.Time     `json:"purged,omitzero"` // documents are gone, evidence stays
 	Lease     Lease         `json:"lease,omitzero"`
-	ProvenBy  string        `json:"proven_by"` // how the sender was proven: "sasl jane", "client 10.0.0.5"
+	Round     int           `json:"round,omitempty"` // how often an administrator had its mails sent again
+	ProvenBy  string        `json:"proven_by"`       // how the sender was proven: "sasl jane", "client 10.0.0.5"
 }
 
 // Lease is the time-limited right to extend the documents of a session

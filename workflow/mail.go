@@ -1,0 +1,141 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CodeLifetime is how long a mailed code can be used.
+const CodeLifetime = 10 * time.Minute
+
+// mail writes one mail and hands it to the Notifier. The mail's key is the same
+// at every try, so that a mail that goes out twice after a crash is the same.
+func (d *Desk) mail(ctx context.Context, j Job) error {
+	s, err := d.Store.Session(ctx, j.Session)
+	if err != nil {
+		return err
+	}
+	if j.Person < 0 || j.Person >= len(s.People) {
+		return Drop{fmt.Errorf("session %s has no participant %d", j.Session, j.Person)}
+	}
+	if j.Mail != MailCode && !s.wants(j) {
+		return nil // overtaken by events
+	}
+	n := Notice{
+		Kind: j.Mail, Session: s, To: j.Person, By: -1,
+		Key: strings.Join([]string{s.ID, strconv.Itoa(j.Person), string(j.Mail), strconv.Itoa(j.Round), j.Challenge}, "."),
+	}
+	switch j.Mail {
+	case MailInvitation, MailResult:
+		n.Link = d.Policy.URL + "/s#" + d.Secrets.Token(s.ID, j.Person)
+	case MailDeclined:
+		for i := range s.People {
+			if s.People[i].State == Refused {
+				n.By = i
+			}
+		}
+	case MailCode:
+		ok, err := d.fillCode(ctx, &n, j)
+		if err != nil || !ok {
+			return err
+		}
+	}
+	if j.Mail == MailResult {
+		if err := d.attach(ctx, &n); err != nil {
+			return err
+		}
+	}
+	return d.send(ctx, n)
+}
+
+// wants reports whether a mail still says what is so.
+func (s *Session) wants(j Job) bool {
+	p := &s.People[j.Person]
+	switch j.Mail {
+	case MailInvitation:
+		return s.State == Open && p.State == Waiting
+	case MailReceipt:
+		return s.State == Open || s.State == Sealing
+	}
+	return s.due()[j.Person] == j.Mail
+}
+
+// fillCode derives the code; ok is false when a newer one was asked for, or
+// when it would come too late.
+func (d *Desk) fillCode(ctx context.Context, n *Notice, j Job) (ok bool, err error) {
+	err = d.Store.Do(ctx, func(tx Tx) error {
+		c, err := tx.Challenge(j.Session, j.Person)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n.CodeExpires = c.Issued.Add(CodeLifetime)
+		ok = c.ID == j.Challenge && d.now().Before(n.CodeExpires)
+		return nil
+	})
+	n.Code = d.Secrets.Code(j.Session, j.Person, j.Challenge)
+	return ok, err
+}
+
+// attach adds the signed documents and the report, unless the mail would be
+// too large; then its link leads to them.
+func (d *Desk) attach(ctx context.Context, n *Notice) error {
+	s := n.Session
+	if !s.Purged.IsZero() {
+		return ErrGone
+	}
+	total := int64(0)
+	for i := range s.Documents {
+		total += s.Documents[i].Head().Size
+	}
+	if s.Delivery == Download || mailSize(total) > d.Policy.MailLimit {
+		return nil
+	}
+	for i := range s.Documents {
+		doc := &s.Documents[i]
+		b, err := d.Store.Content(ctx, s.ID, i, doc.Head().Number)
+		if err != nil {
+			return err
+		}
+		n.Attachments = append(n.Attachments, Attachment{Name: doc.ResultName(), ContentType: "application/pdf", Content: b})
+	}
+	return nil
+}
+
+// ResultName is the file name that a document has when it is done.
+func (d *Document) ResultName() string {
+	if d.Kind != Mailed {
+		return d.Name
+	}
+	ext := path.Ext(d.Name)
+	return strings.TrimSuffix(d.Name, ext) + "-signed" + ext
+}
+
+// send delivers and puts it on record. A mail that is refused for good is on
+// record too: the address may be wrong, and somebody must hear of it.
+func (d *Desk) send(ctx context.Context, n Notice) error {
+	to := n.Session.People[n.To].Mail
+	err := d.Notifier.Send(ctx, n)
+	var drop Drop
+	if err != nil && !errors.As(err, &drop) {
+		return err
+	}
+	e := Event{Time: d.now(), Kind: EventMailed, Actor: byMilterd, Detail: map[string]string{
+		"mail": string(n.Kind), "to": to,
+	}}
+	if err != nil {
+		e.Kind = EventUnsent
+		e.Detail["error"] = drop.Error()
+	}
+	if err := d.change(ctx, n.Session.ID, func(tx Tx, s *Session) error { return tx.Append(s.ID, e) }); err != nil {
+		return fmt.Errorf("recording a mail that was sent: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,202 @@
+package workflow
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Opening is a request that has passed the door: sender proven, signatories
+// found in the directory, documents inspected.
+type Opening struct {
+	Level       Level
+	Sender      Person
+	ProvenBy    string   // "sasl jane", "client 10.0.0.5"
+	Signatories []Person // at least one, no address twice
+	Copies      []Person // internal Cc; sender and signatories among them are ignored
+	Thread      Thread
+	Message     string // the mail's own text, at most a few hundred characters
+	Documents   []NewDocument
+	Mail        []byte   // as it came
+	BodyHash    [32]byte // SHA-256 of the mail's body, for the request key
+}
+
+// NewDocument is an inspected document of an Opening.
+type NewDocument struct {
+	Name    string
+	Content []byte
+	Pages   int
+	Signed  bool     // has signatures already
+	Notes   []string // what the signatory must be told
+}
+
+// Open stores a session, its first event and its first job in one transaction.
+// Signatories whom the same mail has asked before (decision 2) are left out; if
+// none remains, the session that it opened then is returned and created is
+// false. An error is a *Refusal, with a 4xx code if the store is away.
+func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, err error) {
+	if len(o.Signatories) == 0 || len(o.Documents) == 0 {
+		return nil, false, &Refusal{Code: 550, Enhanced: "5.6.0", Reason: "nothing-to-sign",
+			Text: "There is nothing to sign, or nobody to sign it."}
+	}
+	err = d.Store.Do(ctx, func(tx Tx) error {
+		now := d.now()
+		var fresh []Person
+		known := ""
+		for _, p := range o.Signatories {
+			id, ok, err := tx.Seen(requestKey(o, p), now)
+			if err != nil {
+				return err
+			}
+			if ok {
+				known = cmp.Or(known, id)
+			} else {
+				fresh = append(fresh, p)
+			}
+		}
+		if len(fresh) == 0 {
+			s, err = tx.Session(known)
+			return err
+		}
+		s, created = d.newSession(o, fresh), true
+		return d.create(tx, s, o, fresh)
+	})
+	var r *Refusal
+	switch {
+	case errors.As(err, &r):
+		return nil, false, r
+	case err != nil:
+		return nil, false, storeAway(err)
+	}
+	return s, created, nil
+}
+
+// requestKey is what makes the same mail the same: sender, Message-ID, body
+// and one sign recipient. Added headers and other recipients change nothing.
+func requestKey(o Opening, signatory Person) [32]byte {
+	return sha256.Sum256([]byte(strings.Join([]string{
+		strings.ToLower(o.Sender.Mail), o.Thread.MessageID, string(o.BodyHash[:]), strings.ToLower(signatory.Mail),
+	}, "\x00")))
+}
+
+func (d *Desk) newSession(o Opening, signatories []Person) *Session {
+	now := d.now()
+	s := &Session{
+		ID: newID(), State: Preparing, Level: o.Level, Thread: o.Thread, Message: o.Message,
+		Created: now, Deadline: now.Add(min(d.Policy.Deadline, MaxDeadline)), ProvenBy: o.ProvenBy,
+	}
+	s.add(o.Sender).Sender = true
+	for _, p := range signatories {
+		q := s.add(p)
+		q.Signatory, q.State = true, Waiting
+	}
+	for _, p := range o.Copies {
+		if q := s.add(p); !q.Sender && !q.Signatory {
+			q.Copy = true
+		}
+	}
+	for _, n := range o.Documents {
+		s.Documents = append(s.Documents, Document{
+			Name: n.Name, Kind: Mailed, Pages: n.Pages, Signed: n.Signed, Notes: n.Notes,
+			Revisions: []Revision{{Kind: Original, Size: int64(len(n.Content)),
+				SHA256: sha256.Sum256(n.Content), Person: -1, Created: now}},
+		})
+	}
+	s.Delivery = Attached
+	if expectedResult(s) > d.Policy.MailLimit {
+		s.Delivery = Download
+	}
+	return s
+}
+
+// add gives the participant with that address, a new one if there is none.
+func (s *Session) add(p Person) *Participant {
+	for i := range s.People {
+		if strings.EqualFold(s.People[i].Mail, p.Mail) {
+			return &s.People[i]
+		}
+	}
+	s.People = append(s.People, Participant{Person: p})
+	return &s.People[len(s.People)-1]
+}
+
+func (d *Desk) create(tx Tx, s *Session, o Opening, fresh []Person) error {
+	originals := make([][]byte, len(o.Documents))
+	for i := range o.Documents {
+		originals[i] = o.Documents[i].Content
+	}
+	if err := tx.Create(s, o.Mail, originals); err != nil {
+		return err
+	}
+	for i := range s.People {
+		if err := tx.AddToken(d.Secrets.TokenHash(d.Secrets.Token(s.ID, i)), s.ID, i); err != nil {
+			return err
+		}
+	}
+	for _, p := range fresh {
+		if err := tx.Remember(requestKey(o, p), s.ID, s.Created.Add(d.Policy.Repeat)); err != nil {
+			return err
+		}
+	}
+	if err := tx.Append(s.ID, opened(s)); err != nil {
+		return err
+	}
+	if err := tx.Enqueue(Job{Kind: JobPrepare, Session: s.ID}); err != nil {
+		return err
+	}
+	return tx.Enqueue(Job{Kind: JobExpire, Session: s.ID, At: s.Deadline})
+}
+
+func opened(s *Session) Event {
+	e := Event{Time: s.Created, Kind: EventOpened, Actor: s.Sender().Mail, Detail: map[string]string{
+		"level": string(s.Level), "message-id": s.Thread.MessageID, "subject": s.Thread.Subject,
+		"sender proven by": s.ProvenBy,
+	}}
+	for n, i := range s.Signatories() {
+		e.Detail["signatory "+strconv.Itoa(n+1)] = s.People[i].Mail
+	}
+	addDigests(e.Detail, s)
+	return e
+}
+
+// addDigests notes the head revision of every document.
+func addDigests(detail map[string]string, s *Session) {
+	for i := range s.Documents {
+		doc := &s.Documents[i]
+		n := strconv.Itoa(i + 1)
+		detail["document "+n] = doc.Name
+		detail["document "+n+" sha-256"] = doc.Head().SHA256.String()
+	}
+}
+
+// What a session adds to documents, in bytes, from above: a layout with fonts
+// and, for each signature, an appearance, a CMS of a few certificates with its
+// timestamp, and revocation data. Real increments are smaller.
+const (
+	layoutBytes    = 160 << 10
+	signatureBytes = 128 << 10
+	sealBytes      = 192 << 10
+	reportBytes    = 512 << 10
+	mailBytes      = 64 << 10 // the words of the result mail, in both parts
+)
+
+// expectedResult is the size of the mail that will carry the signed documents.
+func expectedResult(s *Session) int64 {
+	n := int64(reportBytes)
+	for i := range s.Documents {
+		n += s.Documents[i].Head().Size + layoutBytes + sealBytes +
+			signatureBytes*int64(len(s.Signatories()))
+	}
+	return mailSize(n)
+}
+
+// mailSize is what attachments of n bytes make as a mail: base64 in lines of
+// 76 characters, and the words.
+func mailSize(n int64) int64 { return n*4/3 + n*4/3/76*2 + mailBytes }
+
+// String names the session for logs.
+func (s *Session) String() string { return fmt.Sprintf("session %s (%s, %s)", s.ID, s.Level, s.State) }
