@@ -191,6 +191,7 @@ func (d *Desk) Cancel(ctx context.Context, id, reason string) error {
 		if s.State.Ended() {
 			return refuse("ended", "This session is already "+string(s.State)+".", nil)
 		}
+		s.Reason = reason
 		e := Event{Time: d.now(), Kind: EventCancelled, Actor: byAdmin}
 		if reason != "" {
 			e.Detail = map[string]string{"reason": reason}

@@ -33,6 +33,10 @@ type Policy struct {
 	Retention time.Duration // of documents after the end of their session
 	MailLimit int64         // bytes: the largest mail that Postfix takes (message_size_limit)
 	Repeat    time.Duration // how long the same mail opens nothing twice
+
+	// MailSize gives the size in bytes, from above, of a result mail with
+	// attachments of these sizes.
+	MailSize func(attachments ...int64) int64
 }
 
 // MaxDeadline is the longest time that a session stays open.

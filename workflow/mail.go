@@ -91,11 +91,12 @@ func (d *Desk) attach(ctx context.Context, n *Notice) error {
 	if !s.Purged.IsZero() {
 		return ErrGone
 	}
-	total := int64(0)
+	n.Until = s.Ended.Add(d.Policy.Retention)
+	sizes := make([]int64, len(s.Documents))
 	for i := range s.Documents {
-		total += s.Documents[i].Head().Size
+		sizes[i] = s.Documents[i].Head().Size
 	}
-	if s.Delivery == Download || mailSize(total) > d.Policy.MailLimit {
+	if s.Delivery == Download || d.Policy.MailSize(sizes...) > d.Policy.MailLimit {
 		return nil
 	}
 	for i := range s.Documents {

@@ -107,7 +107,7 @@ func (d *Desk) newSession(o Opening, signatories []Person) *Session {
 		})
 	}
 	s.Delivery = Attached
-	if expectedResult(s) > d.Policy.MailLimit {
+	if d.Policy.MailSize(expectedSizes(s)...) > d.Policy.MailLimit {
 		s.Delivery = Download
 	}
 	return s
@@ -181,22 +181,17 @@ const (
 	signatureBytes = 128 << 10
 	sealBytes      = 192 << 10
 	reportBytes    = 512 << 10
-	mailBytes      = 64 << 10 // the words of the result mail, in both parts
 )
 
-// expectedResult is the size of the mail that will carry the signed documents.
-func expectedResult(s *Session) int64 {
-	n := int64(reportBytes)
+// expectedSizes are those of the attachments of the result mail.
+func expectedSizes(s *Session) []int64 {
+	sizes := []int64{reportBytes}
 	for i := range s.Documents {
-		n += s.Documents[i].Head().Size + layoutBytes + sealBytes +
-			signatureBytes*int64(len(s.Signatories()))
+		sizes = append(sizes, s.Documents[i].Head().Size+layoutBytes+sealBytes+
+			signatureBytes*int64(len(s.Signatories())))
 	}
-	return mailSize(n)
+	return sizes
 }
-
-// mailSize is what attachments of n bytes make as a mail: base64 in lines of
-// 76 characters, and the words.
-func mailSize(n int64) int64 { return n*4/3 + n*4/3/76*2 + mailBytes }
 
 // String names the session for logs.
 func (s *Session) String() string { return fmt.Sprintf("session %s (%s, %s)", s.ID, s.Level, s.State) }

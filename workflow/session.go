@@ -229,7 +229,8 @@ type Session struct {
 	Created   time.Time     `json:"created"`
 	Deadline  time.Time     `json:"deadline"`
 	Ended     time.Time     `json:"ended,omitzero"`
-	Purged    time.Time     `json:"purged,omitzero"` // documents are gone, evidence stays
+	Reason    string        `json:"reason,omitempty"` // an administrator's, for a cancelled session
+	Purged    time.Time     `json:"purged,omitzero"`  // documents are gone, evidence stays
 	Lease     Lease         `json:"lease,omitzero"`
 	Round     int           `json:"round,omitempty"` // how often an administrator had its mails sent again
 	ProvenBy  string        `json:"proven_by"`       // how the sender was proven: "sasl jane", "client 10.0.0.5"
