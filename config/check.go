@@ -67,7 +67,7 @@ func (c *Config) check() Problems {
 		bad("organisation.vat", "%q is no VAT number, want it with its country prefix and without blanks, for example DE123456789", v)
 	}
 	c.checkDoors(bad)
-	oneOf("smtp.tls", c.SMTP.TLS, "none", "starttls", "tls")
+	oneOf("smtp.tls", c.SMTP.TLS, "plain", "opportunistic", "required")
 	if (c.SMTP.User == "") != (c.SMTP.PasswordFile == "") {
 		bad("smtp.user", "user and password_file go together, want both or none")
 	}
@@ -146,6 +146,11 @@ func (c *Config) checkDoors(bad func(field, format string, args ...any)) {
 	if !hostPort(c.HTTP.Listen) {
 		bad("http.listen", "%q is no address, want HOST:PORT or :PORT", c.HTTP.Listen)
 	}
+	for _, t := range c.HTTP.Proxies {
+		if _, err := ParseClient(t); err != nil {
+			bad("http.proxies", "%q is no address, want for example 127.0.0.1 or 10.0.0.0/28", t)
+		}
+	}
 	if c.Monitor.Listen != "" && !hostPort(c.Monitor.Listen) {
 		bad("monitor.listen", "%q is no address, want HOST:PORT, or empty for none", c.Monitor.Listen)
 	}
@@ -169,9 +174,14 @@ func (m Milter) Socket() (network, address string, err error) {
 }
 
 // Clients are TrustedClients as networks; a single address is a network of one.
-func (m Milter) Clients() []netip.Prefix {
+func (m Milter) Clients() []netip.Prefix { return prefixes(m.TrustedClients) }
+
+// Forwarders are Proxies as networks.
+func (h HTTP) Forwarders() []netip.Prefix { return prefixes(h.Proxies) }
+
+func prefixes(list []string) []netip.Prefix {
 	var out []netip.Prefix
-	for _, t := range m.TrustedClients {
+	for _, t := range list {
 		if p, err := ParseClient(t); err == nil {
 			out = append(out, p)
 		}

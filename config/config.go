@@ -88,6 +88,10 @@ type HTTP struct {
 	Certificate string `toml:"certificate" example:"/etc/milterd/tls.crt"`
 	// File with the private key of the certificate.
 	Key string `toml:"key" example:"/etc/milterd/tls.key"`
+	// Proxies whose X-Forwarded-For header is believed, addresses or networks.
+	// Needed behind a proxy: else every visitor has its address, in the audit
+	// trail and in the rate limits.
+	Proxies []string `toml:"proxies" example:"[\"127.0.0.1\"]"`
 }
 
 // Monitor is the door for the monitoring.
@@ -101,8 +105,10 @@ type Monitor struct {
 type SMTP struct {
 	// Mail server that takes milterd's mail: HOST:PORT.
 	Relay string `toml:"relay" example:"127.0.0.1:25"`
-	// none, starttls or tls.
-	TLS string `toml:"tls" example:"starttls"`
+	// plain: never encrypted, for a relay on this machine. opportunistic:
+	// encrypted where the relay offers it, whoever it is. required: STARTTLS
+	// with a valid certificate, or no mail leaves.
+	TLS string `toml:"tls" example:"required"`
 	// Login name at the relay, or empty for none.
 	User string `toml:"user" example:"milterd"`
 	// File that holds the password, on one line.
@@ -152,8 +158,14 @@ type Timestamps struct {
 	// the organisation's own clock and says so. One that is configured is never
 	// replaced by it: when all are away, signatures wait.
 	URLs []string `toml:"urls" example:"[\"https://tsa.example.com/tsr\"]"`
+	// File with the roots that the authorities' certificates must lead to, PEM,
+	// or empty for the system's.
+	Roots string `toml:"roots" example:"/etc/milterd/tsa-roots.pem"`
 	// Policy to ask for, or empty to leave it to the authority.
 	Policy string `toml:"policy" example:"0.4.0.2023.1.1"`
+	// Whether the embedded authority works although the kernel says that no
+	// time server steers the clock. In a container it cannot know.
+	Unsynchronised bool `toml:"unsynchronised" example:"true"`
 }
 
 // Jobs are the work after the mail is taken.
@@ -179,7 +191,7 @@ func Default() *Config {
 		Milter:     Milter{Listen: "unix:/run/milterd/milter.sock"},
 		HTTP:       HTTP{Listen: "127.0.0.1:8470"},
 		Monitor:    Monitor{Listen: "127.0.0.1:8471"},
-		SMTP:       SMTP{Relay: "127.0.0.1:25", TLS: "none"},
+		SMTP:       SMTP{Relay: "127.0.0.1:25", TLS: "opportunistic"},
 		Database:   Database{URL: "sqlite:milterd.db"},
 		Sessions:   Sessions{Level: "standard", Deadline: Days(14), Retention: Days(90)},
 		Limits:     Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},

@@ -70,7 +70,7 @@ func entries(source []byte) ([]entry, error) {
 var required = map[string]bool{"domain": true, "url": true, "organisation.name": true, "organisation.country": true}
 
 func literal(f config.Field, v reflect.Value) string {
-	if v.IsZero() {
+	if v.IsZero() && v.Kind() != reflect.Bool {
 		return ""
 	}
 	return f.Assignment(fmt.Sprint(v.Interface()))
