@@ -1,0 +1,277 @@
+package cms
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/asn1"
+	"fmt"
+	"math/big"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	tag "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// Limits of Parse.
+const (
+	MaxSize         = 8 << 20 // bytes of a message
+	maxCertificates = 64
+	maxRevocation   = 64 // CRLs and OCSP responses
+	maxAttributes   = 64 // in one set
+)
+
+// Message is a parsed SignedData with one signer.
+type Message struct {
+	Raw          []byte
+	ContentType  asn1.ObjectIdentifier
+	Content      []byte // nil if detached
+	Certificates []*x509.Certificate
+	CRLs         [][]byte // DER, from SignedData.crls
+	Algorithm    Algorithm
+	Value        []byte   // the signature value
+	Attributes   []byte   // signed attributes, DER of the SET OF as it was signed
+	Timestamps   [][]byte // values of signature-time-stamp, unsigned
+	SigningTime  time.Time
+
+	salt     int
+	hash     crypto.Hash
+	signed   []attr
+	issuer   []byte // raw Name; nil if the signer is named by keyID
+	serial   *big.Int
+	keyID    []byte
+	unparsed int // certificates that crypto/x509 cannot read
+}
+
+type attr struct {
+	oid    asn1.ObjectIdentifier
+	values cryptobyte.String // content of the SET
+}
+
+func malformed(what string) error { return fmt.Errorf("%w: %s", ErrFormat, what) }
+
+// Hash is the digest algorithm of the message.
+func (m *Message) Hash() crypto.Hash { return m.hash }
+
+// IsTimestamp reports whether the content is a TSTInfo.
+func (m *Message) IsTimestamp() bool { return m.ContentType.Equal(oidTSTInfo) }
+
+// Parse reads a DER ContentInfo with SignedData and exactly one signer that has
+// signed attributes; nothing may follow it. It checks no signature. The error
+// wraps ErrFormat, or ErrAlgorithm for algorithms that are not accepted.
+func Parse(der []byte) (*Message, error) {
+	if len(der) > MaxSize {
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(der), MaxSize)
+	}
+	in := cryptobyte.String(der)
+	var info, wrap, sd cryptobyte.String
+	var oid asn1.ObjectIdentifier
+	explicit := tag.Tag(0).ContextSpecific().Constructed()
+	if !in.ReadASN1(&info, tag.SEQUENCE) || !in.Empty() || !info.ReadASN1ObjectIdentifier(&oid) ||
+		!info.ReadASN1(&wrap, explicit) || !info.Empty() {
+		return nil, malformed("not a DER ContentInfo")
+	}
+	if !oid.Equal(oidSignedData) || !wrap.ReadASN1(&sd, tag.SEQUENCE) || !wrap.Empty() {
+		return nil, malformed("not a SignedData")
+	}
+	m := &Message{Raw: der}
+	var version int
+	var digests, encap, certs, crls, signers cryptobyte.String
+	var hasCerts, hasCRLs bool
+	if !sd.ReadASN1Integer(&version) || !sd.ReadASN1(&digests, tag.SET) || !sd.ReadASN1(&encap, tag.SEQUENCE) ||
+		!sd.ReadOptionalASN1(&certs, &hasCerts, tag.Tag(0).ContextSpecific().Constructed()) ||
+		!sd.ReadOptionalASN1(&crls, &hasCRLs, tag.Tag(1).ContextSpecific().Constructed()) ||
+		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() || version < 1 || version > 5 {
+		return nil, malformed("SignedData")
+	}
+	if err := m.readContent(encap); err != nil {
+		return nil, err
+	}
+	if err := m.readCertificates(certs); err != nil {
+		return nil, err
+	}
+	if err := m.readRevocation(crls); err != nil {
+		return nil, err
+	}
+	var si cryptobyte.String
+	if !signers.ReadASN1(&si, tag.SEQUENCE) || !signers.Empty() {
+		return nil, malformed("not exactly one SignerInfo")
+	}
+	return m, m.readSigner(si)
+}
+
+func (m *Message) readContent(in cryptobyte.String) error {
+	var wrap, content cryptobyte.String
+	var has bool
+	if !in.ReadASN1ObjectIdentifier(&m.ContentType) ||
+		!in.ReadOptionalASN1(&wrap, &has, tag.Tag(0).ContextSpecific().Constructed()) || !in.Empty() {
+		return malformed("EncapsulatedContentInfo")
+	}
+	if has {
+		if !wrap.ReadASN1(&content, tag.OCTET_STRING) || !wrap.Empty() {
+			return malformed("eContent")
+		}
+		m.Content = content
+		if m.Content == nil {
+			m.Content = []byte{}
+		}
+	}
+	return nil
+}
+
+// readCertificates keeps what crypto/x509 can read and passes over attribute
+// certificates and other choices.
+func (m *Message) readCertificates(in cryptobyte.String) error {
+	for n := 0; !in.Empty(); n++ {
+		var el cryptobyte.String
+		var t tag.Tag
+		if n == maxCertificates || !in.ReadAnyASN1Element(&el, &t) {
+			return malformed("certificates")
+		}
+		if t != tag.SEQUENCE {
+			continue
+		}
+		c, err := x509.ParseCertificate(el)
+		if err != nil {
+			m.unparsed++
+			continue
+		}
+		m.Certificates = append(m.Certificates, c)
+	}
+	return nil
+}
+
+func (m *Message) readRevocation(in cryptobyte.String) error {
+	for n := 0; !in.Empty(); n++ {
+		var el cryptobyte.String
+		var t tag.Tag
+		if n == maxRevocation || !in.ReadAnyASN1Element(&el, &t) {
+			return malformed("crls")
+		}
+		if t == tag.SEQUENCE {
+			m.CRLs = append(m.CRLs, el)
+		}
+	}
+	return nil
+}
+
+func (m *Message) readSigner(in cryptobyte.String) error {
+	var version int
+	var sid, digest, signedEl, sigAlg, value, unsigned cryptobyte.String
+	var sidTag tag.Tag
+	var hasUnsigned bool
+	if !in.ReadASN1Integer(&version) || !in.ReadAnyASN1(&sid, &sidTag) || !in.ReadASN1(&digest, tag.SEQUENCE) {
+		return malformed("SignerInfo")
+	}
+	switch {
+	case version == 1 && sidTag == tag.SEQUENCE:
+		var issuer cryptobyte.String
+		m.serial = new(big.Int)
+		if !sid.ReadASN1Element(&issuer, tag.SEQUENCE) || !sid.ReadASN1Integer(m.serial) || !sid.Empty() {
+			return malformed("signer identifier")
+		}
+		m.issuer = issuer
+	case version == 3 && sidTag == tag.Tag(0).ContextSpecific():
+		m.keyID = sid
+	default:
+		return malformed("signer identifier")
+	}
+	if !in.PeekASN1Tag(tag.Tag(0).ContextSpecific().Constructed()) {
+		return malformed("no signed attributes")
+	}
+	if !in.ReadASN1Element(&signedEl, tag.Tag(0).ContextSpecific().Constructed()) ||
+		!in.ReadASN1(&sigAlg, tag.SEQUENCE) || !in.ReadASN1(&value, tag.OCTET_STRING) ||
+		!in.ReadOptionalASN1(&unsigned, &hasUnsigned, tag.Tag(1).ContextSpecific().Constructed()) || !in.Empty() {
+		return malformed("SignerInfo")
+	}
+	m.Value = value
+	m.Attributes = bytes.Clone(signedEl)
+	m.Attributes[0] = byte(tag.SET)
+	if err := m.readAttributes(signedEl, unsigned); err != nil {
+		return err
+	}
+	var oid asn1.ObjectIdentifier
+	if !digest.ReadASN1ObjectIdentifier(&oid) {
+		return malformed("digest algorithm")
+	}
+	var err error
+	if m.hash, err = hashOf(oid); err != nil {
+		return err
+	}
+	m.Algorithm, m.salt, err = readAlgorithm(m.hash, sigAlg)
+	return err
+}
+
+func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
+	var set cryptobyte.String
+	if !signed.ReadASN1(&set, tag.Tag(0).ContextSpecific().Constructed()) {
+		return malformed("signed attributes")
+	}
+	var err error
+	if m.signed, err = readAttributeSet(set); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, a := range m.signed {
+		// A second messageDigest would let two readers see two documents.
+		if seen[a.oid.String()] {
+			return malformed("signed attribute " + a.oid.String() + " twice")
+		}
+		seen[a.oid.String()] = true
+	}
+	if v, ok := m.attribute(oidSigningTime); ok {
+		if m.SigningTime, ok = readTime(v); !ok {
+			return malformed("signing-time")
+		}
+	}
+	others, err := readAttributeSet(unsigned)
+	if err != nil {
+		return err
+	}
+	for _, a := range others {
+		for !a.values.Empty() && a.oid.Equal(oidSignatureTimestamp) {
+			var token cryptobyte.String
+			if !a.values.ReadASN1Element(&token, tag.SEQUENCE) {
+				return malformed("signature-time-stamp")
+			}
+			m.Timestamps = append(m.Timestamps, token)
+		}
+	}
+	return nil
+}
+
+func readAttributeSet(in cryptobyte.String) ([]attr, error) {
+	var out []attr
+	for !in.Empty() {
+		var seq cryptobyte.String
+		var a attr
+		if len(out) == maxAttributes || !in.ReadASN1(&seq, tag.SEQUENCE) || !seq.ReadASN1ObjectIdentifier(&a.oid) ||
+			!seq.ReadASN1(&a.values, tag.SET) || !seq.Empty() {
+			return nil, malformed("attributes")
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// attribute gives the one value of a signed attribute.
+func (m *Message) attribute(oid asn1.ObjectIdentifier) (cryptobyte.String, bool) {
+	for _, a := range m.signed {
+		if a.oid.Equal(oid) {
+			values := a.values
+			var el cryptobyte.String
+			var t tag.Tag
+			ok := values.ReadAnyASN1Element(&el, &t) && values.Empty()
+			return el, ok
+		}
+	}
+	return nil, false
+}
+
+func readTime(in cryptobyte.String) (time.Time, bool) {
+	var t time.Time
+	if in.PeekASN1Tag(tag.UTCTime) {
+		return t, in.ReadASN1UTCTime(&t)
+	}
+	return t, in.ReadASN1GeneralizedTime(&t)
+}
