@@ -1,0 +1,5 @@
+package store
+
+const childVar = "MILTERD_STORE_CHILD"
+
+func child() int { return 1 }
