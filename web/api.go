@@ -1,0 +1,263 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"milterd/workflow"
+)
+
+// Limits of what a page may send.
+const (
+	maxSignBody = 512 << 10
+	maxShown    = 100    // documents
+	maxStrokes  = 500    //
+	maxPoints   = 10_000 // in all strokes together
+	maxPad      = 4_000  // CSS pixels
+	maxTyped    = 100    // characters
+	maxComment  = 2_000  // characters
+)
+
+// decodeStrict reads one JSON value, without unknown fields or a tail.
+func decodeStrict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the request")
+	}
+	return nil
+}
+
+// visit says who asks for what.
+func (s *site) visit(_ context.Context, c *call) error {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	return c.answer(s.look(c.visit, c.proven))
+}
+
+// code mails a code to the visitor's own address.
+func (s *site) code(ctx context.Context, c *call) error {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	expires, err := s.Mailbox.RequestCode(ctx, c.visit, c.client)
+	if err != nil {
+		return err
+	}
+	// Seconds, because the clock of the visitor's device may be wrong.
+	return c.answer(map[string]int{"seconds": int(expires.Sub(s.now()).Seconds())})
+}
+
+// open proves the mailbox and remembers the device.
+func (s *site) open(ctx context.Context, c *call) error {
+	var in struct {
+		Token string `json:"token"`
+		Code  string `json:"code"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := s.guess(c, in.Code); err != nil {
+		return err
+	}
+	cookie, expires, err := s.Mailbox.Open(ctx, c.visit, in.Code, c.client, browser(c.UserAgent()))
+	if err != nil {
+		return err
+	}
+	s.remember(ctx, c, cookie, expires)
+	return c.answer(s.look(c.visit, true))
+}
+
+// guess counts a code that is tried, and refuses what cannot be one.
+func (s *site) guess(c *call, code string) error {
+	if !s.guesses.allow(c.token, s.now()) {
+		return refusal("too-fast", "Too many tries; wait a moment.", nil)
+	}
+	if len(code) != 6 || strings.Trim(code, "0123456789") != "" {
+		return refusal("bad-code", "The code is six digits.", nil)
+	}
+	return nil
+}
+
+// document gives the newest revision to a proven device.
+func (s *site) document(ctx context.Context, c *call) error {
+	var in struct {
+		Token    string `json:"token"`
+		Document int    `json:"document"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := c.needProof(); err != nil {
+		return err
+	}
+	if in.Document < 0 || in.Document >= len(c.visit.Session.Documents) {
+		return refusal("bad-request", "There is no such document.", nil)
+	}
+	b, rev, err := s.Desk.View(ctx, c.visit, in.Document, c.client)
+	if err != nil {
+		return err
+	}
+	// A phone on a slow line gets 20 kB/s.
+	patience := time.Minute + time.Duration(len(b)/20_000)*time.Second
+	_ = http.NewResponseController(c.ResponseWriter).SetWriteDeadline(time.Now().Add(patience))
+	h := c.ResponseWriter.Header()
+	h.Set("Content-Type", "application/pdf")
+	h.Set("Content-Disposition", "attachment") // nobody opens it as a page of ours
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Milterd-Revision", strconv.Itoa(rev.Number))
+	h.Set("Milterd-SHA256", rev.SHA256.String())
+	_, _ = c.ResponseWriter.Write(b) // a visitor who left needs no document
+	return nil
+}
+
+// probe says whether a signature could be completed now.
+func (s *site) probe(ctx context.Context, c *call) error {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	err := s.ready.check(ctx, s.now())
+	if err != nil {
+		s.Log.Warn("web: signatures would have to wait", "err", err)
+	}
+	return c.answer(map[string]bool{"ready": err == nil})
+}
+
+// sign takes the act of a signatory.
+func (s *site) sign(ctx context.Context, c *call) error {
+	in, err := parseSign(c.body)
+	if err != nil {
+		return err
+	}
+	if err := c.needProof(); err != nil {
+		return err
+	}
+	if err := s.guess(c, in.Code); err != nil {
+		return err
+	}
+	consume, err := s.Mailbox.ForSigning(ctx, c.visit, in.Code, c.client)
+	if err != nil {
+		return err
+	}
+	if err := s.Desk.Sign(ctx, c.visit, in.Shown, in.Appearance, c.client, consume); err != nil {
+		return err
+	}
+	return s.lookAgain(ctx, c)
+}
+
+// decline ends the session; a remembered device suffices, since nothing is signed.
+func (s *site) decline(ctx context.Context, c *call) error {
+	var in struct {
+		Token   string `json:"token"`
+		Comment string `json:"comment"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := c.needProof(); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(in.Comment) > maxComment {
+		return refusal("too-large", fmt.Sprintf("A comment has at most %d characters.", maxComment), nil)
+	}
+	if err := s.Desk.Decline(ctx, c.visit, strings.TrimSpace(in.Comment), c.client); err != nil {
+		return err
+	}
+	return s.lookAgain(ctx, c)
+}
+
+// lookAgain answers with the session as it is after a change.
+func (s *site) lookAgain(ctx context.Context, c *call) error {
+	v, err := s.Desk.Visit(ctx, c.token)
+	if err != nil {
+		return err
+	}
+	return c.answer(s.look(v, true))
+}
+
+func (c *call) needProof() error {
+	if !c.proven {
+		return refusal("not-proven", "Prove first that you read this mailbox.", nil)
+	}
+	return nil
+}
+
+// signRequest is the body of POST /api/sign.
+type signRequest struct {
+	Token      string              `json:"token"`
+	Code       string              `json:"code"`
+	Shown      []workflow.Shown    `json:"shown"`
+	Appearance workflow.Appearance `json:"appearance"`
+}
+
+// parseSign reads and bounds the act: counts, sizes, and points that lie on
+// the pad. What the documents and digests must be is the desk's to check.
+func parseSign(b []byte) (signRequest, error) {
+	var in signRequest
+	if err := decodeStrict(b, &in); err != nil {
+		return in, refusal("bad-request", "This request cannot be read.", err)
+	}
+	if len(in.Shown) == 0 || len(in.Shown) > maxShown {
+		return in, refusal("bad-request", "This request names no documents.", nil)
+	}
+	if err := checkAppearance(&in.Appearance); err != nil {
+		return in, &workflow.Refusal{Code: 554, Enhanced: "5.6.0", Reason: "bad-appearance",
+			Text: "This signature cannot be read; draw it again or type your name.", Err: err}
+	}
+	return in, nil
+}
+
+func checkAppearance(a *workflow.Appearance) error {
+	a.Typed = strings.Join(strings.Fields(a.Typed), " ")
+	switch {
+	case (a.Typed == "") == (len(a.Strokes) == 0):
+		return errors.New("want either a typed name or strokes")
+	case a.Typed != "":
+		if utf8.RuneCountInString(a.Typed) > maxTyped || strings.ContainsFunc(a.Typed, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return fmt.Errorf("typed name: more than %d characters, or control characters", maxTyped)
+		}
+		if a.Width != 0 || a.Height != 0 {
+			return errors.New("a typed name has no pad")
+		}
+		return nil
+	case !(a.Width >= 1 && a.Width <= maxPad && a.Height >= 1 && a.Height <= maxPad):
+		return fmt.Errorf("pad of %g × %g", a.Width, a.Height)
+	case len(a.Strokes) > maxStrokes:
+		return fmt.Errorf("%d strokes", len(a.Strokes))
+	}
+	points := 0
+	for _, s := range a.Strokes {
+		if points += len(s); len(s) == 0 || points > maxPoints {
+			return fmt.Errorf("an empty stroke, or more than %d points", maxPoints)
+		}
+		for _, p := range s {
+			if math.IsNaN(p.X) || math.IsNaN(p.Y) || p.X < 0 || p.Y < 0 || p.X > a.Width || p.Y > a.Height {
+				return fmt.Errorf("point %g, %g is outside the pad", p.X, p.Y)
+			}
+		}
+	}
+	return nil
+}

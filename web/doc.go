@@ -1,0 +1,31 @@
+// Package web is the door for people: the page behind the link of an
+// invitation, and the small JSON interface that it talks to.
+//
+// The page at /s is the same for everyone. The link's token stands in the URL's
+// fragment, which browsers keep to themselves; the page's script POSTs it. So a
+// mail scanner that opens a link changes nothing and learns nothing, and no
+// proxy logs a token (design.md, decision 5):
+//
+//	POST /api/visit     who asks for what, and whether this device has proven the mailbox
+//	POST /api/code      mails a six-digit code
+//	POST /api/open      takes the code, remembers the device by cookie
+//	POST /api/document  the newest revision of a document, as bytes
+//	POST /api/ready     whether a signature could be completed now
+//	POST /api/sign      the signatory's act, bound to the digests that the page showed
+//	POST /api/decline   ends the session
+//
+// What people do here is decided elsewhere: transitions by workflow.Desk, proofs
+// by auth.Mailbox. This package owns the pages, the protection of requests
+// (method, origin, size, rate, time) and the words.
+//
+// The page's own code is the TypeScript of folder ui; its bundle in folder
+// static is committed, so that building milterd needs no Node:
+//
+//	go generate milterd/web
+//
+// Limits: it serves no verification page and no administration. References:
+// W3C CSP Level 3, Trusted Types, RFC 6265bis (cookie prefixes), RFC 9110.
+package web
+
+//go:generate go tool esbuild ui/main.ts --bundle --minify --charset=utf8 --format=esm --target=es2022,safari16 --outfile=static/app.js --log-level=warning
+//go:generate go tool esbuild ui/page.css --bundle --minify --charset=utf8 --target=safari16,chrome100,firefox100 --outfile=static/app.css --log-level=warning

@@ -1,0 +1,259 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"regexp"
+	"time"
+
+	"milterd/workflow"
+)
+
+// policy is the Content Security Policy of every page (notes of the design: no
+// inline script or style, no foreign host, Trusted Types for what runs).
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; " +
+	"connect-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types milterd"
+
+// workerPolicy is for pdf.js's worker alone, which has no page to attack: it
+// needs WebAssembly for JPEG 2000 and JBIG2 pictures.
+const workerPolicy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
+
+// requestHeader marks requests of our own script: a form of another site cannot
+// set it, and its script could only after a preflight that we never answer.
+const requestHeader = "Milterd-Request"
+
+// headers sets what protects every answer.
+func (s *site) headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()")
+		if s.base.Scheme == "https" {
+			h.Set("Strict-Transport-Security", "max-age=63072000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recorder remembers the status for the log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	reason string
+}
+
+func (r *recorder) WriteHeader(code int) {
+	if r.status == 0 {
+		r.status = code
+	}
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// logged writes a line for each request: its route, never its URL, body or
+// client, so that neither tokens nor codes nor habits end up in a log.
+func (s *site) logged(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w}
+		start := time.Now()
+		defer func() {
+			route := r.Pattern // set by the mux
+			if route == "" {
+				route = "none"
+			}
+			if rec.status == 0 {
+				rec.status = http.StatusOK
+			}
+			s.Log.Debug("web request", "method", method(r), "route", route, "status", rec.status,
+				"reason", rec.reason, "took", time.Since(start).Round(time.Microsecond))
+		}()
+		mux.ServeHTTP(rec, r)
+	})
+}
+
+// method keeps made-up methods out of the log.
+func method(r *http.Request) string {
+	switch r.Method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+		return r.Method
+	}
+	return "other"
+}
+
+// call is a request to the interface: who is there, with which link.
+type call struct {
+	http.ResponseWriter
+	*http.Request
+	body   []byte
+	token  string
+	client string
+	visit  workflow.Visit
+	proven bool
+}
+
+// tokenForm is what auth.Keys.Token makes: 16 bytes as base64url.
+var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
+
+// api guards one call: origin, type, size, rate and time; then it looks up the
+// link's visitor and whether the device is proven.
+func (s *site) api(limit int64, do func(context.Context, *call) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
+		defer cancel()
+		c := &call{ResponseWriter: w, Request: r, client: clientAddress(r, s.Proxies)}
+		err := s.admit(ctx, c, limit)
+		if err == nil {
+			err = do(ctx, c)
+		}
+		if err != nil {
+			s.refuse(c, err)
+		}
+	})
+}
+
+func (s *site) admit(ctx context.Context, c *call, limit int64) error {
+	if err := s.origin.Check(c.Request); err != nil {
+		return refusal("cross-site", "This request came from another site.", err)
+	}
+	if site := c.Header("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return refusal("cross-site", "This request came from another site.", nil)
+	}
+	if t, _, _ := mime.ParseMediaType(c.Header("Content-Type")); t != "application/json" || c.Header(requestHeader) != "1" {
+		return refusal("bad-request", "This request did not come from the page.", nil)
+	}
+	if !s.clients.allow(clientKey(c.client), s.now()) {
+		return refusal("too-fast", "Too many requests; wait a moment.", nil)
+	}
+	var err error
+	if c.body, err = io.ReadAll(http.MaxBytesReader(c.ResponseWriter, c.Body, limit)); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return refusal("too-large", "This request is too large.", nil)
+		}
+		return refusal("bad-request", "This request did not arrive whole.", err)
+	}
+	var t struct {
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal(c.body, &t); err != nil {
+		return refusal("bad-request", "This request cannot be read.", nil)
+	}
+	if !tokenForm.MatchString(t.Token) {
+		return refusal("unknown-link", "This link is not known here.", nil)
+	}
+	c.token = t.Token
+	if !s.tokens.allow(c.token, s.now()) {
+		return refusal("too-fast", "Too many requests; wait a moment.", nil)
+	}
+	if c.visit, err = s.Desk.Visit(ctx, c.token); err != nil {
+		return err
+	}
+	c.proven = s.remembered(ctx, c)
+	return nil
+}
+
+// Header reads a header of the request: both embedded types have one.
+func (c *call) Header(name string) string { return c.Request.Header.Get(name) }
+
+// decode reads the body into v, strictly.
+func (c *call) decode(v any) error {
+	if err := decodeStrict(c.body, v); err != nil {
+		return refusal("bad-request", "This request cannot be read.", err)
+	}
+	return nil
+}
+
+// answer writes v as JSON.
+func (c *call) answer(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	c.ResponseWriter.Header().Set("Content-Type", "application/json")
+	_, _ = c.ResponseWriter.Write(b) // a visitor who left needs no answer
+	return nil
+}
+
+// refusal is an error of the door itself.
+func refusal(reason, text string, err error) error {
+	return &workflow.Refusal{Code: 550, Enhanced: "5.7.1", Reason: reason, Text: text, Err: err}
+}
+
+// statuses are the HTTP statuses of reasons; others follow their SMTP code.
+var statuses = map[string]int{
+	"unknown-link":    http.StatusNotFound,
+	"gone":            http.StatusGone,
+	"not-proven":      http.StatusUnauthorized,
+	"wrong-code":      http.StatusForbidden,
+	"code-expired":    http.StatusForbidden,
+	"not-signatory":   http.StatusForbidden,
+	"cross-site":      http.StatusForbidden,
+	"too-many-codes":  http.StatusTooManyRequests,
+	"too-fast":        http.StatusTooManyRequests,
+	"too-large":       http.StatusRequestEntityTooLarge,
+	"already-decided": http.StatusConflict,
+	"ended":           http.StatusConflict,
+	"digest-mismatch": http.StatusConflict,
+	"not-viewed":      http.StatusConflict,
+	"preparing":       http.StatusConflict,
+	"bad-appearance":  http.StatusUnprocessableEntity,
+}
+
+// refuse tells the page why not. Inner causes stay in the log.
+func (s *site) refuse(c *call, err error) {
+	out := struct {
+		Reason string `json:"reason"`
+		Text   string `json:"text"`
+	}{"internal", "Something went wrong here; it is in the log. Please try again later."}
+	status := http.StatusInternalServerError
+	var r *workflow.Refusal
+	switch {
+	case errors.As(err, &r):
+		out.Reason, out.Text = r.Reason, r.Text
+		var known bool
+		if status, known = statuses[r.Reason]; !known {
+			status = http.StatusBadRequest
+			if r.Code < 500 {
+				status = http.StatusServiceUnavailable
+			}
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		out.Reason, out.Text, status = "slow", "This took too long. Please try again.", http.StatusServiceUnavailable
+	}
+	if rec, ok := c.ResponseWriter.(*recorder); ok {
+		rec.reason = out.Reason
+	}
+	if status >= 500 {
+		s.Log.Error("web: request failed", "route", c.Pattern, "session", sessionID(c.visit), "err", err)
+	} else if r != nil && r.Err != nil {
+		s.Log.Log(c.Context(), slog.LevelInfo, "web: request refused", "route", c.Pattern, "session", sessionID(c.visit),
+			"reason", r.Reason, "err", r.Err)
+	}
+	h := c.ResponseWriter.Header()
+	h.Set("Content-Type", "application/json")
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "5")
+	}
+	c.ResponseWriter.WriteHeader(status)
+	_ = json.NewEncoder(c.ResponseWriter).Encode(out)
+}
+
+func sessionID(v workflow.Visit) string {
+	if v.Session == nil {
+		return ""
+	}
+	return v.Session.ID
+}

@@ -1,0 +1,123 @@
+package web
+
+import (
+	"strings"
+	"time"
+
+	"milterd/workflow"
+)
+
+// look is what the page learns of a session. A device that has not proven the
+// mailbox learns who asks and for what; names and comments of the other people
+// and the visitor's whole address come after proof (decision 7).
+type look struct {
+	Organisation string         `json:"organisation"`
+	Session      string         `json:"session"`
+	State        workflow.State `json:"state"`
+	Level        workflow.Level `json:"level"`
+	Subject      string         `json:"subject"`
+	Message      string         `json:"message,omitempty"`
+	Created      time.Time      `json:"created"`
+	Deadline     time.Time      `json:"deadline"`
+	Ended        time.Time      `json:"ended,omitzero"`
+	Purged       bool           `json:"purged,omitempty"`
+	Download     bool           `json:"download,omitempty"` // results are not attached to mails
+	Proven       bool           `json:"proven"`
+	Sender       lookSender     `json:"sender"`
+	Who          lookPerson     `json:"who"`
+	People       []lookPerson   `json:"people,omitempty"` // after proof
+	Signatures   [2]int         `json:"signatures"`       // made, asked for
+	Documents    []lookDocument `json:"documents"`
+}
+
+type lookSender struct {
+	Name string `json:"name"`
+	Mail string `json:"mail"`
+}
+
+type lookPerson struct {
+	Name      string                  `json:"name"`
+	Mail      string                  `json:"mail"` // masked before proof
+	Language  string                  `json:"language,omitempty"`
+	You       bool                    `json:"you,omitempty"`
+	Sender    bool                    `json:"sender,omitempty"`
+	Signatory bool                    `json:"signatory,omitempty"`
+	State     workflow.SignatoryState `json:"state,omitempty"`
+	Decided   time.Time               `json:"decided,omitzero"`
+	Comment   string                  `json:"comment,omitempty"`
+}
+
+type lookDocument struct {
+	Index    int                   `json:"index"`
+	Name     string                `json:"name"`
+	Kind     workflow.DocumentKind `json:"kind"`
+	Pages    int                   `json:"pages"`
+	Size     int64                 `json:"size"`   // of the original
+	SHA256   workflow.Digest       `json:"sha256"` // of the original
+	Revision int                   `json:"revision"`
+	HeadSize int64                 `json:"head_size"`
+	Signed   bool                  `json:"signed,omitempty"` // had signatures when it came
+	Notes    []string              `json:"notes,omitempty"`
+}
+
+func (s *site) look(v workflow.Visit, proven bool) look {
+	ses := v.Session
+	out := look{
+		Organisation: s.Organisation, Session: ses.ID, State: ses.State, Level: ses.Level,
+		Subject: ses.Thread.Subject, Message: ses.Message, Created: ses.Created, Deadline: ses.Deadline,
+		Ended: ses.Ended, Purged: !ses.Purged.IsZero(), Download: ses.Delivery == workflow.Download, Proven: proven,
+	}
+	if p := ses.Sender(); p != nil {
+		out.Sender = lookSender{p.Name, p.Mail}
+	}
+	for i := range ses.People {
+		p := lookAt(&ses.People[i], i == v.Person, proven)
+		if p.Signatory {
+			out.Signatures[1]++
+			if p.State == workflow.Signed {
+				out.Signatures[0]++
+			}
+		}
+		if p.You {
+			out.Who = p
+		}
+		if proven {
+			out.People = append(out.People, p)
+		}
+	}
+	for i := range ses.Documents {
+		d := &ses.Documents[i]
+		if len(d.Revisions) == 0 {
+			continue
+		}
+		out.Documents = append(out.Documents, lookDocument{
+			Index: i, Name: d.Name, Kind: d.Kind, Pages: d.Pages, Size: d.Original().Size, SHA256: d.Original().SHA256,
+			Revision: d.Head().Number, HeadSize: d.Head().Size, Signed: d.Signed, Notes: d.Notes,
+		})
+	}
+	return out
+}
+
+func lookAt(p *workflow.Participant, you, proven bool) lookPerson {
+	out := lookPerson{
+		Name: p.Name, Mail: p.Mail, You: you, Sender: p.Sender, Signatory: p.Signatory,
+		State: p.State, Decided: p.Decided, Comment: p.Comment,
+	}
+	if you {
+		out.Language = p.Language
+	}
+	if !proven {
+		out.Mail, out.Comment = mask(p.Mail), ""
+	}
+	return out
+}
+
+// mask leaves of an address what its owner needs to recognise it.
+func mask(mail string) string {
+	local, domain, ok := strings.Cut(mail, "@")
+	if !ok || local == "" {
+		return "•••"
+	}
+	first := []rune(local)[:1]
+	return string(first) + "•••@" + domain
+}

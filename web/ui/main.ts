@@ -1,0 +1,195 @@
+// The page behind a link: it looks at the session, draws the scene that fits,
+// and looks again while something is still to come.
+
+import { Refused, Visit, getVisit, isReady, keepCode, openWith, takeToken } from "./api";
+import { CodeField } from "./code";
+import { Kid, busy, h, icon, say } from "./dom";
+import { details, facts, outcome, people, results } from "./parts";
+import { failure } from "./failure";
+import { askToDecline, askToSign, what } from "./sheets";
+import { Viewer, forget } from "./viewer";
+import { assets, choose, has, lang, languages, left, prefer, t } from "./words";
+
+const app = document.getElementById("app")!;
+let visit: Visit | null = null;
+let problem: Refused | null = null;
+let viewer: Viewer | null = null;
+let away = false; // the timestamp authority
+let drawn = ""; // what the scene was drawn from
+let timer = 0;
+let pause = 0;
+
+/** show puts a scene on the page and the focus on its heading, except at the start. */
+function show(title: string, narrow: boolean, ...kids: Kid[]): void {
+  const first = !drawn;
+  viewer?.close();
+  viewer = null;
+  document.querySelectorAll("dialog").forEach((d) => d.close());
+  const pick = h("select", { "aria-label": t("language"), onchange: async () => {
+    prefer(pick.value);
+    await choose();
+    draw(true);
+    document.querySelector("select")?.focus();
+  } }, ...Object.entries(languages).map(([k, v]) => h("option", { value: k, selected: k === lang }, v)));
+  const organisation = visit?.organisation ?? document.documentElement.dataset.organisation!;
+  app.replaceChildren(
+    h("header", { class: "top" },
+      h("span", { class: "brand" }, h("img", { class: "mark", src: assets + "/icon.svg", alt: "", width: 30, height: 30 }), h("span", {}, organisation)), pick),
+    h("main", { id: "main", class: narrow ? "narrow" : "wide" }, ...kids));
+  document.title = `${title} · ${organisation}`;
+  if (!first) app.querySelector<HTMLElement>("h1")?.focus();
+  if (!first) scrollTo({ top: 0, behavior: "instant" });
+}
+
+const heading = (text: string): HTMLElement => h("h1", { tabindex: "-1" }, text);
+
+/** draw chooses the scene. Nothing is drawn anew that has not changed. */
+function draw(force = false): void {
+  const now = problem ? "!" + problem.reason : JSON.stringify(visit);
+  if (now === drawn && !force) return;
+  if (problem) drawProblem(problem);
+  else if (visit!.purged) drawStatus(visit!);
+  else if (!visit!.proven) drawLocked(visit!);
+  else if (visit!.state === "open" && visit!.who.state === "waiting") {
+    // A colleague's signature must not take the pen out of this visitor's hand.
+    if (viewer && !force) { drawn = now; return; }
+    drawReview(visit!);
+  } else drawStatus(visit!);
+  drawn = now;
+}
+
+function drawProblem(p: Refused): void {
+  const title = t(has(`problem.${p.reason}.title`) ? `problem.${p.reason}.title` : "problem.title");
+  const temporary = !["unknown-link", "gone", "no-token", "insecure"].includes(p.reason);
+  show(title, true, h("div", { class: "card pad centre" }, outcomeIcon(p.reason === "gone" ? "file" : "alert", "still"),
+    heading(title), h("p", { class: "lead" }, has(`problem.${p.reason}`) ? t(`problem.${p.reason}`) : failure(p)),
+    temporary && h("button", { type: "button", class: "button primary", onclick: () => refresh() }, t("try-again"))));
+}
+
+const outcomeIcon = (name: string, mood: string): HTMLElement => h("div", { class: "outcome " + mood }, icon(name));
+
+/** drawLocked is for a device that has not proven the mailbox: who asks and for what. */
+function drawLocked(v: Visit): void {
+  const ended = ["done", "declined", "expired", "cancelled"].includes(v.state);
+  const asks = v.who.signatory && v.who.state === "waiting" && !ended;
+  const title = asks ? t(v.who.sender ? "locked.self" : "locked.asks", { name: v.sender.name }) : t("locked.title." + v.state);
+  const open = h("button", { type: "submit", class: "button primary grow" }, icon("lock"), t("locked.open"));
+  open.hidden = true;
+  const code = new CodeField(v.who.mail, t("code.send"), true, () => { open.hidden = false; });
+  const submit = async (e: Event): Promise<void> => {
+    e.preventDefault();
+    if (code.value.length !== 6) return code.fail(t("error.bad-code"));
+    const given = code.value;
+    try {
+      visit = await busy(open, () => openWith(given));
+      keepCode(given);
+      await choose(visit.who.language);
+      draw();
+      again(true);
+    } catch (e) {
+      code.fail(failure(e));
+    }
+  };
+  show(title, true, h("div", { class: "card" },
+    h("div", { class: "pad" }, h("p", { class: "eyebrow" }, t("level." + v.level), asks ? " · " + t("deadline", { left: left(v.deadline) }) : ""),
+      heading(title), h("p", { class: "subject" }, v.subject || t("no-subject")),
+      v.message && h("blockquote", {}, v.message)),
+    h("form", { class: "pad band", novalidate: true, onsubmit: submit },
+      h("p", {}, h("strong", {}, t(asks ? "locked.why" : "locked.why-result"))), code.el, open),
+    h("div", { class: "pad" }, facts(v), details(v))));
+}
+
+/** drawReview shows the documents, and asks. */
+function drawReview(v: Visit): void {
+  const docs = (v.documents ?? []).filter((d) => d.kind === "mailed");
+  const title = t(v.who.sender ? "locked.self" : "locked.asks", { name: v.sender.name });
+  const view = new Viewer(docs);
+  const notice = h("p", { class: "notice" }, icon("clock"), h("span", {}, t("tsa.away")));
+  notice.hidden = true;
+  const press = h("button", { type: "button", class: "button primary grow", disabled: true,
+    onclick: () => askToSign(v, docs, view.shown, away, after) }, icon("pen"), h("span", { class: "fit" }, t("sign.open", { what: what(docs) })));
+  const no = h("button", { type: "button", class: "button", onclick: () => askToDecline(v, after) }, t("decline.open"));
+  const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
+  show(title, false,
+    h("aside", { class: "card side" }, h("div", { class: "pad" },
+      h("p", { class: "eyebrow" }, t("level." + v.level), " · " + t("deadline", { left: left(v.deadline) })),
+      heading(title), h("p", { class: "subject" }, v.subject || t("no-subject")),
+      v.message && h("blockquote", {}, v.message), notice,
+      docs.length > 1 && h("nav", { "aria-label": t("documents.title") }, h("ul", { class: "files" },
+        ...docs.map((d) => h("li", {}, icon("file"), h("a", { href: "#doc" + d.index, onclick: (e: Event) => {
+          e.preventDefault(); // the fragment is the link's token
+          document.getElementById("doc" + d.index)!.scrollIntoView();
+        } }, d.name))))),
+      details(v, people(v)))),
+    h("div", { class: "desk" }, view.el));
+  viewer = view;
+  app.append(h("div", { class: "bar" }, h("div", { class: "inner" }, hint, no, press)));
+  void view.ready.then((good) => {
+    press.disabled = !good;
+    hint.textContent = t(good ? "review.hint" : "review.bad");
+  });
+  void isReady().then((r) => { away = !r; notice.hidden = r; if (!r) say(t("tsa.away")); }).catch(() => undefined);
+}
+
+/** after is called when the visitor has decided; without a session, it is looked up again. */
+function after(v: Visit | null): void {
+  forget();
+  if (!v) return void refresh();
+  visit = v;
+  draw();
+  say(document.querySelector("h1")?.textContent ?? "");
+  again(true);
+}
+
+/** drawStatus says how things stand, and offers what there is to take home. */
+function drawStatus(v: Visit): void {
+  const o = outcome(v, away);
+  show(o.title, true, h("div", { class: "card" },
+    h("div", { class: "pad centre" }, outcomeIcon(o.icon, o.mood), heading(o.title), h("p", { class: "lead" }, o.text),
+      o.comment && h("blockquote", {}, o.comment)),
+    v.proven && !v.purged && results(v),
+    h("div", { class: "pad" }, facts(v), v.proven && people(v), details(v))));
+}
+
+/** again plans the next look: soon after an act, then ever more seldom. */
+function again(soon = false): void {
+  clearTimeout(timer);
+  if (problem || !visit || ["done", "declined", "expired", "cancelled"].includes(visit.state)) return;
+  const working = ["preparing", "sealing"].includes(visit.state) || visit.who.state === "signing";
+  pause = soon ? 1200 : Math.min(pause * 1.4 || 1200, working ? 10_000 : 30_000);
+  timer = window.setTimeout(() => void refresh(true), working ? pause : 30_000);
+}
+
+/** refresh looks at the session; quietly means that a failure of the network is not worth a scene. */
+async function refresh(quietly = false): Promise<void> {
+  if (quietly && document.hidden) return again();
+  try {
+    const next = await getVisit();
+    if (next.who.state === "signing") away = !(await isReady().catch(() => !away));
+    const known = visit;
+    visit = next;
+    problem = null;
+    await choose(next.who.language);
+    // "signing" shows its waiting in words, so the authority's return is a change too.
+    draw(!!known && next.who.state === "signing" && drawn === JSON.stringify(next));
+  } catch (e) {
+    const r = e instanceof Refused ? e : new Refused("internal", "");
+    if (!quietly || ["gone", "unknown-link"].includes(r.reason)) {
+      problem = r;
+      draw();
+    }
+  }
+  again();
+}
+
+async function start(): Promise<void> {
+  await choose();
+  if (!takeToken()) problem = new Refused("no-token", "");
+  else if (!window.isSecureContext) problem = new Refused("insecure", "");
+  if (problem) draw();
+  else await refresh();
+}
+
+addEventListener("hashchange", () => location.reload());
+document.addEventListener("visibilitychange", () => { if (!document.hidden && visit) void refresh(true); });
+void start();

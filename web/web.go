@@ -1,0 +1,165 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"milterd/workflow"
+)
+
+// Desk is what the pages need of workflow.Desk.
+type Desk interface {
+	Visit(ctx context.Context, token string) (workflow.Visit, error)
+	View(ctx context.Context, v workflow.Visit, document int, client string) ([]byte, workflow.Revision, error)
+	Sign(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, client string, consume func(workflow.Tx) (workflow.Proof, error)) error
+	Decline(ctx context.Context, v workflow.Visit, comment, client string) error
+	Ready(ctx context.Context) error
+}
+
+// Mailbox is what the pages need of auth.Mailbox.
+type Mailbox interface {
+	RequestCode(ctx context.Context, v workflow.Visit, client string) (expires time.Time, err error)
+	Open(ctx context.Context, v workflow.Visit, code, client, agent string) (cookie string, expires time.Time, err error)
+	Remembered(ctx context.Context, v workflow.Visit, cookie string) bool
+	ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume func(workflow.Tx) (workflow.Proof, error), err error)
+}
+
+// Config is what the pages are built from.
+type Config struct {
+	Desk         Desk
+	Mailbox      Mailbox
+	Organisation string         // as people know it, in every page's head
+	URL          string         // base of all links, https://sign.corp.com; http is for localhost and proxies
+	Domain       string         // the sign domain, for the start page
+	Proxies      []netip.Prefix // whose X-Forwarded-For is believed; empty for none
+	Log          *slog.Logger
+	// Mount adds handlers of other rooms by ServeMux pattern ("GET /healthz",
+	// "GET /pki/"). They get the security headers, and no other protection.
+	Mount map[string]http.Handler
+}
+
+// site is the handler that New builds.
+type site struct {
+	Config
+	base    *url.URL
+	origin  *http.CrossOriginProtection
+	clients *limiter // requests by client address
+	tokens  *limiter // requests by link
+	guesses *limiter // codes tried by link
+	assets  *assets
+	ready   probe
+	now     func() time.Time
+}
+
+// New builds the handler for everything that people's browsers ask for.
+func New(c Config) (http.Handler, error) {
+	if c.Desk == nil || c.Mailbox == nil || c.Log == nil {
+		return nil, errors.New("web: desk, mailbox and log are needed")
+	}
+	base, err := url.Parse(c.URL)
+	if err != nil || (base.Scheme != "https" && base.Scheme != "http") || base.Host == "" ||
+		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
+		return nil, fmt.Errorf("web: %q is no base address: want https://HOST", c.URL)
+	}
+	s := &site{
+		Config:  c,
+		base:    base,
+		origin:  http.NewCrossOriginProtection(),
+		clients: newLimiter(20, 120),
+		tokens:  newLimiter(4, 60),
+		guesses: newLimiter(0.5, 10),
+		now:     time.Now,
+	}
+	// Behind a proxy that rewrites Host, the browser's Origin is still ours.
+	if err := s.origin.AddTrustedOrigin(base.Scheme + "://" + base.Host); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if s.assets, err = loadAssets(); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	s.ready.ask = c.Desk.Ready
+	return s.routes(), nil
+}
+
+// routes lays out the mux. Every path that changes something takes POST alone.
+func (s *site) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.startPage)
+	mux.HandleFunc("GET /s", s.signPage)
+	mux.HandleFunc("GET /static/{version}/{path...}", s.assets.serve)
+	mux.HandleFunc("GET /favicon.ico", s.assets.icon)
+	mux.HandleFunc("GET /robots.txt", robots)
+	mux.Handle("POST /api/visit", s.api(4<<10, s.visit))
+	mux.Handle("POST /api/code", s.api(4<<10, s.code))
+	mux.Handle("POST /api/open", s.api(4<<10, s.open))
+	mux.Handle("POST /api/document", s.api(4<<10, s.document))
+	mux.Handle("POST /api/ready", s.api(4<<10, s.probe))
+	mux.Handle("POST /api/sign", s.api(maxSignBody, s.sign))
+	mux.Handle("POST /api/decline", s.api(16<<10, s.decline))
+	mux.HandleFunc("GET /api/", onlyPost)
+	mux.HandleFunc("GET /", s.notFound)
+	if len(s.Mount) > 0 {
+		own := mux
+		mux = http.NewServeMux()
+		mux.Handle("/", own)
+		for pattern, h := range s.Mount {
+			mux.Handle(pattern, h)
+		}
+	}
+	return s.headers(s.logged(mux))
+}
+
+// onlyPost answers a GET of the interface: it changes nothing.
+func onlyPost(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", "POST")
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+}
+
+// NewServer gives an http.Server whose limits keep slow and large requests from
+// holding a place: 10 s for the header, 16 KiB of it, a minute for the whole.
+// Handlers that answer with documents extend their own time.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// probe asks the timestamp authority at most every readyFor, however many pages
+// want to know.
+type probe struct {
+	ask func(context.Context) error
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+const readyFor = 15 * time.Second
+
+func (p *probe) check(ctx context.Context, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.at) < readyFor {
+		return p.err
+	}
+	// Not the caller's context: a visitor who leaves must not make the
+	// authority look away for everyone else.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	p.err = p.ask(ctx)
+	p.at = now
+	return p.err
+}
