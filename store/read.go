@@ -201,6 +201,28 @@ func (s *Store) List(ctx context.Context, f workflow.Filter) ([]*workflow.Sessio
 	return out, err
 }
 
+// Counts says how many sessions are in each state; a state without any is missing.
+func (s *Store) Counts(ctx context.Context) (map[workflow.State]int, error) {
+	out := make(map[workflow.State]int)
+	err := s.read(ctx, "counting sessions", func(ctx context.Context, q querier) error {
+		rows, err := q.QueryContext(ctx, "SELECT state, count(*) FROM sessions GROUP BY state")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var state workflow.State
+			var n int
+			if err := rows.Scan(&state, &n); err != nil {
+				return err
+			}
+			out[state] = n
+		}
+		return rows.Err()
+	})
+	return out, err
+}
+
 // Participant implements workflow.Store.
 func (s *Store) Participant(ctx context.Context, tokenHash []byte) (session string, person int, err error) {
 	err = s.read(ctx, "link", func(ctx context.Context, q querier) error {

@@ -367,8 +367,8 @@ func TestPurge(t *testing.T) {
 		if _, err := s.Content(bg, "aaaa", 0, 0); !errors.Is(err, workflow.ErrGone) {
 			t.Errorf("Content: %v", err)
 		}
-		if _, _, err := s.Participant(bg, []byte("aaaa")); !errors.Is(err, workflow.ErrNotFound) {
-			t.Errorf("Participant: %v", err)
+		if id, _, err := s.Participant(bg, []byte("aaaa")); id != "aaaa" || err != nil {
+			t.Errorf("Participant: %s, %v", id, err)
 		}
 		do(t, s, func(tx workflow.Tx) error {
 			if _, err := tx.Challenge("aaaa", 1); !errors.Is(err, workflow.ErrNotFound) {
@@ -434,6 +434,9 @@ func TestList(t *testing.T) {
 			if got := fmt.Sprint(ids); got != c.want {
 				t.Errorf("%+v: %s, want %s", c.f, got, c.want)
 			}
+		}
+		if n, err := s.Counts(bg); err != nil || n[workflow.Done] != 2 || n[workflow.Preparing] != 2 || len(n) != 2 {
+			t.Errorf("counts %v, %v", n, err)
 		}
 	})
 }

@@ -239,7 +239,7 @@ func (t *tx) Purge(session string) error {
 	if err := t.lock(session); err != nil {
 		return fmt.Errorf("store: purging %s: %w", session, err)
 	}
-	for _, table := range []string{"mails", "contents", "tokens", "challenges"} {
+	for _, table := range []string{"mails", "contents", "challenges"} {
 		if _, err := t.exec("purging "+session, "DELETE FROM "+table+" WHERE session = $1", session); err != nil {
 			return err
 		}

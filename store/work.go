@@ -35,6 +35,8 @@ type WorkOptions struct {
 	Workers int             // jobs at once, 0 means 4
 	Logger  *slog.Logger    // nil means slog.Default()
 	OnJob   func(JobReport) // after each try, for metrics; must not block
+
+	drain time.Duration // tests shorten it
 }
 
 // Outcome says how a try of a job ended.
@@ -72,6 +74,9 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.drain == 0 {
+		o.drain = drain
+	}
 	host, _ := os.Hostname()
 	id := fmt.Sprintf("%.60s-%d-%s", host, os.Getpid(), rand.Text()[:8])
 	release, err := s.engine.guard(ctx, id, func(err error) { o.Logger.Warn("jobs", "err", err) })
@@ -92,7 +97,7 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 		JobTimeout:                  jobTimeout,
 		MaxAttempts:                 maxAttempts,
 		RescueStuckJobsAfter:        rescueAfter,
-		SoftStopTimeout:             drain,
+		SoftStopTimeout:             o.drain,
 		CompletedJobRetentionPeriod: keepFinished,
 		CancelledJobRetentionPeriod: keepFinished,
 		DiscardedJobRetentionPeriod: keepDiscarded,
@@ -107,7 +112,7 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 	select {
 	case <-client.Stopped():
 		return nil
-	case <-time.After(drain + grace):
+	case <-time.After(o.drain + grace):
 		return errors.New("jobs: some did not end in time")
 	}
 }

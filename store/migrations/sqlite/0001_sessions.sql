@@ -9,6 +9,7 @@ CREATE TABLE sessions (
     body    TEXT    NOT NULL -- workflow.Session as JSON
 ) STRICT;
 CREATE INDEX sessions_created ON sessions (created);
+CREATE INDEX sessions_state ON sessions (state, created);
 CREATE INDEX sessions_ended ON sessions (ended) WHERE ended IS NOT NULL;
 
 -- Who is involved, to find sessions by address (in lower case).
