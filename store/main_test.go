@@ -20,16 +20,25 @@ func TestMain(m *testing.M) {
 	os.Exit(pgtest.Main(m))
 }
 
+// engines are the databases that every behaviour is tested on.
+var engines = []string{"sqlite", "postgres"}
+
+// empty gives the URL of an empty database.
+func empty(t testing.TB, engine string) string {
+	if engine == "sqlite" {
+		return "sqlite:" + filepath.Join(t.TempDir(), "test.db")
+	}
+	return pgtest.Database(t)
+}
+
 // both runs a test on both engines, each time with the URL of an empty database.
 func both(t *testing.T, f func(t *testing.T, url string)) {
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		f(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		f(t, pgtest.Database(t))
-	})
+	for _, e := range engines {
+		t.Run(e, func(t *testing.T) {
+			t.Parallel()
+			f(t, empty(t, e))
+		})
+	}
 }
 
 // onBoth is both with an open store.
