@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,11 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
+
+// Sample is a file with every field, its words and its default.
+//
+//go:embed milterd.toml.sample
+var Sample []byte
 
 // Problem is one thing that is wrong with a file.
 type Problem struct {

@@ -1,0 +1,50 @@
+# What can be done here. `make demo` needs only Go; the tests need the Debian
+# packages below and install them when run as root.
+
+GO ?= go
+ARGS ?=
+DEBIAN := postfix dovecot-core postgresql chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim
+
+.PHONY: demo build test packages check bench crash conformance generate ui
+
+# The whole desk on this machine. ARGS=--once: unattended; ARGS=--postfix: with a real Postfix.
+demo: build
+	@bin/milterd demo $(ARGS)
+
+build:
+	@$(GO) build -o bin/milterd ./cmd/milterd
+
+# Everything, with real peers: Postfix, PostgreSQL, Chromium.
+test: packages check
+	$(GO) test -p 2 -timeout 15m ./...
+
+packages:
+	@missing=""; for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	  else echo "The tests need these packages: sudo apt-get install -y$$missing" >&2; exit 1; fi; \
+	fi
+
+check:
+	$(GO) vet ./...
+	@wrong="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$wrong" ]; then echo "not gofmt'ed: $$wrong" >&2; exit 1; fi
+
+# The figures of docs/bench.md, as ratios within one run.
+bench: build
+	$(GO) run ./bench/rest bin/milterd
+
+# Kills a serving milterd again and again while mails come in; nothing may be lost or doubled.
+crash: build
+	$(GO) run ./bench/crash -milterd bin/milterd $(ARGS)
+
+# Outside judges on fresh output of the demo: qpdf, pdfsig, mutool, openssl.
+conformance: packages build
+	bin/milterd demo --once
+	$(GO) run ./bench/judges demo/signed
+
+# What is made from something else: sample configuration, man pages, front end, word lists.
+generate: ui
+	$(GO) generate ./config ./cmd/milterd
+
+ui:
+	$(GO) generate ./web
