@@ -18,8 +18,8 @@ import (
 const (
 	// jobTimeout ends the context of a job.
 	jobTimeout = 5 * time.Minute
-	// rescueAfter gives a job to another worker that is still marked as
-	// running, by then in vain.
+	// rescueAfter is when River gives a job to another worker that is still
+	// marked as running, should everything else have failed to.
 	rescueAfter = jobTimeout + time.Minute
 	// drain is how long running jobs may take to finish on shutdown; after it
 	// their context ends and they have the grace time.
@@ -36,7 +36,7 @@ type WorkOptions struct {
 	Logger  *slog.Logger    // nil means slog.Default()
 	OnJob   func(JobReport) // after each try, for metrics; must not block
 
-	drain time.Duration // tests shorten it
+	drain, lostCheck time.Duration // tests shorten them
 }
 
 // Outcome says how a try of a job ended.
@@ -77,6 +77,9 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 	if o.drain == 0 {
 		o.drain = drain
 	}
+	if o.lostCheck == 0 {
+		o.lostCheck = lostCheck
+	}
 	host, _ := os.Hostname()
 	id := fmt.Sprintf("%.60s-%d-%s", host, os.Getpid(), rand.Text()[:8])
 	release, err := s.engine.guard(ctx, id, func(err error) { o.Logger.Warn("jobs", "err", err) })
@@ -85,8 +88,9 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 	}
 	defer release()
 
+	l := &ledger{worker: id, running: map[int64]bool{}}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &worker{runner: r, log: o.Logger, report: o.OnJob})
+	river.AddWorker(workers, &worker{runner: r, log: o.Logger, report: o.OnJob, ledger: l})
 	client, err := s.engine.client(&river.Config{
 		ID:                          id,
 		Logger:                      slog.New(quiet{o.Logger.Handler()}),
@@ -108,7 +112,7 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 	if err := client.Start(ctx); err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
-	<-ctx.Done()
+	l.watch(ctx, s, o.lostCheck, o.Logger)
 	select {
 	case <-client.Stopped():
 		return nil
@@ -123,6 +127,7 @@ type worker struct {
 	runner workflow.Runner
 	log    *slog.Logger
 	report func(JobReport)
+	ledger *ledger
 }
 
 // NextRetry implements river.Worker.
@@ -132,6 +137,8 @@ func (w *worker) NextRetry(j *river.Job[jobArgs]) time.Time {
 
 // Work implements river.Worker.
 func (w *worker) Work(ctx context.Context, j *river.Job[jobArgs]) error {
+	w.ledger.begin(j.ID)
+	defer w.ledger.end(j.ID)
 	start := time.Now()
 	job := j.Args.Job
 	job.At = j.ScheduledAt

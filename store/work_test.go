@@ -495,3 +495,39 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// TestLostResult marks a job as running again, as if its result had not been
+// stored, beside one that does run.
+func TestLostResult(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		let := make(chan struct{})
+		r := newRunner(func(_ context.Context, j workflow.Job) error {
+			if j.Session == "long" {
+				<-let
+			}
+			return nil
+		})
+		work(t, s, r, WorkOptions{lostCheck: 200 * time.Millisecond})
+		enqueue(t, s, workflow.Job{Kind: workflow.JobSeal, Session: "long"})
+		r.next(t, 10*time.Second)
+		enqueue(t, s, workflow.Job{Kind: workflow.JobMail, Session: "aaaa"})
+		r.next(t, time.Second)
+		i := inState(t, s, "aaaa", "completed")
+		if _, err := s.engineDB().ExecContext(bg, "UPDATE river_job SET state = 'running', finalized_at = NULL WHERE id = $1", i.ID); err != nil {
+			t.Fatal(err)
+		}
+		if j := r.next(t, 5*time.Second); j.Session != "aaaa" {
+			t.Errorf("ran %+v", j)
+		}
+		if i := inState(t, s, "aaaa", "completed"); i.Attempt != 2 {
+			t.Errorf("%+v", i)
+		}
+		close(let)
+		if i := inState(t, s, "long", "completed"); i.Attempt != 1 {
+			t.Errorf("%+v", i)
+		}
+		if len(r.ran) != 0 {
+			t.Error("more ran")
+		}
+	})
+}
