@@ -145,5 +145,5 @@ func TestSilentWorker(t *testing.T) {
 	if _, err := s.engineDB().ExecContext(bg, "UPDATE workers SET seen = now() - interval '31 s' WHERE id = 'dead'"); err != nil {
 		t.Fatal(err)
 	}
-	r.next(t, beat+2*time.Second)
+	r.next(t, beat+10*time.Second)
 }

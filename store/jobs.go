@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -170,7 +171,7 @@ func jobInfo(r *rivertype.JobRow) (workflow.JobInfo, error) {
 	}
 	i.Job.At = i.Next
 	if n := len(r.Errors); n > 0 {
-		i.Error = r.Errors[n-1].Error
+		i.Error = strings.TrimPrefix(r.Errors[n-1].Error, "JobCancelError: ") // River's mark of a Drop
 	}
 	if r.FinalizedAt != nil {
 		i.Finished = r.FinalizedAt.UTC()

@@ -54,7 +54,7 @@ type engine interface {
 	// client makes a River client.
 	client(c *river.Config) (jobClient, error)
 	// guard claims the right to work jobs under this name, and gives the jobs
-	// of dead workers back, until ctx ends. The release function comes after that.
+	// of dead workers back, until it is released.
 	guard(ctx context.Context, worker string, log func(error)) (release func(), err error)
 	close() error
 }
