@@ -189,3 +189,61 @@ func Size(alg Algorithm, certs []*x509.Certificate, tokenSize int) (int, error) 
 	der, err := s.MarshalVerified(make([]byte, maxValue(certs[0])))
 	return len(der), err
 }
+
+// WithTimestamp gives the message with a token added to the unsigned attributes
+// of its signer, everything else byte for byte as it was. Check the token first.
+func (m *Message) WithTimestamp(token []byte) ([]byte, error) {
+	var info, wrap, sd, before, signers, si, unsigned cryptobyte.String
+	in := cryptobyte.String(m.Raw)
+	explicit := tag.Tag(0).ContextSpecific().Constructed()
+	attributes := tag.Tag(1).ContextSpecific().Constructed()
+	if !in.ReadASN1(&info, tag.SEQUENCE) || !info.SkipASN1(tag.OBJECT_IDENTIFIER) || !info.ReadASN1(&wrap, explicit) ||
+		!wrap.ReadASN1(&sd, tag.SEQUENCE) {
+		return nil, malformed("ContentInfo")
+	}
+	before = sd
+	for rest := sd; !rest.Empty(); { // SignerInfos come last
+		var el cryptobyte.String
+		var t tag.Tag
+		if !rest.ReadAnyASN1Element(&el, &t) {
+			return nil, malformed("SignedData")
+		}
+		if rest.Empty() {
+			before, signers = sd[:len(sd)-len(el)], el
+		}
+	}
+	if !signers.ReadASN1(&signers, tag.SET) || !signers.ReadASN1(&si, tag.SEQUENCE) {
+		return nil, malformed("SignerInfo")
+	}
+	body := si
+	for rest := si; !rest.Empty(); {
+		var el cryptobyte.String
+		var t tag.Tag
+		if !rest.ReadAnyASN1Element(&el, &t) {
+			return nil, malformed("SignerInfo")
+		}
+		if rest.Empty() && t == attributes {
+			body = si[:len(si)-len(el)]
+			el.ReadASN1(&unsigned, t)
+		}
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1ObjectIdentifier(oidSignedData)
+		b.AddASN1(explicit, func(b *cryptobyte.Builder) {
+			b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddBytes(before)
+				b.AddASN1(tag.SET, func(b *cryptobyte.Builder) {
+					b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
+						b.AddBytes(body)
+						b.AddASN1(attributes, func(b *cryptobyte.Builder) {
+							b.AddBytes(unsigned)
+							b.AddBytes(attributeRaw(oidSignatureTimestamp, token))
+						})
+					})
+				})
+			})
+		})
+	})
+	return b.Bytes()
+}

@@ -1,0 +1,184 @@
+package pades
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"milterd/signature/cms"
+)
+
+// Timestamper gives RFC 3161 tokens over SHA-256 digests, as DER. It vouches
+// for the chain of the authority; everything else is checked here.
+type Timestamper interface {
+	Timestamp(ctx context.Context, digest []byte) (token []byte, err error)
+}
+
+// Errors of Finish.
+var (
+	// ErrTooLarge: the CMS outgrew its place; prepare again with more room.
+	ErrTooLarge = errors.New("signature larger than the place prepared for it")
+	// ErrExpired: the certificate was not valid at the time that the timestamp proves.
+	ErrExpired = errors.New("certificate not valid at the time of the timestamp")
+)
+
+// Finish verifies a signature value over p.Attributes, asks ts for its time (nil
+// for none: B-B) and gives the finished suffix. ECDSA values may be r‖s or DER.
+// The Preparation is not changed: after an error it can be tried again. Errors
+// wrap cms.ErrSignature for a wrong value, ErrExpired, ErrTooLarge, or what the
+// Timestamper said.
+func (p *Preparation) Finish(ctx context.Context, value []byte, ts Timestamper) ([]byte, error) {
+	suffix, err := p.finish(ctx, value, ts)
+	if err != nil {
+		return nil, fmt.Errorf("finishing a signature: %w", err)
+	}
+	return suffix, nil
+}
+
+func (p *Preparation) finish(ctx context.Context, value []byte, ts Timestamper) ([]byte, error) {
+	certs, err := p.signer()
+	if err != nil {
+		return nil, err
+	}
+	value, err = cms.VerifyValue(certs[0], p.Algorithm, p.Attributes, value)
+	if err != nil {
+		return nil, err
+	}
+	sd := cms.SignedData{Algorithm: p.Algorithm, Certificates: certs, Attributes: p.Attributes}
+	if ts != nil {
+		if sd.Timestamp, err = stamp(ctx, ts, value, certs[0]); err != nil {
+			return nil, err
+		}
+	}
+	der, err := sd.MarshalVerified(value)
+	if err != nil {
+		return nil, err
+	}
+	return embed(p.Suffix, p.Offset, p.Length, der)
+}
+
+// FinishCMS is Finish for a complete CMS that a provider made over p.Digest. It
+// must be what Finish would have made: detached, one signer with p's
+// certificate, the same digest, signingCertificateV2, no signing-time. Its
+// timestamps are checked; if it has none and ts is not nil, one is added.
+func (p *Preparation) FinishCMS(ctx context.Context, der []byte, ts Timestamper) ([]byte, error) {
+	suffix, err := p.finishCMS(ctx, der, ts)
+	if err != nil {
+		return nil, fmt.Errorf("finishing with a provider's signature: %w", err)
+	}
+	return suffix, nil
+}
+
+func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts Timestamper) ([]byte, error) {
+	certs, err := p.signer()
+	if err != nil {
+		return nil, err
+	}
+	m, err := cms.Parse(der)
+	if err != nil {
+		return nil, err
+	}
+	if m.Hash() != p.Algorithm.Hash() {
+		return nil, fmt.Errorf("%w: %s where %s was prepared", cms.ErrAlgorithm, m.Hash(), p.Algorithm)
+	}
+	signer, err := m.Verify(p.Digest, certs...)
+	if err != nil {
+		return nil, err
+	}
+	if !signer.Equal(certs[0]) {
+		return nil, fmt.Errorf("%w: signed by %q", cms.ErrCertificate, signer.Subject)
+	}
+	if !m.SigningTime.IsZero() {
+		return nil, fmt.Errorf("%w: signing-time, which PAdES forbids", cms.ErrFormat)
+	}
+	for _, token := range m.Timestamps {
+		if err := checkToken(token, m.Value, signer); err != nil {
+			return nil, err
+		}
+	}
+	if len(m.Timestamps) == 0 && ts != nil {
+		token, err := stamp(ctx, ts, m.Value, signer)
+		if err != nil {
+			return nil, err
+		}
+		if der, err = m.WithTimestamp(token); err != nil {
+			return nil, err
+		}
+	}
+	return embed(p.Suffix, p.Offset, p.Length, der)
+}
+
+// stamp gets a token over a signature value and checks it.
+func stamp(ctx context.Context, ts Timestamper, value []byte, signer *x509.Certificate) ([]byte, error) {
+	digest := sha256.Sum256(value)
+	token, err := ts.Timestamp(ctx, digest[:])
+	if err != nil {
+		return nil, fmt.Errorf("asking for the time: %w", err)
+	}
+	return token, checkToken(token, value, signer)
+}
+
+// checkToken wants a sound token over value whose time lies in the signer's
+// certificate's lifetime.
+func checkToken(token, value []byte, signer *x509.Certificate) error {
+	t, err := cms.ParseToken(token)
+	if err != nil {
+		return err
+	}
+	h := t.ImprintHash.New()
+	h.Write(value)
+	if err := t.CheckImprint(t.ImprintHash, h.Sum(nil)); err != nil {
+		return err
+	}
+	if _, err := t.CheckSigner(); err != nil {
+		return err
+	}
+	if t.Time.Before(signer.NotBefore) || t.Time.After(signer.NotAfter) {
+		return fmt.Errorf("%w: %s", ErrExpired, t.Time)
+	}
+	return nil
+}
+
+// Sign prepares and finishes with a key in this process (or one that PKCS #11
+// makes look like it). The key must be the one of p.Certificate.
+func Sign(ctx context.Context, head []byte, p Params, key crypto.Signer, ts Timestamper) ([]byte, error) {
+	prep, err := Prepare(head, p)
+	if err != nil {
+		return nil, err
+	}
+	value, err := prep.SignWith(key)
+	if err != nil {
+		return nil, err
+	}
+	return prep.Finish(ctx, value, ts)
+}
+
+// SignWith gives the value that a key makes over the attributes.
+func (p *Preparation) SignWith(key crypto.Signer) ([]byte, error) {
+	h := p.Algorithm.Hash().New()
+	h.Write(p.Attributes)
+	value, err := key.Sign(rand.Reader, h.Sum(nil), p.Algorithm.Options())
+	if err != nil {
+		return nil, fmt.Errorf("signing with %s: %w", p.Algorithm, err)
+	}
+	return value, nil
+}
+
+// Covers reports whether head is the file that the preparation was made for:
+// its digest over head and suffix is the one that was signed.
+func (p *Preparation) Covers(head []byte) bool {
+	end := p.Offset + p.Length
+	if len(head) != p.HeadSize || p.Offset < 0 || p.Length < 0 || end > len(p.Suffix) || p.Algorithm.Hash() == 0 {
+		return false
+	}
+	h := p.Algorithm.Hash().New()
+	h.Write(head)
+	h.Write(p.Suffix[:p.Offset])
+	h.Write(p.Suffix[end:])
+	return bytes.Equal(h.Sum(nil), p.Digest)
+}
