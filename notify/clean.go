@@ -18,22 +18,18 @@ func clean(s string) string {
 func cleanLines(s string, max int) []string {
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n").Replace(s)
 	var out []string
-	left, cut := max, false
 	for _, l := range strings.Split(s, "\n") {
 		l = clean(l)
 		if l == "" && (len(out) == 0 || out[len(out)-1] == "") {
 			continue
 		}
-		n := len([]rune(l))
-		if cut = n > left; cut {
-			if l = shorten(l, left); l == "" {
-				l = "…"
-			}
-		}
-		out = append(out, l)
-		if left -= n; cut {
+		n := len([]rune(l)) + 1 // its line end counts, so that many empty lines end too
+		if n > max {
+			out = append(out, shorten(l+"…", max))
 			break
 		}
+		out = append(out, l)
+		max -= n
 	}
 	for len(out) > 0 && out[len(out)-1] == "" {
 		out = out[:len(out)-1]
@@ -41,25 +37,24 @@ func cleanLines(s string, max int) []string {
 	return out
 }
 
-// shorten cuts to at most max runes, the last of them an ellipsis.
+// shorten cuts to at most max runes, of which the last is then an ellipsis.
 func shorten(s string, max int) string {
 	r := []rune(s)
 	if len(r) <= max {
 		return s
-	}
-	if max < 1 {
-		return ""
 	}
 	return strings.TrimRight(string(r[:max-1]), " ") + "…"
 }
 
 func cleanRune(r rune) rune {
 	switch {
-	case r >= 0x202A && r <= 0x202E, r >= 0x2066 && r <= 0x206F, // embeddings, overrides, isolates, deprecated format characters
-		r == 0x200B, r == 0x200E, r == 0x200F, r == 0x061C, r == 0x2060, r == 0xFEFF, r == 0x00AD, // marks and invisible spaces
-		r >= 0xFFF9 && r <= 0xFFFB, r >= 0xE0000 && r <= 0xE007F: // interlinear annotations, tags
+	case r >= 0x202A && r <= 0x202E, // embeddings and overrides
+		r >= 0x2066 && r <= 0x206F,            // isolates, deprecated format characters
+		r == 0x200E, r == 0x200F, r == 0x061C, // direction marks
+		r == 0x200B, r == 0x2060, r == 0xFEFF, r == 0x00AD, // invisible spaces and hyphens
+		r >= 0xFFF9 && r <= 0xFFFB, r >= 0xE0000 && r <= 0xE007F: // annotations, tags
 		return -1
-	case unicode.IsControl(r), unicode.IsSpace(r), r == 0x2028, r == 0x2029:
+	case unicode.IsControl(r), unicode.IsSpace(r):
 		return ' '
 	}
 	return r

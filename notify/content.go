@@ -1,0 +1,439 @@
+package notify
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"milterd/workflow"
+)
+
+// A mail's content is a subject and blocks, each of which both renderings know.
+type content struct {
+	Lang    string
+	Subject string
+	Brand   string
+	Blocks  []block
+	Small   []string // below the line: explanations
+}
+
+// block is one piece of a mail; Is says which fields are set.
+type block struct {
+	Is    string   // title, para, items, facts, quote, code, button, qr
+	Text  string   // title, para; heading of items and quote; label of button; sentence of qr; the code
+	Items []item   // items, facts
+	Lines []string // quote
+	URL   string   // button
+	Alt   string   // qr
+	Help  string   // button: what stands before the address
+}
+
+// item is a person, a file or a fact.
+type item struct {
+	Name   string
+	Detail string
+	Label  string // of the digest
+	Digest string
+}
+
+// Longest foreign texts in a mail, in runes.
+const (
+	maxName    = 80
+	maxFile    = 120
+	maxSubject = 120
+	maxQuote   = 2000
+)
+
+// writer composes the content of one notice.
+type writer struct {
+	*words
+	n      workflow.Notice
+	s      *workflow.Session
+	to     *workflow.Participant
+	sender *workflow.Participant
+	org    string
+	domain string
+	b      []block
+}
+
+func (w *writer) add(b block) { w.b = append(w.b, b) }
+
+func (w *writer) para(text string) { w.add(block{Is: "para", Text: text}) }
+
+// name is how a person is called; the address where the directory knows none.
+func name(p *workflow.Participant) string {
+	if n := shorten(clean(p.Name), maxName); n != "" {
+		return n
+	}
+	return shorten(clean(p.Mail), maxName)
+}
+
+// full is the name with the address, which a name alone cannot feign.
+func full(p *workflow.Participant) string {
+	if clean(p.Name) == "" {
+		return name(p)
+	}
+	return name(p) + " (" + clean(p.Mail) + ")"
+}
+
+// write gives the content of a notice, or says what is wrong with the notice.
+func (n *Notifier) write(notice workflow.Notice) (*content, error) {
+	if err := check(notice); err != nil {
+		return nil, err
+	}
+	s := notice.Session
+	w := &writer{
+		words: speak(s.People[notice.To].Language), n: notice, s: s, to: &s.People[notice.To], sender: s.Sender(),
+		org: shorten(n.c.Organisation, maxName), domain: n.c.Domain,
+	}
+	c := &content{Lang: w.tag.String(), Brand: n.c.From}
+	subject := shorten(clean(s.Thread.Subject), maxSubject)
+	if mailed := s.Mailed(); subject == "" && len(mailed) > 0 {
+		subject = shorten(fileName(s.Documents[mailed[0]].Name), maxSubject)
+	}
+	c.Subject = w.say(string(notice.Kind)+".subject", data{"Subject": subject})
+	switch notice.Kind {
+	case workflow.MailInvitation:
+		w.invitation()
+	case workflow.MailReceipt:
+		w.receipt()
+	case workflow.MailCode:
+		w.code()
+	case workflow.MailResult:
+		w.result()
+	case workflow.MailDeclined:
+		w.declined()
+	case workflow.MailExpired:
+		w.ended("expired", w.say("expired.title", nil), nil)
+	case workflow.MailCancelled:
+		w.ended("cancelled", w.say("cancelled.title", nil), func() { w.quote(w.say("cancelled.reason", nil), s.Reason) })
+	}
+	c.Blocks = w.b
+	c.Small = []string{w.say("digest.note", nil), w.say("footer", data{"Org": w.org, "Domain": w.domain})}
+	return c, w.err
+}
+
+// check looks for what would make a mail without sense.
+func check(n workflow.Notice) error {
+	s := n.Session
+	switch {
+	case s == nil:
+		return fmt.Errorf("%s: no session", n.Kind)
+	case strings.Trim(s.ID, "abcdefghijklmnopqrstuvwxyz234567") != "" || s.ID == "" || len(s.ID) > 20:
+		return fmt.Errorf("%s: session %q: not an id", n.Kind, s.ID)
+	case n.To < 0 || n.To >= len(s.People):
+		return fmt.Errorf("%s: person %d is not in session %s", n.Kind, n.To, s.ID)
+	case s.Sender() == nil:
+		return fmt.Errorf("%s: session %s has no sender", n.Kind, s.ID)
+	case n.Link != "" && !goodLink(n.Link):
+		return fmt.Errorf("%s: the link is not an http address", n.Kind) // not quoted: it holds a token
+	}
+	missing := ""
+	switch n.Kind {
+	case workflow.MailInvitation:
+		if !s.People[n.To].Signatory {
+			missing = "a signatory"
+		} else if n.Link == "" {
+			missing = "a link"
+		}
+	case workflow.MailCode:
+		if strings.Trim(n.Code, "0123456789") != "" || n.Code == "" || n.CodeExpires.IsZero() {
+			missing = "a code of digits with its time"
+		}
+	case workflow.MailResult:
+		if len(n.Attachments) == 0 && n.Link == "" {
+			missing = "attachments or a link"
+		}
+	case workflow.MailDeclined:
+		if n.By < 0 || n.By >= len(s.People) {
+			missing = "who declined"
+		}
+	case workflow.MailReceipt, workflow.MailExpired, workflow.MailCancelled:
+	default:
+		return fmt.Errorf("%q: unknown kind of mail", n.Kind)
+	}
+	if missing != "" {
+		return fmt.Errorf("%s of session %s: wants %s", n.Kind, s.ID, missing)
+	}
+	return nil
+}
+
+func goodLink(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") || len(s) > 500 {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"<>\^`+"`{|}", r) })
+}
+
+func (w *writer) invitation() {
+	docs := len(w.s.Mailed())
+	self := w.to.Sender
+	if self {
+		w.add(block{Is: "title", Text: w.count("invitation.title.self", docs, nil)})
+	} else {
+		w.add(block{Is: "title", Text: w.say("invitation.title", data{"Name": name(w.sender)})})
+	}
+	w.hello()
+	if self {
+		w.documents(w.count("invitation.intro.self", docs, nil))
+	} else {
+		w.documents(w.count("invitation.intro", docs, data{"Sender": full(w.sender)}))
+	}
+	var facts []item
+	if others := w.people(func(i int) bool { return i != w.n.To }); len(others) > 0 {
+		facts = append(facts, item{Name: w.say("others", nil), Detail: strings.Join(others, ", ")})
+	}
+	w.add(block{Is: "facts", Items: append(facts, w.level(), w.deadline())})
+	w.theirs(w.sender, w.s.Message)
+	w.button("invitation.button")
+	w.add(block{Is: "qr", Text: w.say("invitation.qr", nil), Alt: w.say("invitation.qr.alt", nil)})
+	w.para(w.count("invitation.next", docs, nil))
+	w.para(w.say("invitation.private", nil))
+	if !self {
+		w.para(w.say("invitation.reply", data{"Name": name(w.sender)}))
+	}
+}
+
+func (w *writer) receipt() {
+	w.add(block{Is: "title", Text: w.say("receipt.title", nil)})
+	w.hello()
+	var people []item
+	for _, i := range w.s.Signatories() {
+		people = append(people, person(&w.s.People[i]))
+	}
+	w.add(block{Is: "items", Text: w.count("receipt.intro", len(people), nil), Items: people})
+	w.documents("")
+	w.add(block{Is: "facts", Items: []item{w.level(), w.deadline()}})
+	w.para(w.say("receipt.next", nil))
+	if w.s.Delivery == workflow.Download {
+		w.para(w.say("receipt.download", nil))
+	}
+	w.button("receipt.button")
+}
+
+func (w *writer) code() {
+	w.add(block{Is: "title", Text: w.say("code.title", nil)})
+	w.hello()
+	w.para(w.say("code.intro", nil))
+	w.add(block{Is: "code", Text: w.n.Code})
+	w.documents(w.say("code.expires", data{"Date": w.date(w.n.CodeExpires)}))
+	w.askedBy()
+	w.para(w.say("code.ignore", data{"Org": w.org}))
+}
+
+func (w *writer) result() {
+	docs := len(w.s.Mailed())
+	w.add(block{Is: "title", Text: w.count("result.title", docs, nil)})
+	w.hello()
+	w.para(w.count("result.intro", len(w.s.Signatories()), nil))
+	if len(w.n.Attachments) > 0 {
+		files := w.attachments()
+		w.add(block{Is: "items", Text: w.count("result.attached", len(files), nil), Items: files})
+	} else {
+		w.download()
+	}
+	w.standing(w.say("result.signed-by", nil))
+	if at, ok := w.sealed(); ok {
+		w.para(w.count("result.added", docs, data{"Org": w.org, "Date": w.date(at)}))
+	}
+	w.documents("")
+	w.askedBy(w.level())
+	w.para(w.say("result.verify", data{"Org": w.org}))
+}
+
+// download stands in for attachments that would be too large.
+func (w *writer) download() {
+	files := w.heads()
+	w.add(block{Is: "items", Text: w.count("result.files", len(files), nil), Items: files})
+	w.para(w.say("result.download", nil))
+	if !w.n.Until.IsZero() {
+		w.para(w.say("result.until", data{"Date": w.date(w.n.Until)}))
+	}
+	w.button("result.button")
+}
+
+func (w *writer) declined() {
+	by := &w.s.People[w.n.By]
+	title := w.say("declined.title", data{"Name": name(by)})
+	if w.n.By == w.n.To {
+		title = w.say("declined.title.you", nil)
+	}
+	w.ended("declined", title, func() {
+		if !w.theirs(by, by.Comment) {
+			w.para(w.say("declined.silent", nil))
+		}
+	})
+}
+
+// ended is what the three unhappy ends have in common; middle stands after the
+// first sentence.
+func (w *writer) ended(kind, title string, middle func()) {
+	docs := len(w.s.Mailed())
+	w.add(block{Is: "title", Text: title})
+	w.hello()
+	request := w.say("request.yours", nil)
+	if !w.to.Sender {
+		request = w.say("request.of", data{"Sender": full(w.sender)})
+	}
+	at := w.s.Ended
+	if at.IsZero() {
+		at = w.s.Deadline
+	}
+	w.para(w.say(kind+".intro", data{"Request": request, "Org": w.org, "Date": w.date(at)}) + " " + w.count("not-sealed", docs, nil))
+	if middle != nil {
+		middle()
+	}
+	w.standing(w.say("standing", nil))
+	w.documents("")
+	if w.to.Sender {
+		w.para(w.count("again", docs, nil))
+	}
+}
+
+func (w *writer) hello() { w.para(w.say("hello", data{"Name": name(w.to)})) }
+
+// documents lists what was mailed, each with the digest of its original.
+func (w *writer) documents(heading string) {
+	mailed := w.s.Mailed()
+	if heading == "" {
+		heading = w.count("documents", len(mailed), nil)
+	}
+	var items []item
+	for _, i := range mailed {
+		d := &w.s.Documents[i]
+		detail := w.size(d.Original().Size)
+		if d.Pages > 0 {
+			detail = w.count("pages", d.Pages, nil) + ", " + detail
+		}
+		if d.Signed {
+			detail += ", " + w.say("already-signed", nil)
+		}
+		items = append(items, item{fileName(d.Name), detail, w.say("digest.mailed", nil), d.Original().SHA256.String()})
+	}
+	w.add(block{Is: "items", Text: heading, Items: items})
+}
+
+// sealed is when the organisation's seal and timestamp came on the last document.
+func (w *writer) sealed() (at time.Time, ok bool) {
+	for _, i := range w.s.Mailed() {
+		if h := w.s.Documents[i].Head(); h.Kind == workflow.Archive {
+			at = h.Created
+		} else {
+			return time.Time{}, false
+		}
+	}
+	return at, !at.IsZero()
+}
+
+// attachments lists the files of this mail.
+func (w *writer) attachments() []item {
+	var items []item
+	for _, a := range w.n.Attachments {
+		d := workflow.Digest(sha256.Sum256(a.Content))
+		items = append(items, w.file(a.Name, int64(len(a.Content)), d, w.isReport(d)))
+	}
+	return items
+}
+
+// heads lists the newest revisions of all documents.
+func (w *writer) heads() []item {
+	var items []item
+	for i := range w.s.Documents {
+		d := &w.s.Documents[i]
+		items = append(items, w.file(d.ResultName(), d.Head().Size, d.Head().SHA256, d.Kind == workflow.Report))
+	}
+	return items
+}
+
+func (w *writer) file(name string, size int64, digest workflow.Digest, report bool) item {
+	detail := w.size(size)
+	if report {
+		detail += ", " + w.say("result.report", nil)
+	}
+	return item{fileName(name), detail, w.say("digest.file", nil), digest.String()}
+}
+
+func (w *writer) isReport(digest workflow.Digest) bool {
+	for i := range w.s.Documents {
+		if d := &w.s.Documents[i]; d.Kind == workflow.Report && d.Head().SHA256 == digest {
+			return true
+		}
+	}
+	return false
+}
+
+// standing says of each signatory what they did.
+func (w *writer) standing(heading string) {
+	var items []item
+	for _, i := range w.s.Signatories() {
+		p := &w.s.People[i]
+		it := person(p)
+		switch {
+		case p.State == workflow.Refused:
+			it.Detail += ": " + w.say("state.declined", data{"Date": w.date(p.Decided)})
+		case p.State == workflow.Signed || p.State == workflow.Signing:
+			it.Detail += ": " + w.say("state.signed", data{"Date": w.date(p.Decided)})
+		default:
+			it.Detail += ": " + w.say("state.waiting", nil)
+		}
+		items = append(items, it)
+	}
+	w.add(block{Is: "items", Text: heading, Items: items})
+}
+
+func person(p *workflow.Participant) item { return item{Name: name(p), Detail: clean(p.Mail)} }
+
+// people names the signatories for whom choose is true.
+func (w *writer) people(choose func(i int) bool) []string {
+	var out []string
+	for _, i := range w.s.Signatories() {
+		if choose(i) {
+			out = append(out, name(&w.s.People[i]))
+		}
+	}
+	return out
+}
+
+func (w *writer) level() item {
+	return item{Name: w.say("level", nil), Detail: w.say("level."+string(w.s.Level), data{"Org": w.org})}
+}
+
+func (w *writer) deadline() item {
+	return item{Name: w.say("deadline", nil), Detail: w.date(w.s.Deadline)}
+}
+
+// askedBy tells everyone but the sender who asked, before other facts.
+func (w *writer) askedBy(more ...item) {
+	if !w.to.Sender {
+		more = append([]item{{Name: w.say("asked-by", nil), Detail: full(w.sender)}}, more...)
+	}
+	if len(more) > 0 {
+		w.add(block{Is: "facts", Items: more})
+	}
+}
+
+// theirs sets somebody's own words apart and reports whether there were any.
+func (w *writer) theirs(by *workflow.Participant, text string) bool {
+	if by == w.to {
+		return w.quote(w.say("writes.you", nil), text)
+	}
+	return w.quote(w.say("writes", data{"Name": name(by)}), text)
+}
+
+func (w *writer) quote(heading, text string) bool {
+	lines := cleanLines(text, maxQuote)
+	if len(lines) == 0 {
+		return false
+	}
+	w.add(block{Is: "quote", Text: heading, Lines: lines})
+	return true
+}
+
+func (w *writer) button(label string) {
+	if w.n.Link != "" {
+		w.add(block{Is: "button", Text: w.say(label, nil), URL: w.n.Link, Help: w.say("address", nil)})
+	}
+}

@@ -1,0 +1,204 @@
+package notify
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"milterd/workflow"
+)
+
+var update = flag.Bool("update", false, "write the expected mails in testdata anew")
+
+var testNow = time.Date(2026, 11, 23, 10, 35, 12, 0, time.UTC)
+
+func testNotifier(t testing.TB, relay Relay) *Notifier {
+	t.Helper()
+	if relay.Address == "" {
+		relay.Address = "127.0.0.1:25"
+	}
+	n, err := New(Config{
+		Domain: "sign.corp.test", Organisation: "Example Corp", Master: bytes.Repeat([]byte{7}, 32),
+		Relay: relay, Now: func() time.Time { return testNow },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+const (
+	testLink = "https://sign.corp.test/s#q83vEjRWeJCrze8SNFZ4kA"
+	sender   = 0
+	john     = 1
+	zoe      = 2
+	copied   = 3
+)
+
+// testSession is a request by Jane for two signatures under two documents, as
+// somebody reads it in lang.
+func testSession(lang string) *workflow.Session {
+	document := func(name string, pages int, size int64) workflow.Document {
+		return workflow.Document{Name: name, Kind: workflow.Mailed, Pages: pages, Revisions: []workflow.Revision{
+			{Number: 0, Kind: workflow.Original, Size: size, SHA256: sha256.Sum256([]byte(name)), Person: -1, Created: testNow},
+		}}
+	}
+	return &workflow.Session{
+		ID: "mfrggzdfmztwq2lk", State: workflow.Open, Level: workflow.Standard,
+		People: []workflow.Participant{
+			{Person: workflow.Person{Mail: "jane.roe@corp.test", Name: "Jane Roe", Language: lang}, Sender: true},
+			{Person: workflow.Person{Mail: "john.doe@corp.test", Name: "John Doe", Language: lang}, Signatory: true, State: workflow.Waiting},
+			{Person: workflow.Person{Mail: "zoe@corp.test", Name: "Zoë Müller-Lüdenscheidt", Language: lang}, Signatory: true, State: workflow.Waiting},
+			{Person: workflow.Person{Mail: "legal@corp.test", Name: "Legal, Department", Language: lang}, Copy: true},
+		},
+		Documents: []workflow.Document{
+			document("Lease agreement.pdf", 12, 1_234_567),
+			document("Übergabeprotokoll Büroräume – Anlage 3.pdf", 1, 48_211),
+		},
+		Thread: workflow.Thread{
+			MessageID: "<20261123.1030@mx.corp.test>", References: []string{"<20261120.0900@mx.corp.test>"},
+			Subject: "[Standard] Lease for the Müllerstraße office",
+		},
+		Message: "Hi John, hi Zoë,\n\nplease have a look at § 4 before you sign: the notice period is now six months.\n\nThanks a lot\nJane",
+		Created: testNow, Deadline: testNow.Add(14 * 24 * time.Hour), Delivery: workflow.Attached, ProvenBy: "sasl jane",
+	}
+}
+
+func signed(s *workflow.Session) *workflow.Session {
+	s.State, s.Ended = workflow.Done, testNow
+	for i, p := range s.Signatories() {
+		s.People[p].State, s.People[p].Decided = workflow.Signed, testNow.Add(time.Duration(i-3)*time.Hour)
+	}
+	for i := range s.Documents {
+		d := &s.Documents[i]
+		d.Revisions = append(d.Revisions, workflow.Revision{
+			Number: 1, Kind: workflow.Archive, Size: d.Original().Size + 90_000, SHA256: sha256.Sum256([]byte("signed " + d.Name)), Created: testNow,
+		})
+	}
+	report := workflow.Document{Name: "Certificate of completion.pdf", Kind: workflow.Report, Pages: 2}
+	for _, a := range files(s)[2:] {
+		report.Revisions = []workflow.Revision{{Size: int64(len(a.Content)), SHA256: sha256.Sum256(a.Content), Created: testNow}}
+	}
+	s.Documents = append(s.Documents, report)
+	return s
+}
+
+func files(s *workflow.Session) []workflow.Attachment {
+	var out []workflow.Attachment
+	for i := range s.Documents[:2] {
+		d := &s.Documents[i]
+		out = append(out, workflow.Attachment{Name: d.ResultName(), ContentType: "application/pdf", Content: []byte("%PDF-1.7 stand-in for " + d.Name)})
+	}
+	return append(out, workflow.Attachment{Name: "Certificate of completion.pdf", ContentType: "application/pdf", Content: []byte("%PDF-1.7 stand-in for the report")})
+}
+
+// cases are all mails that have an expected file for each language.
+func cases(lang string) map[string]workflow.Notice {
+	notice := func(kind workflow.MailKind, s *workflow.Session, to int) workflow.Notice {
+		return workflow.Notice{Kind: kind, Session: s, To: to, By: -1, Key: fmt.Sprintf("%s.%d.%s.0.", s.ID, to, kind)}
+	}
+	out := map[string]workflow.Notice{}
+
+	n := notice(workflow.MailInvitation, testSession(lang), john)
+	n.Link = testLink
+	out["invitation"] = n
+
+	s := testSession(lang)
+	s.People = []workflow.Participant{s.People[sender]}
+	s.People[sender].Signatory, s.People[sender].State = true, workflow.Waiting
+	s.Documents, s.Message, s.Level = s.Documents[:1], "", workflow.Advanced
+	n = notice(workflow.MailInvitation, s, sender)
+	n.Link = testLink
+	out["invitation-self"] = n
+
+	s = testSession(lang)
+	s.Delivery = workflow.Download
+	out["receipt"] = notice(workflow.MailReceipt, s, sender)
+
+	s = testSession(lang)
+	s.Documents = s.Documents[:1]
+	n = notice(workflow.MailCode, s, zoe)
+	n.Code, n.CodeExpires = "048213", testNow.Add(10*time.Minute)
+	out["code"] = n
+
+	s = signed(testSession(lang))
+	n = notice(workflow.MailResult, s, john)
+	n.Link, n.Attachments, n.Until = testLink, files(s), testNow.Add(90*24*time.Hour)
+	out["result"] = n
+
+	s = signed(testSession(lang))
+	s.Level, s.Delivery = workflow.Qualified, workflow.Download
+	n = notice(workflow.MailResult, s, sender)
+	n.Link, n.Until = testLink, testNow.Add(90*24*time.Hour)
+	out["result-download"] = n
+
+	s = testSession(lang)
+	s.State, s.Ended = workflow.Declined, testNow
+	s.People[john].State, s.People[john].Decided = workflow.Refused, testNow
+	s.People[john].Comment = "The notice period in § 4 is too long.\nThree months would be fine."
+	n = notice(workflow.MailDeclined, s, sender)
+	n.By = john
+	out["declined"] = n
+
+	s = testSession(lang)
+	s.State, s.Ended = workflow.Expired, testNow.Add(14*24*time.Hour)
+	s.People[zoe].State, s.People[zoe].Decided = workflow.Signed, testNow
+	out["expired"] = notice(workflow.MailExpired, s, copied)
+
+	s = testSession(lang)
+	s.State, s.Ended, s.Reason = workflow.Cancelled, testNow, "Sent to the wrong John."
+	out["cancelled"] = notice(workflow.MailCancelled, s, john)
+	return out
+}
+
+// each runs a test for every case in every language.
+func each(t *testing.T, f func(t *testing.T, name string, n workflow.Notice)) {
+	for _, lang := range []string{"en", "de", "fr"} {
+		for name, n := range cases(lang) {
+			t.Run(name+"."+lang, func(t *testing.T) { f(t, name+"."+lang, n) })
+		}
+	}
+}
+
+func TestExpectedMails(t *testing.T) {
+	n := testNotifier(t, Relay{})
+	each(t, func(t *testing.T, name string, notice workflow.Notice) {
+		got, err := n.Compose(notice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := n.Compose(notice)
+		if err != nil || !bytes.Equal(got, again) {
+			t.Fatalf("the same notice gave another mail (%v)", err)
+		}
+		file := filepath.Join("testdata", name+".eml")
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs; see the difference with git after go test ./notify -update\n%s", file, firstDifference(got, want))
+		}
+	})
+}
+
+func firstDifference(got, want []byte) string {
+	g, w := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return fmt.Sprintf("line %d\n got %q\nwant %q", i+1, g[i], w[i])
+		}
+	}
+	return fmt.Sprintf("got %d lines, want %d", len(g), len(w))
+}
