@@ -1,0 +1,280 @@
+package validate
+
+import (
+	"fmt"
+	"strings"
+
+	"milterd/signature/pdf/cos"
+)
+
+// policy is what a signature and the certification under it grant later
+// revisions.
+type policy struct {
+	p         int  // of DocMDP: 1 nothing, 2 forms and signatures, 3 annotations too
+	certified bool // there is a DocMDP
+	lock      func(field string) bool
+}
+
+// readPolicy reads DocMDP and FieldMDP as the signed revision has them
+// (ISO 32000-2, 12.8.2.2 and 12.8.2.4).
+func readPolicy(s *signature) (policy, error) {
+	f := s.own
+	pol := policy{p: 2, lock: func(string) bool { return false }}
+	catalog, err := f.Catalog()
+	if err != nil {
+		return pol, err
+	}
+	perms, err := f.Dict(catalog["Perms"])
+	if err != nil {
+		return pol, err
+	}
+	certification, err := f.Dict(perms["DocMDP"])
+	if err != nil {
+		return pol, err
+	}
+	if certification != nil {
+		pol.certified = true
+		params, err := transform(f, certification, "DocMDP")
+		if err != nil {
+			return pol, err
+		}
+		if p, ok := f.Int(params["P"]); ok && p >= 1 && p <= 3 {
+			pol.p = p
+		}
+	}
+	params, err := transform(f, s.dict, "FieldMDP")
+	if err != nil || params == nil {
+		return pol, err
+	}
+	list, err := f.Array(params["Fields"])
+	if err != nil {
+		return pol, err
+	}
+	named := func(field string) bool {
+		for _, o := range list {
+			if n := f.String(o).UTF8(); n == field || strings.HasPrefix(field, n+".") {
+				return true
+			}
+		}
+		return false
+	}
+	switch f.Name(params["Action"]) {
+	case "All":
+		pol.lock = func(string) bool { return true }
+	case "Include":
+		pol.lock = named
+	case "Exclude":
+		pol.lock = func(field string) bool { return !named(field) }
+	}
+	return pol, nil
+}
+
+// transform gives the parameters of a signature reference; nil if there is none.
+func transform(f *cos.File, sig cos.Dict, method cos.Name) (cos.Dict, error) {
+	refs, err := f.Array(sig["Reference"])
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range refs {
+		d, err := f.Dict(r)
+		if err != nil {
+			return nil, err
+		}
+		if f.Name(d["TransformMethod"]) == method {
+			return f.Dict(d["TransformParams"])
+		}
+	}
+	return nil, nil
+}
+
+// checkCatalog lets the catalog gain a security store and a form, and its
+// metadata be kept up to date.
+func (d *diff) checkCatalog() error {
+	root := d.old.Root().Num
+	a, err := d.old.Catalog()
+	if err != nil {
+		return err
+	}
+	b, err := d.new.Catalog()
+	if err != nil {
+		return err
+	}
+	d.explained[root] = true
+	for _, k := range differing(a, b) {
+		switch k {
+		case "AcroForm", "DSS": // looked at below
+		case "Extensions", "Version":
+		case "Metadata":
+			d.say(true, "metadata was updated")
+		default:
+			d.say(false, "the catalog's %s was changed", k)
+		}
+	}
+	if d.explain(a["Metadata"], root) {
+		d.say(true, "metadata was updated")
+	}
+	return nil
+}
+
+// checkStore lets the document security store grow.
+func (d *diff) checkStore() error {
+	root := d.old.Root().Num
+	a, err := d.old.Catalog()
+	if err != nil {
+		return err
+	}
+	b, err := d.new.Catalog()
+	if err != nil {
+		return err
+	}
+	if b["DSS"] != nil && !sameObject(a["DSS"], b["DSS"]) {
+		d.say(true, "revocation data was added")
+	}
+	// Stores hold the same few containers at every level: dictionaries and arrays.
+	var visit func(o cos.Object, parent, depth int) error
+	visit = func(o cos.Object, parent, depth int) error {
+		if r, ok := o.(cos.Ref); ok {
+			v, err := d.old.Get(r)
+			if err != nil {
+				return err
+			}
+			switch v.(type) {
+			case cos.Dict, cos.Array:
+			default:
+				return nil
+			}
+			if d.explain(r, parent) {
+				d.say(true, "revocation data was added")
+			}
+			o, parent = v, r.Num
+		}
+		if depth == 4 {
+			return nil
+		}
+		switch o := o.(type) {
+		case cos.Dict:
+			for _, v := range o {
+				if err := visit(v, parent, depth+1); err != nil {
+					return err
+				}
+			}
+		case cos.Array:
+			for _, v := range o {
+				if err := visit(v, parent, depth+1); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return visit(a["DSS"], root, 0)
+}
+
+// checkInfo lets the document information dictionary be kept up to date.
+func (d *diff) checkInfo() error {
+	info := d.old.Trailer()["Info"]
+	v, err := d.old.Resolve(info)
+	if err != nil {
+		return err
+	}
+	if _, ok := v.(cos.Dict); ok && d.explain(info) {
+		d.say(true, "document information was updated")
+	}
+	return nil
+}
+
+// checkPages lets a page gain the widgets of new signature fields, and nothing
+// else (with P 3, other annotations too).
+func (d *diff) checkPages() error {
+	catalog, err := d.old.Catalog()
+	if err != nil {
+		return err
+	}
+	number, nodes := 0, 0
+	var visit func(o cos.Object, depth int) error
+	visit = func(o cos.Object, depth int) error {
+		if nodes++; nodes > cos.LimitElements || depth > maxDepth {
+			return fmt.Errorf("page tree: %w", cos.ErrLimit)
+		}
+		ref, _ := o.(cos.Ref)
+		dict, err := d.old.Dict(o)
+		if err != nil {
+			return err
+		}
+		kids, err := d.old.Array(dict["Kids"])
+		if err != nil {
+			return err
+		}
+		if dict["Kids"] == nil {
+			number++
+			return d.checkPage(ref, dict, number)
+		}
+		for _, k := range kids {
+			if err := visit(k, depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return visit(catalog["Pages"], 0)
+}
+
+func (d *diff) checkPage(ref cos.Ref, old cos.Dict, number int) error {
+	annots, _ := old["Annots"].(cos.Ref)
+	if !d.changed[ref.Num] && !d.changed[annots.Num] {
+		return nil
+	}
+	now, err := d.new.Dict(ref)
+	if err != nil {
+		return err
+	}
+	if now == nil {
+		return nil // gone: checkRest says so
+	}
+	d.explained[ref.Num] = true
+	for _, k := range differing(old, now) {
+		if k != "Annots" {
+			d.say(false, "page %d: %s was changed", number, k)
+		}
+	}
+	a, err := d.old.Array(old["Annots"])
+	if err != nil {
+		return err
+	}
+	b, err := d.new.Array(now["Annots"])
+	if err != nil {
+		return err
+	}
+	if sameObject(old["Annots"], now["Annots"]) {
+		d.explained[annots.Num] = true
+	}
+	extra, kept := additions(a, b)
+	if !kept {
+		d.say(false, "page %d: an annotation was removed", number)
+	}
+	for _, o := range extra {
+		r, _ := o.(cos.Ref)
+		switch {
+		case d.widgets[r]:
+		case d.policy.p == 3 && d.added[r.Num]:
+			d.say(true, "page %d: an annotation was added", number)
+		default:
+			d.say(false, "page %d: an annotation was added", number)
+		}
+	}
+	return nil
+}
+
+// additions gives what b has beyond a; kept is false if b lacks something of a
+// or has it in another order.
+func additions(a, b cos.Array) (extra cos.Array, kept bool) {
+	i := 0
+	for _, o := range b {
+		if i < len(a) && sameObject(a[i], o) {
+			i++
+			continue
+		}
+		extra = append(extra, o)
+	}
+	return extra, i == len(a)
+}

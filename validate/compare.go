@@ -1,0 +1,296 @@
+package validate
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"milterd/signature/pdf/cos"
+)
+
+// sameObject compares two objects as they stand, without following references.
+func sameObject(a, b cos.Object) bool {
+	switch a := a.(type) {
+	case cos.Dict:
+		b, ok := b.(cos.Dict)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		for k, v := range a {
+			if w, ok := b[k]; !ok || !sameObject(v, w) {
+				return false
+			}
+		}
+		return true
+	case cos.Array:
+		b, ok := b.(cos.Array)
+		return ok && slices.EqualFunc(a, b, sameObject)
+	case *cos.Stream:
+		b, ok := b.(*cos.Stream)
+		return ok && sameObject(a.Dict, b.Dict) && bytes.Equal(a.Raw, b.Raw)
+	}
+	switch b.(type) {
+	case cos.Dict, cos.Array, *cos.Stream:
+		return false // not comparable with ==
+	}
+	return a == b
+}
+
+// references calls fn for each reference within an object.
+func references(o cos.Object, fn func(int)) {
+	switch o := o.(type) {
+	case cos.Ref:
+		fn(o.Num)
+	case cos.Dict:
+		for _, v := range o {
+			references(v, fn)
+		}
+	case cos.Array:
+		for _, v := range o {
+			references(v, fn)
+		}
+	case *cos.Stream:
+		references(o.Dict, fn)
+	}
+}
+
+// object gives the current object of a number.
+func object(f *cos.File, num int) (cos.Object, error) {
+	r, err := f.RefOf(num)
+	if err != nil {
+		return nil, err
+	}
+	return f.Get(r)
+}
+
+// referrers says for each object of the final revision who refers to it.
+func (v *validation) referrers() (map[int][]int, error) {
+	if v.refs != nil {
+		return v.refs, nil
+	}
+	numbers, err := v.final.Numbers()
+	if err != nil {
+		return nil, err
+	}
+	refs := map[int][]int{}
+	for _, n := range numbers {
+		o, err := object(v.final, n)
+		if err != nil {
+			return nil, fmt.Errorf("object %d: %w", n, err)
+		}
+		if bookkeeping(o) {
+			continue
+		}
+		references(o, func(to int) {
+			if have := refs[to]; len(have) == 0 || have[len(have)-1] != n {
+				refs[to] = append(have, n)
+			}
+		})
+	}
+	v.refs = refs
+	return refs, nil
+}
+
+// diff compares the revision of a signature with the file as it is.
+type diff struct {
+	v         *validation
+	old, new  *cos.File
+	refs      map[int][]int
+	changed   map[int]bool // objects of the old revision that are different or gone
+	added     map[int]bool // objects that the old revision does not have
+	explained map[int]bool
+	policy    policy
+	filled    map[string]bool  // names of fields that got a value
+	widgets   map[cos.Ref]bool // of new signature fields
+	out       []Change
+	said      map[string]bool
+}
+
+func (d *diff) say(allowed bool, format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	if !d.said[what] {
+		d.said[what] = true
+		d.out = append(d.out, Change{What: what, Allowed: allowed})
+	}
+}
+
+// changes says what the later revisions did to what a signature covers. The
+// rule: an object of the signed revision may differ only where a check below
+// explains how; new objects are harmless unless signed ones already refer to
+// them (a shadow attack leaves such references behind).
+func (v *validation) changes(s *signature) []Change {
+	if s.end == len(v.data) {
+		return nil
+	}
+	d := &diff{
+		v: v, old: s.own, new: v.final, changed: map[int]bool{}, added: map[int]bool{}, explained: map[int]bool{},
+		filled: map[string]bool{}, widgets: map[cos.Ref]bool{}, said: map[string]bool{},
+	}
+	if err := d.run(s); err != nil {
+		d.say(false, "what was changed cannot be told: %v", err)
+	}
+	return d.out
+}
+
+func (d *diff) run(s *signature) error {
+	var err error
+	if d.refs, err = d.v.referrers(); err != nil {
+		return err
+	}
+	if err := d.compare(); err != nil {
+		return err
+	}
+	if d.policy, err = readPolicy(s); err != nil {
+		return err
+	}
+	d.checkTail()
+	if d.old.Root() != d.new.Root() {
+		d.say(false, "another catalog takes the place of the signed one")
+		return nil
+	}
+	for _, check := range []func() error{d.checkDangling, d.checkCatalog, d.checkForm, d.checkPages, d.checkStore, d.checkInfo} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	d.checkRest()
+	return nil
+}
+
+// compare finds what is different and what is new.
+func (d *diff) compare() error {
+	old, err := d.old.Numbers()
+	if err != nil {
+		return err
+	}
+	was := make(map[int]bool, len(old))
+	for _, n := range old {
+		was[n] = true
+		a, err := object(d.old, n)
+		if err != nil {
+			return fmt.Errorf("object %d: %w", n, err)
+		}
+		b, err := object(d.new, n)
+		if err != nil {
+			return fmt.Errorf("object %d: %w", n, err)
+		}
+		if !sameObject(a, b) && !bookkeeping(a) {
+			d.changed[n] = true
+		}
+	}
+	now, err := d.new.Numbers()
+	for _, n := range now {
+		if !was[n] {
+			d.added[n] = true
+		}
+	}
+	return err
+}
+
+// bookkeeping tells the streams that hold the file together; what they hold is
+// compared object by object.
+func bookkeeping(o cos.Object) bool {
+	s, ok := o.(*cos.Stream)
+	return ok && (s.Dict.Name("Type") == "XRef" || s.Dict.Name("Type") == "ObjStm")
+}
+
+// checkTail wants nothing after the last end-of-file mark.
+func (d *diff) checkTail() {
+	i := bytes.LastIndex(d.v.data, []byte("%%EOF"))
+	if i < 0 || len(bytes.Trim(d.v.data[i+len("%%EOF"):], "\r\n \t\x00")) > 0 {
+		d.say(false, "bytes after the end of the file")
+	}
+}
+
+// checkDangling looks for signed references to objects that came later.
+func (d *diff) checkDangling() error {
+	for m := range d.added {
+		for _, n := range d.refs[m] {
+			if !d.added[n] && !d.changed[n] {
+				d.say(false, "object %d, to which signed content refers, was added later", m)
+			}
+		}
+	}
+	for n := range d.changed {
+		o, err := object(d.old, n)
+		if err != nil {
+			return err
+		}
+		references(o, func(m int) {
+			if d.added[m] {
+				d.say(false, "object %d, to which signed content refers, was added later", m)
+			}
+		})
+	}
+	return nil
+}
+
+// explain accepts a changed object whose content is free to change, if nothing
+// but the given objects refers to it.
+func (d *diff) explain(o cos.Object, by ...int) bool {
+	r, ok := o.(cos.Ref)
+	if !ok || !d.changed[r.Num] {
+		return false
+	}
+	for _, n := range d.refs[r.Num] {
+		if !slices.Contains(by, n) {
+			return false
+		}
+	}
+	d.explained[r.Num] = true
+	return true
+}
+
+// checkRest flags every changed object that nothing has explained.
+func (d *diff) checkRest() {
+	var rest []int
+	for n := range d.changed {
+		if !d.explained[n] {
+			rest = append(rest, n)
+		}
+	}
+	slices.Sort(rest)
+	for i, n := range rest {
+		if i == 20 {
+			d.say(false, "%d more objects were changed", len(rest)-i)
+			break
+		}
+		d.say(false, "%s was changed", d.describe(n))
+	}
+}
+
+// describe names an object for people, by what it was when it was signed.
+func (d *diff) describe(n int) string {
+	o, err := object(d.old, n)
+	if err != nil {
+		return fmt.Sprintf("object %d", n)
+	}
+	dict, _ := o.(cos.Dict)
+	kind := "value"
+	if s, ok := o.(*cos.Stream); ok {
+		dict, kind = s.Dict, "stream"
+	}
+	for _, k := range []cos.Name{"Type", "Subtype"} {
+		if t := dict.Name(k); t != "" {
+			kind = string(t)
+		}
+	}
+	return fmt.Sprintf("object %d (%s)", n, kind)
+}
+
+// keys gives the keys whose values differ, in order.
+func differing(a, b cos.Dict) []cos.Name {
+	var out []cos.Name
+	for k, v := range a {
+		if w, ok := b[k]; !ok || !sameObject(v, w) {
+			out = append(out, k)
+		}
+	}
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

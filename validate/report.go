@@ -1,0 +1,117 @@
+package validate
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// WriteTo writes the result for people, in English, as `milterd verify` prints it.
+func (r *Result) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, r.Text())
+	return int64(n), err
+}
+
+// Text is what WriteTo writes.
+func (r *Result) Text() string {
+	var b strings.Builder
+	if len(r.Signatures) == 0 {
+		b.WriteString("The file holds no signature.\n")
+		return b.String()
+	}
+	for i, s := range r.Signatures {
+		s.write(&b, i+1, r.Size)
+	}
+	b.WriteString(r.verdict())
+	return b.String()
+}
+
+func (s *Signature) write(b *strings.Builder, number, size int) {
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(b, "   %-10s %s\n", label, plain(fmt.Sprintf(format, args...)))
+	}
+	fmt.Fprintf(b, "%d. %s in field %q\n", number, s.Kind, s.Field)
+	verdict := string(s.Indication)
+	if s.Sub != "" {
+		verdict += " / " + string(s.Sub)
+	}
+	line("result", "%s", verdict)
+	if s.Problem != "" {
+		line("because", "%s", s.Problem)
+	}
+	if s.Kind == KindSignature {
+		if s.Level == NoLevel {
+			line("level", "no PAdES baseline signature")
+		} else {
+			line("level", "%s", s.Level)
+		}
+	}
+	if s.Subject != "" {
+		line("by", "%s", s.Subject)
+		line("issued by", "%s", s.Issuer)
+	}
+	if !s.Claimed.IsZero() && s.Kind == KindSignature {
+		line("claimed", "%s", stamp(s.Claimed))
+	}
+	if !s.Proven.IsZero() {
+		line("proven", "%s by %s", stamp(s.Proven), s.ProvenBy)
+	}
+	for _, t := range [][2]string{{"name", s.Name}, {"reason", s.Reason}, {"location", s.Location}} {
+		if t[1] != "" {
+			line(t[0], "%s", t[1])
+		}
+	}
+	if s.Covers > 0 {
+		if s.Whole {
+			line("covers", "the whole file, %d bytes", size)
+		} else {
+			line("covers", "the first %d of %d bytes", s.Covers, size)
+		}
+	}
+	for _, c := range s.Changes {
+		label := "later"
+		if !c.Allowed {
+			label = "CHANGED"
+		}
+		line(label, "%s", c.What)
+	}
+	for _, n := range s.Notes {
+		line("note", "%s", n)
+	}
+	b.WriteByte('\n')
+}
+
+func (r *Result) verdict() string {
+	good, changed := 0, false
+	for _, s := range r.Signatures {
+		if s.Indication == Passed {
+			good++
+		}
+		for _, c := range s.Changes {
+			changed = changed || !c.Allowed
+		}
+	}
+	out := fmt.Sprintf("%d of %d signatures and timestamps are valid. ", good, len(r.Signatures))
+	switch {
+	case changed:
+		out += "What was signed was CHANGED afterwards."
+	case len(r.Later) > 0:
+		out += "After the last one the file was extended in ways that signatures allow."
+	default:
+		out += "Nothing was changed that signatures do not allow."
+	}
+	return out + "\n"
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
+
+// plain keeps a stranger's text from playing with the terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,148 @@
+package validate
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"milterd/signature/cms"
+)
+
+// Indication is the outcome of a validation (EN 319 102-1, clause 5.1.3).
+type Indication string
+
+// The three outcomes.
+const (
+	Passed        Indication = "TOTAL-PASSED"
+	Indeterminate Indication = "INDETERMINATE"
+	Failed        Indication = "TOTAL-FAILED"
+)
+
+// Sub says why an outcome is not TOTAL-PASSED (EN 319 102-1, table 6).
+type Sub string
+
+// The reasons that are given here.
+const (
+	FormatFailure         Sub = "FORMAT_FAILURE"
+	HashFailure           Sub = "HASH_FAILURE"
+	SigCryptoFailure      Sub = "SIG_CRYPTO_FAILURE"
+	NotYetValid           Sub = "NOT_YET_VALID"
+	SigConstraintsFailure Sub = "SIG_CONSTRAINTS_FAILURE"
+	CryptoConstraints     Sub = "CRYPTO_CONSTRAINTS_FAILURE_NO_POE"
+	NoSigningCertificate  Sub = "NO_SIGNING_CERTIFICATE_FOUND"
+	NoChain               Sub = "NO_CERTIFICATE_CHAIN_FOUND"
+	RevokedNoPOE          Sub = "REVOKED_NO_POE"
+	RevokedCANoPOE        Sub = "REVOKED_CA_NO_POE"
+	OutOfBoundsNoPOE      Sub = "OUT_OF_BOUNDS_NO_POE"
+	TimestampOrder        Sub = "TIMESTAMP_ORDER_FAILURE"
+	TryLater              Sub = "TRY_LATER"
+)
+
+// finding is an error that carries an outcome.
+type finding struct {
+	indication Indication
+	sub        Sub
+	err        error
+}
+
+func (f *finding) Error() string { return f.err.Error() }
+func (f *finding) Unwrap() error { return f.err }
+
+func fail(sub Sub, format string, args ...any) error {
+	return &finding{Failed, sub, fmt.Errorf(format, args...)}
+}
+
+func undecided(sub Sub, format string, args ...any) error {
+	return &finding{Indeterminate, sub, fmt.Errorf(format, args...)}
+}
+
+// outcome gives the indication of an error; errors of package cms have theirs.
+func outcome(err error) (Indication, Sub) {
+	var f *finding
+	switch {
+	case err == nil:
+		return Passed, ""
+	case errors.As(err, &f):
+		return f.indication, f.sub
+	case errors.Is(err, cms.ErrAlgorithm):
+		return Indeterminate, CryptoConstraints
+	case errors.Is(err, cms.ErrDigest):
+		return Failed, HashFailure
+	case errors.Is(err, cms.ErrSignature):
+		return Failed, SigCryptoFailure
+	case errors.Is(err, cms.ErrCertificate):
+		return Indeterminate, NoSigningCertificate
+	}
+	return Failed, FormatFailure
+}
+
+// Level is the PAdES baseline level that a signature reaches.
+type Level string
+
+// The levels of ETSI EN 319 142-1, clause 6. NoLevel is a PDF signature that is
+// no PAdES baseline signature.
+const (
+	NoLevel  Level = ""
+	LevelB   Level = "PAdES-BASELINE-B"
+	LevelT   Level = "PAdES-BASELINE-T"
+	LevelLT  Level = "PAdES-BASELINE-LT"
+	LevelLTA Level = "PAdES-BASELINE-LTA"
+)
+
+// Result is what Validate found.
+type Result struct {
+	Indication Indication  `json:"indication"` // the worst of all signatures; INDETERMINATE if there are none
+	Sub        Sub         `json:"sub,omitempty"`
+	Time       time.Time   `json:"time"` // of validation
+	Size       int         `json:"size"` // bytes
+	Signatures []Signature `json:"signatures"`
+	Later      []Change    `json:"later,omitempty"` // changes after the last signature or timestamp
+}
+
+// Kind tells signatures from document timestamps.
+type Kind string
+
+// The two kinds.
+const (
+	KindSignature Kind = "signature"
+	KindTimestamp Kind = "document timestamp"
+)
+
+// Signature is one signature or document timestamp, in the order of revisions.
+type Signature struct {
+	Field      string     `json:"field"`
+	Kind       Kind       `json:"kind"`
+	SubFilter  string     `json:"sub_filter"`
+	Indication Indication `json:"indication"`
+	Sub        Sub        `json:"sub,omitempty"`
+	Problem    string     `json:"problem,omitempty"` // what is wrong, in words
+	Notes      []string   `json:"notes,omitempty"`   // what a careful reader should know
+	Level      Level      `json:"level,omitempty"`   // of signatures
+
+	Subject     string    `json:"subject,omitempty"` // of the signing certificate
+	Issuer      string    `json:"issuer,omitempty"`
+	Serial      string    `json:"serial,omitempty"`      // hex
+	Certificate []byte    `json:"certificate,omitempty"` // DER
+	Algorithm   string    `json:"algorithm,omitempty"`
+	Claimed     time.Time `json:"claimed,omitzero"`    // by the signer, or by the document timestamp's authority
+	Proven      time.Time `json:"proven,omitzero"`     // existed at this time, by a timestamp that holds
+	ProvenBy    string    `json:"proven_by,omitempty"` // subject of that timestamp's authority
+
+	Name     string `json:"name,omitempty"` // as the signature dictionary has it: anybody could write it
+	Reason   string `json:"reason,omitempty"`
+	Location string `json:"location,omitempty"`
+
+	Covers  int      `json:"covers"`            // bytes from the start, up to the end of its revision
+	Whole   bool     `json:"whole"`             // that is the whole file
+	Changes []Change `json:"changes,omitempty"` // between its revision and the file as it is
+}
+
+// Change is something that a later revision did.
+type Change struct {
+	What    string `json:"what"`
+	Allowed bool   `json:"allowed"` // by ISO 32000-2, 12.8 and the locks of earlier signatures
+}
+
+// Passed reports whether every signature is TOTAL-PASSED and nothing was
+// changed that may not be.
+func (r *Result) Passed() bool { return r.Indication == Passed }
