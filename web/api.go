@@ -7,25 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"milterd/workflow"
 )
 
-// Limits of what a page may send.
+// Limits of what a page may send, beside those of workflow.
 const (
-	maxSignBody = 512 << 10
-	maxShown    = 100    // documents
-	maxStrokes  = 500    //
-	maxPoints   = 10_000 // in all strokes together
-	maxPad      = 4_000  // CSS pixels
-	maxTyped    = 100    // characters
-	maxComment  = 2_000  // characters
+	maxSignBody = 1 << 20 // workflow.MaxPoints points, and room
+	maxShown    = 100     // documents
 )
 
 // decodeStrict reads one JSON value, without unknown fields or a tail.
@@ -180,10 +173,7 @@ func (s *site) decline(ctx context.Context, c *call) error {
 	if err := c.needProof(); err != nil {
 		return err
 	}
-	if utf8.RuneCountInString(in.Comment) > maxComment {
-		return refusal("too-large", fmt.Sprintf("A comment has at most %d characters.", maxComment), nil)
-	}
-	if err := s.Desk.Decline(ctx, c.visit, strings.TrimSpace(in.Comment), c.client); err != nil {
+	if err := s.Desk.Decline(ctx, c.visit, in.Comment, c.client); err != nil {
 		return err
 	}
 	return s.lookAgain(ctx, c)
@@ -230,31 +220,26 @@ func parseSign(b []byte) (signRequest, error) {
 	return in, nil
 }
 
+// checkAppearance wants either a name or strokes that stay on their pad, so
+// that nothing is drawn outside the signature's field. The desk checks the rest.
 func checkAppearance(a *workflow.Appearance) error {
 	a.Typed = strings.Join(strings.Fields(a.Typed), " ")
 	switch {
 	case (a.Typed == "") == (len(a.Strokes) == 0):
 		return errors.New("want either a typed name or strokes")
-	case a.Typed != "":
-		if utf8.RuneCountInString(a.Typed) > maxTyped || strings.ContainsFunc(a.Typed, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return fmt.Errorf("typed name: more than %d characters, or control characters", maxTyped)
-		}
-		if a.Width != 0 || a.Height != 0 {
-			return errors.New("a typed name has no pad")
-		}
-		return nil
-	case !(a.Width >= 1 && a.Width <= maxPad && a.Height >= 1 && a.Height <= maxPad):
-		return fmt.Errorf("pad of %g × %g", a.Width, a.Height)
-	case len(a.Strokes) > maxStrokes:
+	case a.Typed != "" && (a.Width != 0 || a.Height != 0):
+		return errors.New("a typed name has no pad")
+	case len(a.Strokes) > workflow.MaxStrokes:
 		return fmt.Errorf("%d strokes", len(a.Strokes))
 	}
 	points := 0
 	for _, s := range a.Strokes {
-		if points += len(s); len(s) == 0 || points > maxPoints {
-			return fmt.Errorf("an empty stroke, or more than %d points", maxPoints)
+		if points += len(s); len(s) == 0 || points > workflow.MaxPoints {
+			return fmt.Errorf("an empty stroke, or more than %d points", workflow.MaxPoints)
 		}
 		for _, p := range s {
-			if math.IsNaN(p.X) || math.IsNaN(p.Y) || p.X < 0 || p.Y < 0 || p.X > a.Width || p.Y > a.Height {
+			// Written so that NaN is outside, too.
+			if !(p.X >= 0 && p.Y >= 0 && p.X <= a.Width && p.Y <= a.Height) {
 				return fmt.Errorf("point %g, %g is outside the pad", p.X, p.Y)
 			}
 		}

@@ -20,6 +20,7 @@ type look struct {
 	Created      time.Time      `json:"created"`
 	Deadline     time.Time      `json:"deadline"`
 	Ended        time.Time      `json:"ended,omitzero"`
+	Reason       string         `json:"reason,omitempty"` // an administrator's, for cancelling; after proof
 	Purged       bool           `json:"purged,omitempty"`
 	Download     bool           `json:"download,omitempty"` // results are not attached to mails
 	Proven       bool           `json:"proven"`
@@ -66,6 +67,9 @@ func (s *site) look(v workflow.Visit, proven bool) look {
 		Organisation: s.Organisation, Session: ses.ID, State: ses.State, Level: ses.Level,
 		Subject: ses.Thread.Subject, Message: ses.Message, Created: ses.Created, Deadline: ses.Deadline,
 		Ended: ses.Ended, Purged: !ses.Purged.IsZero(), Download: ses.Delivery == workflow.Download, Proven: proven,
+	}
+	if proven {
+		out.Reason = ses.Reason
 	}
 	if p := ses.Sender(); p != nil {
 		out.Sender = lookSender{p.Name, p.Mail}

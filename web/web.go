@@ -103,7 +103,7 @@ func (s *site) routes() http.Handler {
 	mux.Handle("POST /api/document", s.api(4<<10, s.document))
 	mux.Handle("POST /api/ready", s.api(4<<10, s.probe))
 	mux.Handle("POST /api/sign", s.api(maxSignBody, s.sign))
-	mux.Handle("POST /api/decline", s.api(16<<10, s.decline))
+	mux.Handle("POST /api/decline", s.api(32<<10, s.decline))
 	mux.HandleFunc("GET /api/", onlyPost)
 	mux.HandleFunc("GET /", s.notFound)
 	if len(s.Mount) > 0 {

@@ -12,7 +12,7 @@ export interface Doc {
 export interface Visit {
   organisation: string; session: string; level: "standard" | "advanced" | "qualified";
   state: "preparing" | "open" | "sealing" | "done" | "declined" | "expired" | "cancelled";
-  subject: string; message?: string; created: string; deadline: string; ended?: string; purged?: boolean;
+  subject: string; message?: string; created: string; deadline: string; ended?: string; reason?: string; purged?: boolean;
   download?: boolean; proven: boolean; sender: { name: string; mail: string }; who: Person; people?: Person[];
   signatures: [number, number]; documents?: Doc[];
 }

@@ -19,7 +19,7 @@ export function outcome(v: Visit, away: boolean): Outcome {
     case "sealing": return say("sealing", "seal", "work");
     case "preparing": return say("preparing", "clock", "work");
     case "expired": return say("expired", "clock", "still", { day: day(v.deadline) });
-    case "cancelled": return say("cancelled", "cross", "still");
+    case "cancelled": return { ...say("cancelled", "cross", "still"), comment: v.reason };
     case "declined": {
       const by = v.people?.find((p) => p.state === "declined");
       const o = by?.you ? say("declined-you", "cross", "still") : say("declined", "cross", "still", { name: by?.name ?? t("somebody") });
