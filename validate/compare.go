@@ -143,7 +143,9 @@ func (d *diff) run(s *signature) error {
 	if d.policy, err = readPolicy(s); err != nil {
 		return err
 	}
-	d.checkTail()
+	if err := d.checkTail(s.end); err != nil {
+		return err
+	}
 	if d.old.Root() != d.new.Root() {
 		d.say(false, "another catalog takes the place of the signed one")
 		return nil
@@ -194,12 +196,22 @@ func bookkeeping(o cos.Object) bool {
 	return ok && (s.Dict.Name("Type") == "XRef" || s.Dict.Name("Type") == "ObjStm")
 }
 
-// checkTail wants nothing after the last end-of-file mark.
-func (d *diff) checkTail() {
-	i := bytes.LastIndex(d.v.data, []byte("%%EOF"))
-	if i < 0 || len(bytes.Trim(d.v.data[i+len("%%EOF"):], "\r\n \t\x00")) > 0 {
-		d.say(false, "bytes after the end of the file")
+// checkTail wants what follows a signed revision to be a revision with a
+// cross-reference section of its own, and nothing after the last end-of-file mark.
+func (d *diff) checkTail(end int) error {
+	sections, err := d.new.Sections()
+	if err != nil {
+		return err
 	}
+	if sections[0] < end {
+		d.say(false, "bytes after the signed revision that belong to no revision")
+	}
+	_, after, _ := bytes.Cut(d.v.data[sections[0]:], []byte("startxref"))
+	_, after, ok := bytes.Cut(after, []byte("%%EOF"))
+	if !ok || len(bytes.Trim(after, "\r\n \t\x00")) > 0 {
+		d.say(false, "bytes after the end of the last revision")
+	}
+	return nil
 }
 
 // checkDangling looks for signed references to objects that came later.

@@ -80,6 +80,9 @@ func (v *validation) checkToken(s *signature, t *cms.Token, known *evidence) (*x
 // judgeSigner validates the signer's chain at the best time that is proven for
 // the signature (clauses 5.5.4 and 5.6.3) and finds the level.
 func (v *validation) judgeSigner(s *signature, cert *x509.Certificate, known *evidence) error {
+	if baseline(s) {
+		s.out.Level = LevelB
+	}
 	best, by := v.provenAt(s)
 	if by != nil {
 		s.out.ProvenBy = by.out.Subject
@@ -99,12 +102,8 @@ func (v *validation) judgeSigner(s *signature, cert *x509.Certificate, known *ev
 	s.out.Proven = best
 	if !proven {
 		best = v.o.Now
-	}
-	if s.out.Level = NoLevel; baseline(s) {
-		s.out.Level = LevelB
-		if proven {
-			s.out.Level = LevelT
-		}
+	} else if s.out.Level == LevelB {
+		s.out.Level = LevelT
 	}
 	if err := checkValidity(cert, best, proven); err != nil {
 		return err

@@ -69,6 +69,7 @@ func (v *validation) run() {
 		if err == nil {
 			err = v.judge(s, known)
 		}
+		s.valid = err == nil // for its revision, whatever came later
 		if s.end > 0 {
 			s.out.Changes = v.changes(s)
 			for _, c := range s.out.Changes {
@@ -82,7 +83,6 @@ func (v *validation) run() {
 			s.out.Problem = err.Error()
 		}
 		s.out.Whole = s.end == len(v.data)
-		s.valid = err == nil
 	}
 }
 
