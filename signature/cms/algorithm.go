@@ -32,33 +32,32 @@ const (
 )
 
 var (
-	oidSHA1   = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}
-	oidSHA256 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
-	oidSHA384 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}
-	oidSHA512 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}
+	oidSHA1   = newOID(1, 3, 14, 3, 2, 26)
+	oidSHA256 = newOID(2, 16, 840, 1, 101, 3, 4, 2, 1)
+	oidSHA384 = newOID(2, 16, 840, 1, 101, 3, 4, 2, 2)
+	oidSHA512 = newOID(2, 16, 840, 1, 101, 3, 4, 2, 3)
 
-	oidRSA  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
-	oidMGF1 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 8}
-	oidPSS  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}
+	oidRSA  = newOID(1, 2, 840, 113549, 1, 1, 1)
+	oidMGF1 = newOID(1, 2, 840, 113549, 1, 1, 8)
+	oidPSS  = newOID(1, 2, 840, 113549, 1, 1, 10)
 )
 
 // schemes lists what stands in a SignerInfo for each Algorithm. All PSS
 // algorithms share one OID; their hash is in the parameters (RFC 4055).
 var schemes = []struct {
-	alg    Algorithm
-	hash   crypto.Hash
-	digest asn1.ObjectIdentifier
-	sig    asn1.ObjectIdentifier
+	alg  Algorithm
+	hash crypto.Hash
+	sig  objectID
 }{
-	{RS256, crypto.SHA256, oidSHA256, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}},
-	{RS384, crypto.SHA384, oidSHA384, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 12}},
-	{RS512, crypto.SHA512, oidSHA512, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 13}},
-	{PS256, crypto.SHA256, oidSHA256, oidPSS},
-	{PS384, crypto.SHA384, oidSHA384, oidPSS},
-	{PS512, crypto.SHA512, oidSHA512, oidPSS},
-	{ES256, crypto.SHA256, oidSHA256, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}},
-	{ES384, crypto.SHA384, oidSHA384, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}},
-	{ES512, crypto.SHA512, oidSHA512, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}},
+	{RS256, crypto.SHA256, newOID(1, 2, 840, 113549, 1, 1, 11)},
+	{RS384, crypto.SHA384, newOID(1, 2, 840, 113549, 1, 1, 12)},
+	{RS512, crypto.SHA512, newOID(1, 2, 840, 113549, 1, 1, 13)},
+	{PS256, crypto.SHA256, oidPSS},
+	{PS384, crypto.SHA384, oidPSS},
+	{PS512, crypto.SHA512, oidPSS},
+	{ES256, crypto.SHA256, newOID(1, 2, 840, 10045, 4, 3, 2)},
+	{ES384, crypto.SHA384, newOID(1, 2, 840, 10045, 4, 3, 3)},
+	{ES512, crypto.SHA512, newOID(1, 2, 840, 10045, 4, 3, 4)},
 }
 
 // AlgorithmFor gives the usual algorithm of a key: RS256 for RSA, and for ECDSA
@@ -129,13 +128,11 @@ func (a Algorithm) fits(key crypto.PublicKey) error {
 	return fmt.Errorf("%w: key of type %T", ErrAlgorithm, key)
 }
 
-// addDigest appends the AlgorithmIdentifier of a hash, parameters absent
+// digestAlgorithm is the AlgorithmIdentifier of a hash, parameters absent
 // (RFC 5754, section 2).
-func addDigest(b *cryptobyte.Builder, h crypto.Hash) {
-	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(hashOID(h)) })
-}
+func digestAlgorithm(h crypto.Hash) []byte { return tlv(tag.SEQUENCE, hashOID(h).der) }
 
-func hashOID(h crypto.Hash) asn1.ObjectIdentifier {
+func hashOID(h crypto.Hash) objectID {
 	switch h {
 	case crypto.SHA384:
 		return oidSHA384
@@ -148,51 +145,45 @@ func hashOID(h crypto.Hash) asn1.ObjectIdentifier {
 // hashOf reads the AlgorithmIdentifier of a hash.
 func hashOf(oid asn1.ObjectIdentifier) (crypto.Hash, error) {
 	switch {
-	case oid.Equal(oidSHA256):
+	case oid.Equal(oidSHA256.ObjectIdentifier):
 		return crypto.SHA256, nil
-	case oid.Equal(oidSHA384):
+	case oid.Equal(oidSHA384.ObjectIdentifier):
 		return crypto.SHA384, nil
-	case oid.Equal(oidSHA512):
+	case oid.Equal(oidSHA512.ObjectIdentifier):
 		return crypto.SHA512, nil
-	case oid.Equal(oidSHA1):
+	case oid.Equal(oidSHA1.ObjectIdentifier):
 		return 0, fmt.Errorf("%w: SHA-1", ErrAlgorithm)
 	}
 	return 0, fmt.Errorf("%w: hash %s", ErrAlgorithm, oid)
 }
 
-// addSignature appends the AlgorithmIdentifier of the signature: parameters are
-// NULL for PKCS #1 v1.5 and absent for ECDSA (RFC 5754, section 3).
-func (a Algorithm) addSignature(b *cryptobyte.Builder) {
-	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-		for _, s := range schemes {
-			if s.alg == a {
-				b.AddASN1ObjectIdentifier(s.sig)
-			}
+// identifier is the AlgorithmIdentifier of the signature: parameters are NULL
+// for PKCS #1 v1.5 and absent for ECDSA (RFC 5754, section 3).
+func (a Algorithm) identifier() []byte {
+	var parameters, name []byte
+	for _, s := range schemes {
+		if s.alg == a {
+			name = s.sig.der
 		}
-		switch {
-		case a.isPSS():
-			a.addPSSParameters(b)
-		case !a.isECDSA():
-			b.AddASN1NULL()
-		}
-	})
+	}
+	switch {
+	case a.isPSS():
+		parameters = a.pssParameters()
+	case !a.isECDSA():
+		parameters = []byte{byte(tag.NULL), 0}
+	}
+	return tlv(tag.SEQUENCE, name, parameters)
 }
 
-// addPSSParameters appends RSASSA-PSS-params (RFC 4055, section 3.1): salt as
-// long as the hash, the trailer field at its default.
-func (a Algorithm) addPSSParameters(b *cryptobyte.Builder) {
-	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1(tag.Tag(0).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) { addDigest(b, a.Hash()) })
-		b.AddASN1(tag.Tag(1).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
-			b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-				b.AddASN1ObjectIdentifier(oidMGF1)
-				addDigest(b, a.Hash())
-			})
-		})
-		b.AddASN1(tag.Tag(2).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
-			b.AddASN1Int64(int64(a.Hash().Size()))
-		})
-	})
+// pssParameters is RSASSA-PSS-params (RFC 4055, section 3.1): salt as long as
+// the hash, the trailer field at its default.
+func (a Algorithm) pssParameters() []byte {
+	hash := digestAlgorithm(a.Hash())
+	return tlv(tag.SEQUENCE,
+		tlv(explicit0, hash),
+		tlv(explicit1, tlv(tag.SEQUENCE, oidMGF1.der, hash)),
+		tlv(tag.Tag(0x80|0x20|2), tlv(tag.INTEGER, []byte{byte(a.Hash().Size())})),
+	)
 }
 
 // readAlgorithm reads the signature AlgorithmIdentifier of a SignerInfo whose
@@ -203,7 +194,7 @@ func readAlgorithm(h crypto.Hash, in cryptobyte.String) (alg Algorithm, salt int
 		return "", 0, malformed("signature algorithm")
 	}
 	hash := h
-	if oid.Equal(oidPSS) {
+	if oid.Equal(oidPSS.ObjectIdentifier) {
 		if hash, salt, err = readPSSParameters(in); err != nil {
 			return "", 0, err
 		}
@@ -211,7 +202,7 @@ func readAlgorithm(h crypto.Hash, in cryptobyte.String) (alg Algorithm, salt int
 	known := false
 	for _, s := range schemes {
 		// rsaEncryption leaves the hash to digestAlgorithm (RFC 3370, 3.2).
-		if !s.sig.Equal(oid) && !(oid.Equal(oidRSA) && s.alg[0] == 'R') {
+		if !s.sig.Equal(oid) && !(oid.Equal(oidRSA.ObjectIdentifier) && s.alg[0] == 'R') {
 			continue
 		}
 		if known = true; s.hash == hash && hash == h {
@@ -251,11 +242,11 @@ func readPSSParameters(in cryptobyte.String) (h crypto.Hash, salt int, err error
 	if h, err = hashOf(oid); err != nil {
 		return 0, 0, err
 	}
-	if !mgf.ReadASN1(&alg, tag.SEQUENCE) || !alg.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(oidMGF1) ||
+	if !mgf.ReadASN1(&alg, tag.SEQUENCE) || !alg.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(oidMGF1.ObjectIdentifier) ||
 		!alg.ReadASN1(&inner, tag.SEQUENCE) || !inner.ReadASN1ObjectIdentifier(&oid) {
 		return 0, 0, malformed("PSS mask generation")
 	}
-	if !oid.Equal(hashOID(h)) {
+	if !oid.Equal(hashOID(h).ObjectIdentifier) {
 		return 0, 0, fmt.Errorf("%w: PSS mask generation with another hash", ErrAlgorithm)
 	}
 	if salt < 0 || salt > 512 {

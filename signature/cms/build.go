@@ -4,27 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
-)
-
-// Content types and attributes.
-var (
-	oidData       = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
-	oidSignedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
-	oidTSTInfo    = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 1, 4}
-
-	oidContentType          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3}
-	oidMessageDigest        = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4}
-	oidSigningTime          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 5}
-	oidSigningCertificate   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, 12}
-	oidSigningCertificateV2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, 47}
-	oidSignatureTimestamp   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, 14}
 )
 
 // Errors; others wrap these.
@@ -55,36 +40,19 @@ func SignedAttributes(alg Algorithm, digest []byte, signer *x509.Certificate) ([
 	}
 	certHash := sha256.Sum256(signer.Raw)
 	attributes := [][]byte{
-		attribute(oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) }),
-		attribute(oidMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(digest) }),
+		attribute(oidContentType, oidData.der),
+		attribute(oidMessageDigest, tlv(tag.OCTET_STRING, digest)),
 		// SigningCertificateV2 { certs { ESSCertIDv2 { certHash } } }, the hash
 		// algorithm at its default SHA-256 (RFC 5035, section 3).
-		attribute(oidSigningCertificateV2, func(b *cryptobyte.Builder) {
-			b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-				b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-					b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1OctetString(certHash[:]) })
-				})
-			})
-		}),
+		attribute(oidSigningCertificateV2, tlv(tag.SEQUENCE, tlv(tag.SEQUENCE, tlv(tag.SEQUENCE, tlv(tag.OCTET_STRING, certHash[:]))))),
 	}
 	slices.SortFunc(attributes, bytes.Compare) // DER's order of a SET OF
-	var b cryptobyte.Builder
-	b.AddASN1(tag.SET, func(b *cryptobyte.Builder) {
-		for _, a := range attributes {
-			b.AddBytes(a)
-		}
-	})
-	return b.Bytes()
+	return tlv(tag.SET, attributes...), nil
 }
 
 // attribute is the DER of an Attribute with one value.
-func attribute(oid asn1.ObjectIdentifier, value cryptobyte.BuilderContinuation) []byte {
-	var b cryptobyte.Builder
-	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1ObjectIdentifier(oid)
-		b.AddASN1(tag.SET, value)
-	})
-	return b.BytesOrPanic() // nothing in here can be too long
+func attribute(oid objectID, value []byte) []byte {
+	return tlv(tag.SEQUENCE, oid.der, tlv(tag.SET, value))
 }
 
 // SignedData is what becomes a detached CMS message with one signer.
@@ -115,79 +83,56 @@ func (s SignedData) MarshalVerified(value []byte) ([]byte, error) {
 	if len(s.Attributes) < 2 || s.Attributes[0] != byte(tag.SET) {
 		return nil, malformed("signed attributes")
 	}
+	certs := make([][]byte, len(s.Certificates))
+	for i, c := range s.Certificates {
+		certs[i] = c.Raw
+	}
+	slices.SortFunc(certs, bytes.Compare)
+	certs = slices.CompactFunc(certs, bytes.Equal)
+	signed := tlv(tag.SEQUENCE, // SignedData
+		version1,
+		tlv(tag.SET, digestAlgorithm(s.Algorithm.Hash())),
+		tlv(tag.SEQUENCE, oidData.der),
+		tlv(explicit0, certs...),
+		tlv(tag.SET, s.signerInfo(value)),
+	)
+	return tlv(tag.SEQUENCE, oidSignedData.der, tlv(explicit0, signed)), nil
+}
+
+func (s SignedData) signerInfo(value []byte) []byte {
 	signer := s.Certificates[0]
-	size := 256 + len(s.Attributes) + len(value) + len(s.Timestamp) + len(signer.RawIssuer)
-	for _, c := range s.Certificates {
-		size += len(c.Raw)
+	// [0] IMPLICIT: what is signed has the tag of SET, what is stored has not.
+	attributes := bytes.Clone(s.Attributes)
+	attributes[0] = byte(explicit0)
+	parts := [][]byte{
+		version1,
+		tlv(tag.SEQUENCE, signer.RawIssuer, integer(signer.SerialNumber)),
+		digestAlgorithm(s.Algorithm.Hash()),
+		attributes,
+		s.Algorithm.identifier(),
+		tlv(tag.OCTET_STRING, value),
 	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, size))
-	explicit := tag.Tag(0).ContextSpecific().Constructed()
-	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { // ContentInfo
-		b.AddASN1ObjectIdentifier(oidSignedData)
-		b.AddASN1(explicit, func(b *cryptobyte.Builder) {
-			b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { // SignedData
-				b.AddASN1Int64(1)
-				b.AddASN1(tag.SET, func(b *cryptobyte.Builder) { addDigest(b, s.Algorithm.Hash()) })
-				b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData) })
-				b.AddASN1(explicit, func(b *cryptobyte.Builder) { addCertificates(b, s.Certificates) })
-				b.AddASN1(tag.SET, func(b *cryptobyte.Builder) { s.addSignerInfo(b, value) })
-			})
-		})
-	})
-	return b.Bytes()
-}
-
-// addCertificates appends the set in DER's order, each certificate once.
-func addCertificates(b *cryptobyte.Builder, certs []*x509.Certificate) {
-	raw := make([][]byte, len(certs))
-	for i, c := range certs {
-		raw[i] = c.Raw
+	if s.Timestamp != nil {
+		parts = append(parts, tlv(explicit1, attribute(oidSignatureTimestamp, s.Timestamp)))
 	}
-	slices.SortFunc(raw, bytes.Compare)
-	for _, r := range slices.CompactFunc(raw, bytes.Equal) {
-		b.AddBytes(r)
-	}
+	return tlv(tag.SEQUENCE, parts...)
 }
 
-func (s SignedData) addSignerInfo(b *cryptobyte.Builder, value []byte) {
-	signer := s.Certificates[0]
-	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1Int64(1)
-		b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { // IssuerAndSerialNumber
-			b.AddBytes(signer.RawIssuer)
-			b.AddASN1BigInt(signer.SerialNumber)
-		})
-		addDigest(b, s.Algorithm.Hash())
-		// [0] IMPLICIT: what is signed has the tag of SET, what is stored has not.
-		b.AddBytes([]byte{byte(tag.Tag(0).ContextSpecific().Constructed())})
-		b.AddBytes(s.Attributes[1:])
-		s.Algorithm.addSignature(b)
-		b.AddASN1OctetString(value)
-		if s.Timestamp != nil {
-			b.AddASN1(tag.Tag(1).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
-				b.AddBytes(attributeRaw(oidSignatureTimestamp, s.Timestamp))
-			})
-		}
-	})
-}
-
-func attributeRaw(oid asn1.ObjectIdentifier, der []byte) []byte {
-	return attribute(oid, func(b *cryptobyte.Builder) { b.AddBytes(der) })
-}
-
-// Size is the length in bytes that a message of these certificates will have at
-// most, with a timestamp token of tokenSize bytes (0 for none).
+// Size bounds the length in bytes of a message of these certificates, with a
+// timestamp token of tokenSize bytes (0 for none).
 func Size(alg Algorithm, certs []*x509.Certificate, tokenSize int) (int, error) {
 	if len(certs) == 0 {
 		return 0, fmt.Errorf("%w: none given", ErrCertificate)
 	}
-	attributes, err := SignedAttributes(alg, make([]byte, alg.Hash().Size()), certs[0])
-	if err != nil {
+	if err := alg.fits(certs[0].PublicKey); err != nil {
 		return 0, err
 	}
-	s := SignedData{Algorithm: alg, Certificates: certs, Attributes: attributes, Timestamp: make([]byte, tokenSize)}
-	der, err := s.MarshalVerified(make([]byte, maxValue(certs[0])))
-	return len(der), err
+	// Everything of fixed form is below 384 bytes; the hash stands in it once.
+	size := 384 + alg.Hash().Size() + maxValue(certs[0]) + len(certs[0].RawIssuer) + tokenSize
+	for _, c := range certs {
+		size += len(c.Raw)
+	}
+	return size, nil
 }
 
 // WithTimestamp gives the message with a token added to the unsigned attributes
@@ -195,9 +140,7 @@ func Size(alg Algorithm, certs []*x509.Certificate, tokenSize int) (int, error) 
 func (m *Message) WithTimestamp(token []byte) ([]byte, error) {
 	var info, wrap, sd, before, signers, si, unsigned cryptobyte.String
 	in := cryptobyte.String(m.Raw)
-	explicit := tag.Tag(0).ContextSpecific().Constructed()
-	attributes := tag.Tag(1).ContextSpecific().Constructed()
-	if !in.ReadASN1(&info, tag.SEQUENCE) || !info.SkipASN1(tag.OBJECT_IDENTIFIER) || !info.ReadASN1(&wrap, explicit) ||
+	if !in.ReadASN1(&info, tag.SEQUENCE) || !info.SkipASN1(tag.OBJECT_IDENTIFIER) || !info.ReadASN1(&wrap, explicit0) ||
 		!wrap.ReadASN1(&sd, tag.SEQUENCE) {
 		return nil, malformed("ContentInfo")
 	}
@@ -222,28 +165,11 @@ func (m *Message) WithTimestamp(token []byte) ([]byte, error) {
 		if !rest.ReadAnyASN1Element(&el, &t) {
 			return nil, malformed("SignerInfo")
 		}
-		if rest.Empty() && t == attributes {
+		if rest.Empty() && t == explicit1 {
 			body = si[:len(si)-len(el)]
 			el.ReadASN1(&unsigned, t)
 		}
 	}
-	var b cryptobyte.Builder
-	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1ObjectIdentifier(oidSignedData)
-		b.AddASN1(explicit, func(b *cryptobyte.Builder) {
-			b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-				b.AddBytes(before)
-				b.AddASN1(tag.SET, func(b *cryptobyte.Builder) {
-					b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-						b.AddBytes(body)
-						b.AddASN1(attributes, func(b *cryptobyte.Builder) {
-							b.AddBytes(unsigned)
-							b.AddBytes(attributeRaw(oidSignatureTimestamp, token))
-						})
-					})
-				})
-			})
-		})
-	})
-	return b.Bytes()
+	si = tlv(tag.SEQUENCE, body, tlv(explicit1, unsigned, attribute(oidSignatureTimestamp, token)))
+	return tlv(tag.SEQUENCE, oidSignedData.der, tlv(explicit0, tlv(tag.SEQUENCE, before, tlv(tag.SET, si)))), nil
 }

@@ -54,7 +54,7 @@ func malformed(what string) error { return fmt.Errorf("%w: %s", ErrFormat, what)
 func (m *Message) Hash() crypto.Hash { return m.hash }
 
 // IsTimestamp reports whether the content is a TSTInfo.
-func (m *Message) IsTimestamp() bool { return m.ContentType.Equal(oidTSTInfo) }
+func (m *Message) IsTimestamp() bool { return m.ContentType.Equal(oidTSTInfo.ObjectIdentifier) }
 
 // Parse reads a DER ContentInfo with SignedData and exactly one signer that has
 // signed attributes; nothing may follow it. It checks no signature. The error
@@ -66,12 +66,12 @@ func Parse(der []byte) (*Message, error) {
 	in := cryptobyte.String(der)
 	var info, wrap, sd cryptobyte.String
 	var oid asn1.ObjectIdentifier
-	explicit := tag.Tag(0).ContextSpecific().Constructed()
+	explicit := explicit0
 	if !in.ReadASN1(&info, tag.SEQUENCE) || !in.Empty() || !info.ReadASN1ObjectIdentifier(&oid) ||
 		!info.ReadASN1(&wrap, explicit) || !info.Empty() {
 		return nil, malformed("not a DER ContentInfo")
 	}
-	if !oid.Equal(oidSignedData) || !wrap.ReadASN1(&sd, tag.SEQUENCE) || !wrap.Empty() {
+	if !oid.Equal(oidSignedData.ObjectIdentifier) || !wrap.ReadASN1(&sd, tag.SEQUENCE) || !wrap.Empty() {
 		return nil, malformed("not a SignedData")
 	}
 	m := &Message{Raw: der}
@@ -79,8 +79,8 @@ func Parse(der []byte) (*Message, error) {
 	var digests, encap, certs, crls, signers cryptobyte.String
 	var hasCerts, hasCRLs bool
 	if !sd.ReadASN1Integer(&version) || !sd.ReadASN1(&digests, tag.SET) || !sd.ReadASN1(&encap, tag.SEQUENCE) ||
-		!sd.ReadOptionalASN1(&certs, &hasCerts, tag.Tag(0).ContextSpecific().Constructed()) ||
-		!sd.ReadOptionalASN1(&crls, &hasCRLs, tag.Tag(1).ContextSpecific().Constructed()) ||
+		!sd.ReadOptionalASN1(&certs, &hasCerts, explicit0) ||
+		!sd.ReadOptionalASN1(&crls, &hasCRLs, explicit1) ||
 		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() || version < 1 || version > 5 {
 		return nil, malformed("SignedData")
 	}
@@ -104,7 +104,7 @@ func (m *Message) readContent(in cryptobyte.String) error {
 	var wrap, content cryptobyte.String
 	var has bool
 	if !in.ReadASN1ObjectIdentifier(&m.ContentType) ||
-		!in.ReadOptionalASN1(&wrap, &has, tag.Tag(0).ContextSpecific().Constructed()) || !in.Empty() {
+		!in.ReadOptionalASN1(&wrap, &has, explicit0) || !in.Empty() {
 		return malformed("EncapsulatedContentInfo")
 	}
 	if has {
@@ -176,12 +176,12 @@ func (m *Message) readSigner(in cryptobyte.String) error {
 	default:
 		return malformed("signer identifier")
 	}
-	if !in.PeekASN1Tag(tag.Tag(0).ContextSpecific().Constructed()) {
+	if !in.PeekASN1Tag(explicit0) {
 		return malformed("no signed attributes")
 	}
-	if !in.ReadASN1Element(&signedEl, tag.Tag(0).ContextSpecific().Constructed()) ||
+	if !in.ReadASN1Element(&signedEl, explicit0) ||
 		!in.ReadASN1(&sigAlg, tag.SEQUENCE) || !in.ReadASN1(&value, tag.OCTET_STRING) ||
-		!in.ReadOptionalASN1(&unsigned, &hasUnsigned, tag.Tag(1).ContextSpecific().Constructed()) || !in.Empty() {
+		!in.ReadOptionalASN1(&unsigned, &hasUnsigned, explicit1) || !in.Empty() {
 		return malformed("SignerInfo")
 	}
 	m.Value = value
@@ -204,7 +204,7 @@ func (m *Message) readSigner(in cryptobyte.String) error {
 
 func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 	var set cryptobyte.String
-	if !signed.ReadASN1(&set, tag.Tag(0).ContextSpecific().Constructed()) {
+	if !signed.ReadASN1(&set, explicit0) {
 		return malformed("signed attributes")
 	}
 	var err error
@@ -219,7 +219,7 @@ func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 		}
 		seen[a.oid.String()] = true
 	}
-	if v, ok := m.attribute(oidSigningTime); ok {
+	if v, ok := m.attribute(oidSigningTime.ObjectIdentifier); ok {
 		if m.SigningTime, ok = readTime(v); !ok {
 			return malformed("signing-time")
 		}
@@ -229,7 +229,7 @@ func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 		return err
 	}
 	for _, a := range others {
-		for !a.values.Empty() && a.oid.Equal(oidSignatureTimestamp) {
+		for !a.values.Empty() && a.oid.Equal(oidSignatureTimestamp.ObjectIdentifier) {
 			var token cryptobyte.String
 			if !a.values.ReadASN1Element(&token, tag.SEQUENCE) {
 				return malformed("signature-time-stamp")

@@ -27,7 +27,7 @@ type Token struct {
 	Nonce       *big.Int      // nil if there is none
 }
 
-var oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}
+var oidExtKeyUsage = newOID(2, 5, 29, 37)
 
 // ParseToken reads a timestamp token as Parse reads a message; it checks no
 // signature.
@@ -78,8 +78,8 @@ func (t *Token) readInfo(der []byte) error {
 			return malformed("nonce")
 		}
 	}
-	if !info.ReadOptionalASN1(&skip, &has, tag.Tag(0).ContextSpecific().Constructed()) ||
-		!info.ReadOptionalASN1(&skip, &has, tag.Tag(1).ContextSpecific().Constructed()) || !info.Empty() {
+	if !info.ReadOptionalASN1(&skip, &has, explicit0) ||
+		!info.ReadOptionalASN1(&skip, &has, explicit1) || !info.Empty() {
 		return malformed("TSTInfo")
 	}
 	var err error
@@ -150,7 +150,7 @@ func (t *Token) CheckSigner(extra ...*x509.Certificate) (*x509.Certificate, erro
 // CheckTimestampUsage wants id-kp-timeStamping as the only extended key usage,
 // in a critical extension (RFC 3161, section 2.3).
 func CheckTimestampUsage(cert *x509.Certificate) error {
-	i := slices.IndexFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidExtKeyUsage) })
+	i := slices.IndexFunc(cert.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidExtKeyUsage.ObjectIdentifier) })
 	if i < 0 || !cert.Extensions[i].Critical || len(cert.UnknownExtKeyUsage) > 0 ||
 		!slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}) {
 		return fmt.Errorf("timestamp token: %w: not a certificate of a timestamp authority alone", ErrCertificate)

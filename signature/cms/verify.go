@@ -57,7 +57,7 @@ func (m *Message) SignerCertificate(extra ...*x509.Certificate) (*x509.Certifica
 
 // CheckDetached wants id-data without content in the message, as PAdES has it.
 func (m *Message) CheckDetached() error {
-	if !m.ContentType.Equal(oidData) || m.Content != nil {
+	if !m.ContentType.Equal(oidData.ObjectIdentifier) || m.Content != nil {
 		return malformed("content is not detached id-data")
 	}
 	return nil
@@ -66,7 +66,7 @@ func (m *Message) CheckDetached() error {
 // CheckContentType compares the signed contentType with the content's type
 // (RFC 5652, section 11.1).
 func (m *Message) CheckContentType() error {
-	v, ok := m.attribute(oidContentType)
+	v, ok := m.attribute(oidContentType.ObjectIdentifier)
 	var oid asn1.ObjectIdentifier
 	if !ok || !v.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(m.ContentType) {
 		return malformed("contentType attribute")
@@ -76,7 +76,7 @@ func (m *Message) CheckContentType() error {
 
 // CheckDigest compares messageDigest with the digest of the content.
 func (m *Message) CheckDigest(digest []byte) error {
-	v, ok := m.attribute(oidMessageDigest)
+	v, ok := m.attribute(oidMessageDigest.ObjectIdentifier)
 	var d cryptobyte.String
 	if !ok || !v.ReadASN1(&d, tag.OCTET_STRING) {
 		return malformed("messageDigest attribute")
@@ -90,8 +90,8 @@ func (m *Message) CheckDigest(digest []byte) error {
 // HasSigningCertificate reports whether a signing-certificate attribute of
 // version 1 or 2 is signed, without which a signature is no CAdES.
 func (m *Message) HasSigningCertificate() bool {
-	_, v1 := m.attribute(oidSigningCertificate)
-	_, v2 := m.attribute(oidSigningCertificateV2)
+	_, v1 := m.attribute(oidSigningCertificate.ObjectIdentifier)
+	_, v2 := m.attribute(oidSigningCertificateV2.ObjectIdentifier)
 	return v1 || v2
 }
 
@@ -102,12 +102,12 @@ func (m *Message) CheckSigningCertificate(cert *x509.Certificate) error {
 	if !m.HasSigningCertificate() {
 		return malformed("no signing-certificate attribute")
 	}
-	if v, ok := m.attribute(oidSigningCertificateV2); ok {
+	if v, ok := m.attribute(oidSigningCertificateV2.ObjectIdentifier); ok {
 		if err := checkESSCertID(v, cert, true); err != nil {
 			return err
 		}
 	}
-	if v, ok := m.attribute(oidSigningCertificate); ok {
+	if v, ok := m.attribute(oidSigningCertificate.ObjectIdentifier); ok {
 		return checkESSCertID(v, cert, false)
 	}
 	return nil
