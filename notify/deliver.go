@@ -115,81 +115,90 @@ func (c *patientConn) SetDeadline(time.Time) error { return nil }
 
 // deliver carries one message to the relay.
 func (n *Notifier) deliver(ctx context.Context, from, to string, msg []byte) error {
-	if n.c.Relay.TLS == Opportunistic {
-		conn, err := n.dial(ctx)
-		if err != nil {
-			return err
-		}
-		stop := context.AfterFunc(ctx, func() { conn.Conn.Close() })
-		// #nosec G402 -- opportunistic TLS protects against listeners only.
-		c, err := smtp.NewClientStartTLS(conn, &tls.Config{InsecureSkipVerify: true})
-		if err == nil {
-			err = c.Noop() // the handshake happens with the first command
-		}
-		if err == nil {
-			return n.converse(ctx, stop, c, conn, from, to, msg)
-		}
-		stop()
-		conn.Close()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-	conn, err := n.dial(ctx)
+	l, err := n.greet(ctx)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Conn.Close() })
-	if n.c.Relay.TLS != Required {
-		return n.converse(ctx, stop, smtp.NewClient(conn), conn, from, to, msg)
+	defer l.hangUp()
+	if err := l.converse(ctx, n.c.Relay, from, to, msg); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		return err
 	}
-	host, _, _ := net.SplitHostPort(n.c.Relay.Address)
-	c, err := smtp.NewClientStartTLS(conn, &tls.Config{ServerName: host, RootCAs: n.c.Relay.Roots})
-	if err != nil {
-		stop()
-		conn.Close()
-		return fmt.Errorf("starting TLS with %s: %w", n.c.Relay.Address, err)
-	}
-	return n.converse(ctx, stop, c, conn, from, to, msg)
+	return nil
 }
 
-func (n *Notifier) dial(ctx context.Context) (*patientConn, error) {
-	network, address := n.c.Relay.network()
-	conn, err := (&net.Dialer{Timeout: n.c.Relay.Dial}).DialContext(ctx, network, address)
+// line is a connection to the relay. It breaks when its context ends.
+type line struct {
+	*smtp.Client
+	conn *patientConn
+	stop func() bool
+}
+
+func (l *line) hangUp() {
+	l.stop()
+	l.Close()
+}
+
+// greet connects and says hello, in TLS as the configuration wants it.
+func (n *Notifier) greet(ctx context.Context) (*line, error) {
+	r := n.c.Relay
+	switch r.TLS {
+	case Required:
+		host, _, _ := net.SplitHostPort(r.Address)
+		return r.open(ctx, &tls.Config{ServerName: host, RootCAs: r.Roots})
+	case Opportunistic:
+		// No certificate is asked for: this protects from those who only listen.
+		l, err := r.open(ctx, &tls.Config{InsecureSkipVerify: true})
+		if err == nil || ctx.Err() != nil {
+			return l, err
+		}
+	}
+	return r.open(ctx, nil)
+}
+
+// open connects, with STARTTLS if there is a configuration for it.
+func (r Relay) open(ctx context.Context, config *tls.Config) (*line, error) {
+	network, address := r.network()
+	conn, err := (&net.Dialer{Timeout: r.Dial}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the relay: %w", err)
 	}
-	return &patientConn{Conn: conn, read: n.c.Relay.Command, write: n.c.Relay.Command}, nil
+	l := &line{conn: &patientConn{Conn: conn, read: r.Command, write: r.Command}}
+	l.stop = context.AfterFunc(ctx, func() { conn.Close() })
+	if config == nil {
+		l.Client = smtp.NewClient(l.conn)
+	} else if l.Client, err = smtp.NewClientStartTLS(l.conn, config); err != nil {
+		l.stop()
+		conn.Close()
+		return nil, fmt.Errorf("starting TLS with the relay: %w", err)
+	}
+	if err := l.Hello(r.Host); err != nil { // in TLS, this is when hands are shaken
+		l.hangUp()
+		return nil, fmt.Errorf("EHLO: %w", err)
+	}
+	return l, nil
 }
 
-// converse says the whole transaction on a fresh client and hangs up.
-func (n *Notifier) converse(ctx context.Context, stop func() bool, c *smtp.Client, conn *patientConn, from, to string, msg []byte) (err error) {
-	defer c.Close()
-	defer func() { stop() }()
-	defer func() {
-		if err != nil && ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", ctx.Err(), err)
-		}
-	}()
-	if err := c.Hello(n.c.Relay.Host); err != nil {
-		return fmt.Errorf("EHLO: %w", err)
-	}
-	if r := n.c.Relay; r.User != "" {
-		if err := c.Auth(sasl.NewPlainClient("", r.User, r.Pass)); err != nil {
+// converse says the whole transaction.
+func (l *line) converse(ctx context.Context, r Relay, from, to string, msg []byte) error {
+	if r.User != "" {
+		if err := l.Auth(sasl.NewPlainClient("", r.User, r.Pass)); err != nil {
 			return fmt.Errorf("AUTH as %s: %w", r.User, err)
 		}
 	}
-	if err := c.Mail(from, &smtp.MailOptions{Size: int64(len(msg)), UTF8: !isASCII(to)}); err != nil {
+	if err := l.Mail(from, &smtp.MailOptions{Size: int64(len(msg)), UTF8: !isASCII(to)}); err != nil {
 		return fmt.Errorf("MAIL: %w", err)
 	}
-	if err := c.Rcpt(to, nil); err != nil {
+	if err := l.Rcpt(to, nil); err != nil {
 		var reply *smtp.SMTPError
 		if errors.As(err, &reply) && reply.Code/100 == 5 {
 			return workflow.Drop{Err: fmt.Errorf("RCPT: %w", err)}
 		}
 		return fmt.Errorf("RCPT: %w", err)
 	}
-	w, err := c.Data()
+	w, err := l.Data()
 	if err != nil {
 		return fmt.Errorf("DATA: %w", err)
 	}
@@ -198,14 +207,14 @@ func (n *Notifier) converse(ctx context.Context, stop func() bool, c *smtp.Clien
 	}
 	// From the final dot on the relay may have the mail: a stopping program
 	// waits a little for the answer instead of hanging up.
-	stop()
-	conn.read = n.c.Relay.Data
-	stop = context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { conn.Conn.Close() }) })
+	l.stop()
+	l.conn.read = r.Data
+	l.stop = context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { l.conn.Conn.Close() }) })
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("end of the message: %w", err)
 	}
-	conn.read = time.Second
-	_ = c.Quit() // the relay has taken the mail; how it says goodbye changes nothing
+	l.conn.read = min(time.Second, r.Command)
+	_ = l.Quit() // the relay has taken the mail; how it says goodbye changes nothing
 	return nil
 }
 

@@ -91,7 +91,10 @@ func (n *Notifier) Send(ctx context.Context, notice workflow.Notice) error {
 	if err != nil {
 		return workflow.Drop{Err: err} // the same notice gives the same error
 	}
-	to := notice.Session.People[notice.To].Mail
+	to, err := canonical(notice.Session.People[notice.To].Mail)
+	if err != nil {
+		return workflow.Drop{Err: err}
+	}
 	err = n.deliver(ctx, n.Bounce(notice.Session.ID, notice.To), to, msg)
 	if err == nil {
 		return nil

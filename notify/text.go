@@ -33,7 +33,7 @@ func (k *block) text(b *strings.Builder) {
 			wrap(b, it.Name, "  * ", "    ")
 			wrap(b, it.Detail, "    ", "    ")
 			if it.Digest != "" {
-				wrap(b, it.Label+":", "    ", "    ")
+				wrap(b, it.Label, "    ", "    ")
 				wrap(b, it.Digest, "    ", "    ")
 			}
 		}
@@ -42,7 +42,7 @@ func (k *block) text(b *strings.Builder) {
 			if i > 0 {
 				b.WriteByte('\n')
 			}
-			wrap(b, it.Name+":", "", "")
+			wrap(b, it.Name, "", "")
 			wrap(b, it.Detail, "  ", "  ")
 		}
 	case "quote":
