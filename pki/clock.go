@@ -70,11 +70,11 @@ func (o *OwnClock) Timestamp(ctx context.Context, digest []byte) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("timestamp: %w", err)
 	}
-	t, err := parseResponse(resp)
+	t, _, err := parseResponse(resp, digest)
 	if err != nil {
 		return nil, fmt.Errorf("timestamp: %w", err)
 	}
-	return t.RawToken, t.Answers(digest)
+	return t.Raw, nil
 }
 
 // tick reads the clock, refuses a time before the newest token's, and writes

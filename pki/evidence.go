@@ -1,8 +1,14 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
 	"time"
 )
 
@@ -14,23 +20,173 @@ type Evidence struct {
 	OCSPs        [][]byte // OCSPResponse, DER
 }
 
-// Gatherer collects evidence: from the organisation's own authority, whose CRLs are
-// made on the spot, and over HTTP from the authorities of foreign certificates
-// (those of an external timestamp authority).
-type Gatherer struct {
-	Own   *Authority
-	Roots *x509.CertPool // for foreign certificates; nil means the system's
+// RevokedError says that a certificate must not be relied on.
+type RevokedError struct {
+	Name string
+	At   time.Time
 }
 
-// Gather gives the evidence about the certificates of leaves, whose issuers are
-// found among more or fetched. Own revocation data is issued later than after.
+func (e *RevokedError) Error() string {
+	return fmt.Sprintf("certificate %q was revoked at %s", e.Name, e.At.UTC().Format(time.RFC3339))
+}
+
+// Gatherer collects evidence: from the organisation's own authority, whose
+// CRLs are made on the spot, and over HTTP from the authorities of foreign
+// certificates, those of an external timestamp authority. Only addresses in
+// certificates that chain to a root are asked.
+type Gatherer struct {
+	Own     *Authority
+	Roots   *x509.CertPool // for foreign certificates; nil means the system's
+	Timeout time.Duration  // of one download; 0 means 10 s
+	Client  *http.Client   // nil means one of its own
+}
+
+// Gather gives the evidence about the leaves: their chains up to the root, and
+// a CRL or an OCSP response for every certificate below it, none of which
+// may be revoked. Issuers are looked for in more. Revocation data of our own is
+// issued later than after; a foreign authority issues when it likes, so its
+// newest is taken.
 func (g *Gatherer) Gather(ctx context.Context, after time.Time, leaves, more []*x509.Certificate) (Evidence, error) {
-	var e Evidence
-	crls, err := g.Own.CRLs(ctx, after)
-	if err != nil {
-		return e, err
+	w := &gathering{g: g, now: g.Own.now(), done: map[string]bool{}}
+	for _, leaf := range leaves {
+		chain, err := g.chain(leaf, more, after)
+		if err != nil {
+			return Evidence{}, fmt.Errorf("gathering evidence: %w", err)
+		}
+		for i, c := range chain[:len(chain)-1] {
+			if err := w.certificate(ctx, c, chain[i+1]); err != nil {
+				return Evidence{}, fmt.Errorf("gathering evidence about %q: %w", c.Subject.CommonName, err)
+			}
+		}
+		w.add(chain[len(chain)-1])
 	}
-	e.CRLs = crls
-	e.Certificates = append(e.Certificates, g.Own.Seal().Chain...)
-	return e, nil
+	if w.own {
+		crls, err := g.Own.CRLs(ctx, after)
+		if err != nil {
+			return Evidence{}, fmt.Errorf("gathering evidence: %w", err)
+		}
+		w.e.CRLs = append(crls, w.e.CRLs...)
+	}
+	return w.e, nil
+}
+
+// chain leads from the leaf to our root or a foreign one, the root last.
+func (g *Gatherer) chain(leaf *x509.Certificate, more []*x509.Certificate, at time.Time) ([]*x509.Certificate, error) {
+	between := x509.NewCertPool()
+	for _, c := range more {
+		between.AddCert(c)
+	}
+	roots := g.Roots
+	if g.Own.issuer(leaf) != nil {
+		roots = g.Own.Roots()
+		between.AddCert(g.Own.issuing.Leaf())
+	}
+	chains, err := leaf.Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("certificate %q: %w", leaf.Subject.CommonName, err)
+	}
+	return chains[0], nil
+}
+
+// gathering is one run of Gather.
+type gathering struct {
+	g    *Gatherer
+	now  time.Time
+	e    Evidence
+	done map[string]bool // by certificate
+	own  bool            // our own CRLs are needed
+}
+
+// add reports whether the certificate was new.
+func (w *gathering) add(c *x509.Certificate) bool {
+	if w.done[string(c.Raw)] {
+		return false
+	}
+	w.done[string(c.Raw)] = true
+	w.e.Certificates = append(w.e.Certificates, c)
+	return true
+}
+
+// certificate finds revocation data about c: OCSP first, because it is small.
+func (w *gathering) certificate(ctx context.Context, c, issuer *x509.Certificate) error {
+	if !w.add(c) {
+		return nil
+	}
+	if w.g.Own.issuer(c) != nil {
+		w.own = true
+		return nil
+	}
+	var errs []error
+	for _, u := range c.OCSPServer {
+		err := w.ocsp(ctx, u, c, issuer)
+		if err == nil {
+			return nil
+		}
+		if revoked := (*RevokedError)(nil); errors.As(err, &revoked) {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	for _, u := range c.CRLDistributionPoints {
+		err := w.crl(ctx, u, c, issuer)
+		if err == nil {
+			return nil
+		}
+		if revoked := (*RevokedError)(nil); errors.As(err, &revoked) {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return errors.New("it names no place for revocation data")
+	}
+	return errors.Join(errs...)
+}
+
+// crl downloads a list and checks it (RFC 5280, 6.3.3, without indirect and delta CRLs).
+func (w *gathering) crl(ctx context.Context, url string, c, issuer *x509.Certificate) error {
+	der, err := w.g.get(ctx, url, maxCRL)
+	if err != nil {
+		return err
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return fmt.Errorf("CRL from %s: %w", url, err)
+	}
+	if err := list.CheckSignatureFrom(issuer); err != nil || !bytes.Equal(list.RawIssuer, issuer.RawSubject) {
+		return fmt.Errorf("CRL from %s is not signed by %q", url, issuer.Subject.CommonName)
+	}
+	if err := w.current(list.ThisUpdate, list.NextUpdate); err != nil {
+		return fmt.Errorf("CRL from %s: %w", url, err)
+	}
+	for _, x := range list.Extensions {
+		if x.Critical && !x.Id.Equal(oidIssuingDistributionPoint) {
+			return fmt.Errorf("CRL from %s: critical extension %v", url, x.Id)
+		}
+	}
+	for _, entry := range list.RevokedCertificateEntries {
+		if entry.SerialNumber.Cmp(c.SerialNumber) == 0 {
+			return &RevokedError{Name: c.Subject.CommonName, At: entry.RevocationTime}
+		}
+	}
+	if !slices.ContainsFunc(w.e.CRLs, func(b []byte) bool { return bytes.Equal(b, der) }) {
+		w.e.CRLs = append(w.e.CRLs, der)
+	}
+	return nil
+}
+
+var oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
+
+// current checks a validity of revocation data, with minutes of grace for
+// clocks that differ.
+func (w *gathering) current(this, next time.Time) error {
+	switch {
+	case this.After(w.now.Add(maxSkew)):
+		return fmt.Errorf("is from the future (%s)", this.Format(time.RFC3339))
+	case !next.IsZero() && next.Before(w.now.Add(-maxSkew)):
+		return fmt.Errorf("is out of date since %s", next.Format(time.RFC3339))
+	}
+	return nil
 }

@@ -129,11 +129,7 @@ func (r *Remote) once(ctx context.Context, url string, digest []byte) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	t, err := parseResponse(body)
-	if err != nil {
-		return nil, err
-	}
-	return t.RawToken, r.check(t, digest, nonce)
+	return r.check(body, digest, nonce)
 }
 
 func (r *Remote) post(ctx context.Context, url string, der []byte) ([]byte, error) {
@@ -171,35 +167,29 @@ func (r *Remote) post(ctx context.Context, url string, der []byte) ([]byte, erro
 	return body, nil
 }
 
-// check compares the token with what was asked (RFC 3161, 2.2).
-func (r *Remote) check(t *Token, digest []byte, nonce *big.Int) error {
-	if err := t.Answers(digest); err != nil {
-		return err
+// check compares the answer with what was asked (RFC 3161, 2.2) and gives the token.
+func (r *Remote) check(body, digest []byte, nonce *big.Int) ([]byte, error) {
+	t, signer, err := parseResponse(body, digest)
+	if err != nil {
+		return nil, err
 	}
-	if t.Nonce == nil || t.Nonce.Cmp(nonce) != 0 {
-		return errors.New("the nonce is not ours")
+	if err := t.CheckNonce(nonce); err != nil {
+		return nil, err
 	}
 	if r.Policy != nil && !t.Policy.Equal(r.Policy) {
-		return fmt.Errorf("policy %v, want %v", t.Policy, r.Policy)
+		return nil, fmt.Errorf("policy %v, want %v", t.Policy, r.Policy)
 	}
 	now := time.Now
 	if r.Now != nil {
 		now = r.Now
 	}
 	if off := t.Time.Sub(now()); off.Abs() > maxSkew {
-		return fmt.Errorf("its time %s is %s away from our clock", t.Time.UTC().Format(time.RFC3339), off.Round(time.Second))
+		return nil, fmt.Errorf("its time %s is %s away from our clock", t.Time.Format(time.RFC3339), off.Round(time.Second))
 	}
-	_, err := t.Trust(r.Roots, nil)
-	return err
-}
-
-// parseResponse reads a TimeStampResp; anything but granted is an error.
-func parseResponse(der []byte) (*Token, error) {
-	ts, err := timestamp.ParseResponse(der)
-	if err != nil {
+	if err := trust(t, signer, r.Roots); err != nil {
 		return nil, err
 	}
-	return ParseToken(ts.RawToken)
+	return t.Raw, nil
 }
 
 // defaultClient follows no redirects: an address that moved is for the
