@@ -81,7 +81,7 @@ func (f *fixture) archive(head []byte) []byte {
 }
 
 func (f *fixture) options() validate.Options {
-	return validate.Options{Anchors: []*x509.Certificate{f.root.Cert}, Now: f.clock.Add(time.Minute)}
+	return validate.Options{Anchors: f.root.Pool(), Now: f.clock.Add(time.Minute)}
 }
 
 func (f *fixture) validate(pdf []byte) *validate.Result {

@@ -11,7 +11,7 @@ import (
 
 // Options say whom to trust and what is known besides the file.
 type Options struct {
-	Anchors []*x509.Certificate // trusted roots, of signers and of timestamp authorities
+	Anchors *x509.CertPool      // trusted roots, of signers and of timestamp authorities; nil means none
 	Now     time.Time           // zero means the present
 	Certs   []*x509.Certificate // that may complete chains
 	CRLs    [][]byte            // DER; fresher than the file's own, perhaps

@@ -116,7 +116,7 @@ func TestLevelsAndIndications(t *testing.T) {
 			func(f *fixture, o *validate.Options) { o.Now = now.AddDate(6, 0, 0) }, outcome{open, validate.OutOfBoundsNoPOE, validate.LevelB}},
 		"unknown root": {
 			func(f *fixture) []byte { return f.archive(doc) },
-			func(f *fixture, o *validate.Options) { o.Anchors = []*x509.Certificate{cmstest.Root(f.t, now).Cert} },
+			func(f *fixture, o *validate.Options) { o.Anchors = cmstest.Root(f.t, now).Pool() },
 			outcome{open, validate.NoChain, validate.LevelB}},
 		"no anchors": {
 			func(f *fixture) []byte { return f.archive(doc) },

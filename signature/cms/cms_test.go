@@ -299,7 +299,7 @@ func TestSubstitutedCertificate(t *testing.T) {
 func TestToken(t *testing.T) {
 	f := newFixture(t, cmstest.P256)
 	digest := sha256.Sum256([]byte("value"))
-	policy := cms.TokenPolicy{Hash: crypto.SHA256, Digest: digest[:], Anchors: []*x509.Certificate{f.root.Cert}, Now: now, Skew: time.Minute}
+	policy := cms.TokenPolicy{Hash: crypto.SHA256, Digest: digest[:], Anchors: f.root.Pool(), Now: now, Skew: time.Minute}
 	stamp := func(change func(*cmstest.TSA)) []byte {
 		a := *f.tsa
 		if change != nil {
@@ -342,7 +342,7 @@ func TestToken(t *testing.T) {
 		t.Error("a token that is an hour off passes")
 	}
 	strange := policy
-	strange.Anchors = []*x509.Certificate{cmstest.Root(t, now).Cert}
+	strange.Anchors = cmstest.Root(t, now).Pool()
 	if _, err := cms.VerifyToken(good, strange); err == nil {
 		t.Error("an unknown authority passes")
 	}

@@ -164,7 +164,7 @@ type TokenPolicy struct {
 	Digest       []byte              // what was to be stamped
 	Nonce        *big.Int            // that was asked with; nil if none was
 	Certificates []*x509.Certificate // that may help to build the chain
-	Anchors      []*x509.Certificate // trusted; at least one
+	Anchors      *x509.CertPool      // trusted; nil means none
 	Now          time.Time           // for the chain; genTime must lie within Skew of it
 	Skew         time.Duration
 }
@@ -200,17 +200,17 @@ func VerifyToken(der []byte, p TokenPolicy) (*Token, error) {
 
 // Chain builds a chain from cert to one of the anchors through others, all valid
 // at a time, for any extended key usage. The first is cert, the last the anchor.
-// An anchor that is cert itself is a chain of one.
-func Chain(cert *x509.Certificate, others, anchors []*x509.Certificate, at time.Time) ([]*x509.Certificate, error) {
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	for _, c := range anchors {
-		roots.AddCert(c)
+// An anchor that is cert itself is a chain of one; nil anchors are none.
+func Chain(cert *x509.Certificate, others []*x509.Certificate, anchors *x509.CertPool, at time.Time) ([]*x509.Certificate, error) {
+	if anchors == nil {
+		anchors = x509.NewCertPool() // nil would mean the system's
 	}
+	intermediates := x509.NewCertPool()
 	for _, c := range others {
 		intermediates.AddCert(c)
 	}
 	chains, err := cert.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots: anchors, Intermediates: intermediates, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the chain of %q: %w", cert.Subject, err)

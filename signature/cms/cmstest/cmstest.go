@@ -75,6 +75,13 @@ func (i *Identity) Chain() []*x509.Certificate {
 	return out
 }
 
+// Pool trusts the certificate.
+func (i *Identity) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(i.Cert)
+	return pool
+}
+
 // Root makes a root that is valid for ten years around now.
 func Root(t testing.TB, now time.Time) *Identity {
 	t.Helper()
