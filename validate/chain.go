@@ -148,13 +148,13 @@ func (e *evidence) checkRevocation(c chain) (stale bool, err error) {
 			if i > 0 {
 				sub = RevokedCANoPOE
 			}
-			return false, undecided(sub, "%q was revoked on %s, and nothing proves that the signature is older", cert.Subject, st.since.UTC().Format(time.DateTime))
+			return false, undecided(sub, "%q was revoked on %s, and nothing proves that the signature is older", subject(cert.Subject), st.since.UTC().Format(time.DateTime))
 		}
 		if st.revoked {
 			continue // after the proven time
 		}
 		if !st.good {
-			return false, undecided(TryLater, "no revocation data for %q", cert.Subject)
+			return false, undecided(TryLater, "no revocation data for %q", subject(cert.Subject))
 		}
 		fresh := !st.issued.Before(c.at.Truncate(time.Second))
 		if !fresh && (i > 0 || !c.after) {
@@ -162,7 +162,7 @@ func (e *evidence) checkRevocation(c chain) (stale bool, err error) {
 		}
 		if !fresh {
 			stale = true
-			err = undecided(TryLater, "the revocation data for %q is of %s: older than the time that it must speak for", cert.Subject, st.issued.UTC().Format(time.DateTime))
+			err = undecided(TryLater, "the revocation data for %q is of %s: older than the time that it must speak for", subject(cert.Subject), st.issued.UTC().Format(time.DateTime))
 		}
 	}
 	return stale, err

@@ -3,8 +3,11 @@ package validate
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -296,7 +299,32 @@ func (v *validation) judge(s *signature, known *evidence) error {
 
 // name fills in who a certificate is.
 func name(out *Signature, c *x509.Certificate) {
-	out.Subject, out.Issuer, out.Serial, out.Certificate = c.Subject.String(), c.Issuer.String(), c.SerialNumber.Text(16), c.Raw
+	out.Subject, out.Issuer, out.Serial, out.Certificate = subject(c.Subject), subject(c.Issuer), c.SerialNumber.Text(16), c.Raw
+}
+
+// labels are the attributes of names that people know.
+var labels = map[string]string{
+	"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O",
+	"2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.42": "GN", "2.5.4.97": "organizationIdentifier", "2.5.4.65": "pseudonym",
+	"1.2.840.113549.1.9.1": "emailAddress",
+}
+
+// subject writes a name for people, the most specific part first.
+func subject(n pkix.Name) string {
+	var parts []string
+	for _, a := range n.Names {
+		label, ok := labels[a.Type.String()]
+		if !ok {
+			label = a.Type.String()
+		}
+		value := fmt.Sprint(a.Value)
+		if strings.ContainsAny(value, `,=+"\`) {
+			value = strconv.Quote(value)
+		}
+		parts = append(parts, label+"="+value)
+	}
+	slices.Reverse(parts)
+	return strings.Join(parts, ", ")
 }
 
 // checkMessage is cryptographic verification (clause 5.2.7) with identification

@@ -94,7 +94,7 @@ func (v *validation) judgeSigner(s *signature, cert *x509.Certificate, known *ev
 	if stamped != nil {
 		if best = earliest(best, stamped.Time); best.Equal(stamped.Time) {
 			if c, err := stamped.SignerCertificate(known.certs...); err == nil {
-				s.out.ProvenBy = c.Subject.String()
+				s.out.ProvenBy = subject(c.Subject)
 			}
 		}
 	}

@@ -188,8 +188,8 @@ func TestWhoAndWhen(t *testing.T) {
 	f := newFixture(t)
 	r := f.validate(f.archive(cmstest.Document(0)))
 	s := r.Signatures[0]
-	if len(r.Signatures) != 3 || s.Field != "A" || s.Subject != "CN=Test Seal,O=Test" || s.Name != "Zoë Müller" ||
-		!s.Claimed.Equal(now) && !s.Claimed.Equal(now.Add(time.Second)) || !s.Proven.After(now) || s.ProvenBy != "CN=Test TSA,O=Test" ||
+	if len(r.Signatures) != 3 || s.Field != "A" || s.Subject != "CN=Test Seal, O=Test" || s.Name != "Zoë Müller" ||
+		!s.Claimed.Equal(now) && !s.Claimed.Equal(now.Add(time.Second)) || !s.Proven.After(now) || s.ProvenBy != "CN=Test TSA, O=Test" ||
 		!bytes.Equal(s.Certificate, f.seal.Cert.Raw) || s.Whole || s.Algorithm != "ES256" {
 		t.Errorf("%+v", s)
 	}

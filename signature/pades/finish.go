@@ -23,8 +23,9 @@ type Timestamper interface {
 var (
 	// ErrTooLarge: the CMS outgrew its place; prepare again with more room.
 	ErrTooLarge = errors.New("signature larger than the place prepared for it")
-	// ErrExpired: the certificate was not valid at the time that the timestamp proves.
-	ErrExpired = errors.New("certificate not valid at the time of the timestamp")
+	// ErrExpired: the certificate is not valid at the claimed time, or was not at
+	// the time that the timestamp proves.
+	ErrExpired = errors.New("certificate not valid at the time of the signature")
 )
 
 // Finish verifies a signature value over p.Attributes, asks ts for its time (nil

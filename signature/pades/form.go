@@ -28,6 +28,7 @@ type form struct {
 	catalog cos.Dict
 	dict    cos.Dict // empty if the document has no form
 	fields  cos.Array
+	stamp   bool // for a document timestamp, which every signature allows
 }
 
 // field is a signature field.
@@ -85,6 +86,36 @@ func (fm *form) checkPermission() error {
 	return nil
 }
 
+// locks reports whether the Lock of a signed field (ISO 32000-2, table 236)
+// forbids to change another field.
+func (fm *form) locks(signed field, name string) (bool, error) {
+	lock, err := fm.f.Dict(signed.dict["Lock"])
+	if err != nil || lock == nil {
+		return false, err
+	}
+	if p, ok := fm.f.Int(lock["P"]); ok && p == 1 {
+		return true, nil
+	}
+	list, err := fm.f.Array(lock["Fields"])
+	if err != nil {
+		return false, err
+	}
+	named := false
+	for _, o := range list {
+		n := fm.f.String(o).UTF8()
+		named = named || n == name || strings.HasPrefix(name, n+".")
+	}
+	switch fm.f.Name(lock["Action"]) {
+	case "All":
+		return true, nil
+	case "Include":
+		return named, nil
+	case "Exclude":
+		return !named, nil
+	}
+	return false, nil
+}
+
 // walk calls fn for each terminal field until it returns false.
 func (fm *form) walk(fn func(field, cos.Name) bool) error {
 	left, going := maxFields, true
@@ -139,12 +170,19 @@ func (fm *form) walk(fn func(field, cos.Name) bool) error {
 }
 
 // find gives the empty signature field of a full name; ok is false if there is
-// no field of that name.
+// no field of that name. It refuses where a signed field locks this one.
 func (fm *form) find(name string) (fl field, ok bool, err error) {
 	var bad error
 	err = fm.walk(func(f field, ft cos.Name) bool {
-		if f.name != name {
-			return true
+		if f.filled && ft == "Sig" && f.name != name {
+			locked, err := fm.locks(f, name)
+			if locked {
+				err = fmt.Errorf("%w: the signature in %q locks %q", ErrForbidden, f.name, name)
+			}
+			bad = errors.Join(bad, err)
+		}
+		if f.name != name || ok {
+			return bad == nil
 		}
 		switch {
 		case ft != "Sig":
@@ -153,7 +191,7 @@ func (fm *form) find(name string) (fl field, ok bool, err error) {
 			bad = fmt.Errorf("%w: %q is signed already", ErrField, name)
 		}
 		fl, ok = f, true
-		return false
+		return bad == nil
 	})
 	return fl, ok, errors.Join(err, bad)
 }
@@ -181,12 +219,14 @@ func (fm *form) place(u *cos.Update, name, stem string, value cos.Ref, draw Appe
 	var exists bool
 	var err error
 	if name == "" {
-		name, err = fm.unused(stem)
-	} else {
-		fl, exists, err = fm.find(name)
+		if name, err = fm.unused(stem); err != nil {
+			return "", err
+		}
 	}
-	if err != nil {
-		return "", err
+	if !fm.stamp {
+		if fl, exists, err = fm.find(name); err != nil {
+			return "", err
+		}
 	}
 	if exists {
 		return name, fm.fill(u, fl, value, draw)

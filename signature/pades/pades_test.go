@@ -302,7 +302,25 @@ func TestPrepareRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for lock, forbidden := range map[string]bool{
+		"/Action/All": true, "/Action/Include/Fields[(B)]": true, "/Action/Exclude/Fields[(A)]": true, "/Action/All/P 1": true,
+		"/Action/Include/Fields[(note)]": false, "/Action/Exclude/Fields[(B)]": false, "/Action/Include/Fields[(Bee)]": false,
+	} {
+		locked := cmstest.Build("<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R 5 0 R]>>>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+			"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]>>", "<</FT/Sig/T(A)/V<</Type/Sig>>/Lock<<"+lock+">>>>", "<</FT/Sig/T(B)/Rect[0 0 0 0]>>")
+		if _, err := pades.Prepare(locked, f.params("B")); errors.Is(err, pades.ErrForbidden) != forbidden || !forbidden && err != nil {
+			t.Errorf("%s: %v", lock, err)
+		}
+		if _, err := pades.Timestamp(context.Background(), locked, f.tsa, f.tokenSize); err != nil {
+			t.Errorf("%s: document timestamp: %v", lock, err)
+		}
+	}
 	p := f.params("A")
+	p.Time = f.seal.Cert.NotAfter.Add(time.Second)
+	if _, err := pades.Prepare(head, p); !errors.Is(err, pades.ErrExpired) {
+		t.Errorf("an expired certificate: %v", err)
+	}
+	p = f.params("A")
 	p.Reserve = 1 << 30
 	if _, err := pades.Prepare(head, p); !errors.Is(err, cos.ErrLimit) {
 		t.Errorf("a place of 1 GiB: %v", err)

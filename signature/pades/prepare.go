@@ -52,7 +52,8 @@ type Preparation struct {
 }
 
 // Prepare writes the revision that will hold a signature. It fails with
-// ErrForbidden or ErrField (wrapped) if the document cannot take it.
+// ErrForbidden or ErrField (wrapped) if the document cannot take it, and with
+// ErrExpired if the certificate is not valid at p.Time.
 func Prepare(head []byte, p Params) (*Preparation, error) {
 	prep, err := prepare(head, p)
 	if err != nil {
@@ -70,6 +71,9 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 		if p.Algorithm, err = cms.AlgorithmFor(p.Certificate.PublicKey); err != nil {
 			return nil, err
 		}
+	}
+	if p.Time.Before(p.Certificate.NotBefore) || p.Time.After(p.Certificate.NotAfter) {
+		return nil, fmt.Errorf("%w: %s", ErrExpired, p.Time.UTC().Format(time.RFC3339))
 	}
 	certs := append([]*x509.Certificate{p.Certificate}, p.Chain...)
 	size, err := reserve(p, certs)
@@ -89,7 +93,7 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 			sig[k] = cos.Text(v)
 		}
 	}
-	r, err := revise(f, sig, p.Field, "Signature", size, p.Appearance, p.Algorithm.Hash().New())
+	r, err := revise(f, sig, p.Field, signStem, size, p.Appearance, p.Algorithm.Hash().New())
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +133,12 @@ type revision struct {
 // byteRangeWidth holds four numbers of ten digits, in brackets.
 const byteRangeWidth = 1 + 4*11 + 1
 
+// Stems of the names of new fields.
+const (
+	signStem  = "Signature"
+	stampStem = "Timestamp"
+)
+
 // revise writes an update that puts sig with size bytes of Contents into a
 // field, and computes the digest over everything but Contents.
 func revise(f *cos.File, sig cos.Dict, name, stem string, size int, draw Appearance, h hash.Hash) (*revision, error) {
@@ -136,8 +146,10 @@ func revise(f *cos.File, sig cos.Dict, name, stem string, size int, draw Appeara
 	if err != nil {
 		return nil, err
 	}
-	if err := fm.checkPermission(); err != nil {
-		return nil, err
+	if fm.stamp = stem == stampStem; !fm.stamp {
+		if err := fm.checkPermission(); err != nil {
+			return nil, err
+		}
 	}
 	contents := &cos.Hole{Text: bytes.Repeat([]byte{'0'}, 2*size+2)}
 	contents.Text[0], contents.Text[2*size+1] = '<', '>'

@@ -12,7 +12,7 @@ import (
 
 // Timestamp adds a document timestamp over the whole head (DocTimeStamp,
 // SubFilter ETSI.RFC3161; EN 319 142-1, 5.4.3), in an invisible field of its
-// own. tokenSize is that of a token in bytes, as measured.
+// own, which no earlier signature forbids. tokenSize is that of a token in bytes, as measured.
 func Timestamp(ctx context.Context, head []byte, ts Timestamper, tokenSize int) ([]byte, error) {
 	suffix, err := timestamp(ctx, head, ts, tokenSize)
 	if err != nil {
@@ -30,7 +30,7 @@ func timestamp(ctx context.Context, head []byte, ts Timestamper, tokenSize int) 
 		"Type": cos.Name("DocTimeStamp"), "Filter": cos.Name("Adobe.PPKLite"), "SubFilter": cos.Name("ETSI.RFC3161"),
 	}
 	size := min(tokenSize+tokenSize/4+1024, maxReserve)
-	r, err := revise(f, sig, "", "Timestamp", size, nil, sha256.New())
+	r, err := revise(f, sig, "", stampStem, size, nil, sha256.New())
 	if err != nil {
 		return nil, err
 	}
