@@ -222,6 +222,7 @@ func TestUnreadable(t *testing.T) {
 
 func FuzzValidate(f *testing.F) {
 	fx := newFixture(f)
+	f.Add(read(f, "testdata/foreign/two.pdf"))
 	f.Add(fx.archive(cmstest.Document(0)))
 	f.Add(fx.sign(cmstest.Document(0), "", true))
 	f.Add(cmstest.Document(0))
