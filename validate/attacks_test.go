@@ -220,7 +220,7 @@ func (f *fixture) certify(p int) []byte {
 		f.t.Fatal(err)
 	}
 	prep.Suffix = bytes.Replace(prep.Suffix, []byte("/Reason("+reason+")"), []byte(reference), 1)
-	digest := sha256.Sum256(slices.Concat(doc, prep.Suffix[:prep.Offset], prep.Suffix[prep.Offset+prep.Length:]))
+	digest := sha256.Sum256(slices.Concat(doc, prep.Suffix[:prep.Offset-1], prep.Suffix[prep.Offset+2*prep.Room+1:]))
 	if prep.Attributes, err = cms.SignedAttributes(prep.Algorithm, digest[:], f.seal.Cert); err != nil {
 		f.t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func (f *fixture) dss(head []byte, revoked map[*x509.Certificate]time.Time) []by
 
 func (f *fixture) stamp(head []byte) []byte {
 	f.t.Helper()
-	s, err := pades.Timestamp(context.Background(), head, f.tsa, tokenSize)
+	s, err := pades.Timestamp(context.Background(), head, "", f.tsa, tokenSize)
 	return f.with(head, s, err)
 }
 

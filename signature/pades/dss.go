@@ -34,11 +34,11 @@ func addDSS(head []byte, data DSSData) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fm, err := readForm(f)
+	catalog, err := f.Catalog()
 	if err != nil {
 		return nil, err
 	}
-	dss, err := f.Dict(fm.catalog["DSS"])
+	dss, err := f.Dict(catalog["DSS"])
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +63,10 @@ func addDSS(head []byte, data DSSData) ([]byte, error) {
 	if !changed {
 		return nil, nil
 	}
-	if ref, ok := fm.catalog["DSS"].(cos.Ref); ok {
+	if ref, ok := catalog["DSS"].(cos.Ref); ok {
 		u.Set(ref, dss)
 	} else {
-		catalog := fm.catalog.Clone()
+		catalog = catalog.Clone()
 		catalog["DSS"] = u.Add(dss)
 		u.Set(f.Root(), catalog)
 	}

@@ -60,7 +60,7 @@ func (p *Preparation) finish(ctx context.Context, value []byte, ts Timestamper) 
 	if err != nil {
 		return nil, err
 	}
-	return embed(p.Suffix, p.Offset, p.Length, der)
+	return embed(p.Suffix, p.Offset, p.Room, der)
 }
 
 // FinishCMS is Finish for a complete CMS that a provider made over p.Digest. It
@@ -111,7 +111,7 @@ func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts Timestamper)
 			return nil, err
 		}
 	}
-	return embed(p.Suffix, p.Offset, p.Length, der)
+	return embed(p.Suffix, p.Offset, p.Room, der)
 }
 
 // stamp gets a token over a signature value and checks it.
@@ -173,13 +173,13 @@ func (p *Preparation) SignWith(key crypto.Signer) ([]byte, error) {
 // Covers reports whether head is the file that the preparation was made for:
 // its digest over head and suffix is the one that was signed.
 func (p *Preparation) Covers(head []byte) bool {
-	end := p.Offset + p.Length
-	if len(head) != p.HeadSize || p.Offset < 0 || p.Length < 0 || end > len(p.Suffix) || p.Algorithm.Hash() == 0 {
+	end := p.Offset + 2*p.Room
+	if len(head) != p.HeadSize || p.Offset < 1 || p.Room < 0 || end >= len(p.Suffix) || p.Algorithm.Hash() == 0 {
 		return false
 	}
 	h := p.Algorithm.Hash().New()
 	h.Write(head)
-	h.Write(p.Suffix[:p.Offset])
-	h.Write(p.Suffix[end:])
+	h.Write(p.Suffix[:p.Offset-1]) // without the < and > around the digits
+	h.Write(p.Suffix[end+1:])
 	return bytes.Equal(h.Sum(nil), p.Digest)
 }

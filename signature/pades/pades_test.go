@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"milterd/signature/cms"
 	"milterd/signature/cms/cmstest"
 	"milterd/signature/pades"
+	"milterd/signature/pdf"
 	"milterd/signature/pdf/cos"
 )
 
@@ -79,15 +79,8 @@ func TestWholeWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, cmstest.P256)
 			original := slices.Clone(head)
-			draw := func(u *cos.Update, w, h float64) (cos.Ref, error) {
-				if w != 200 || h != 50 {
-					return cos.Ref{}, fmt.Errorf("field of %g×%g", w, h)
-				}
-				return u.Add(&cos.Stream{Dict: cos.Dict{"Type": cos.Name("XObject"), "Subtype": cos.Name("Form"), "BBox": cos.Array{0, 0, w, h}},
-					Raw: []byte("0 0 1 RG 5 5 m 190 45 l S")}), nil
-			}
 			p := f.params("A")
-			p.Appearance = draw
+			p.Look = &pdf.Look{Name: "Zoë Müller", Lines: []string{"Standard"}}
 			head := slices.Concat(head, must(t)(pades.Sign(ctx, head, p, f.seal.Key, f.tsa)))
 			head = append(head, must(t)(pades.AddDSS(head, f.dss(t, now.Add(2*time.Second))))...)
 			head = append(head, must(t)(pades.Sign(ctx, head, f.params(""), f.seal.Key, f.tsa))...)
@@ -96,7 +89,7 @@ func TestWholeWay(t *testing.T) {
 			if again, err := pades.AddDSS(head, dss); again != nil || err != nil {
 				t.Errorf("the same data once more: %d bytes, %v", len(again), err)
 			}
-			head = append(head, must(t)(pades.Timestamp(ctx, head, f.tsa, f.tokenSize))...)
+			head = append(head, must(t)(pades.Timestamp(ctx, head, "", f.tsa, f.tokenSize))...)
 			if !bytes.HasPrefix(head, original) {
 				t.Error("the original is no prefix")
 			}
@@ -207,7 +200,7 @@ func TestFinishRefuses(t *testing.T) {
 		if s, err := prep.Finish(ctx, value, ts); err == nil || s != nil {
 			t.Errorf("a timestamp authority that gives %s is believed", name)
 		}
-		if s, err := pades.Timestamp(ctx, head, ts, 4000); err == nil || s != nil {
+		if s, err := pades.Timestamp(ctx, head, "", ts, 4000); err == nil || s != nil {
 			t.Errorf("document timestamp: %s is believed", name)
 		}
 	}
@@ -263,8 +256,8 @@ func TestFinishCMS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if prep.Length != 2*20000+2 {
-		t.Errorf("%d digits reserved", prep.Length-2)
+	if prep.Room != 20000 {
+		t.Errorf("%d bytes reserved", prep.Room)
 	}
 	judge(t, f, slices.Concat(head, must(t)(prep.FinishCMS(ctx, providerCMS(t, f, prep, 0), f.tsa))), 1, 0)
 	if _, err := prep.FinishCMS(ctx, providerCMS(t, f, prep, 1), f.tsa); !errors.Is(err, cms.ErrDigest) {
@@ -311,7 +304,7 @@ func TestPrepareRefuses(t *testing.T) {
 		if _, err := pades.Prepare(locked, f.params("B")); errors.Is(err, pades.ErrForbidden) != forbidden || !forbidden && err != nil {
 			t.Errorf("%s: %v", lock, err)
 		}
-		if _, err := pades.Timestamp(context.Background(), locked, f.tsa, f.tokenSize); err != nil {
+		if _, err := pades.Timestamp(context.Background(), locked, "", f.tsa, f.tokenSize); err != nil {
 			t.Errorf("%s: document timestamp: %v", lock, err)
 		}
 	}

@@ -5,16 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"hash"
 	"time"
 
 	"milterd/signature/cms"
+	"milterd/signature/pdf"
 	"milterd/signature/pdf/cos"
 )
-
-// Appearance draws what is seen in a signature field: it adds a form XObject of
-// a width and height in points to the update and gives its reference.
-type Appearance func(u *cos.Update, width, height float64) (cos.Ref, error)
 
 // Params says who signs what with.
 type Params struct {
@@ -22,7 +18,8 @@ type Params struct {
 	Chain       []*x509.Certificate // its issuers, embedded with it; the root may be left out
 	Algorithm   cms.Algorithm       // empty: the usual one of the certificate's key
 	Field       string              // full name of an empty field; a name that no field has makes an invisible one, and so does ""
-	Appearance  Appearance          // nil leaves the field as it looks
+	Look        *pdf.Look           // what the field shows; nil leaves it as it is
+	Paraphs     string              // paraph fields that are filled along, see pdf.Signing
 	Time        time.Time           // claimed time, written as /M
 	Name        string              // of the signatory; these three may be empty
 	Reason      string
@@ -43,8 +40,8 @@ type Preparation struct {
 	Certificates [][]byte      `json:"certificates"` // DER, the signer's first
 	HeadSize     int           `json:"head_size"`    // bytes of the file that Suffix follows
 	Suffix       []byte        `json:"suffix"`       // the revision with Contents all zero
-	Offset       int           `json:"offset"`       // of the < of Contents in Suffix
-	Length       int           `json:"length"`       // of Contents with its < and >
+	Offset       int           `json:"offset"`       // of the first hex digit of Contents in Suffix
+	Room         int           `json:"room"`         // bytes that Contents can hold
 	Digest       []byte        `json:"digest"`       // of the ByteRange, under the hash of Algorithm
 	Attributes   []byte        `json:"attributes"`   // DER of the signed attributes: this is what gets signed
 
@@ -84,6 +81,9 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.Field, err = checkAllowed(f, p.Field); err != nil {
+		return nil, err
+	}
 	sig := cos.Dict{
 		"Type": cos.Name("Sig"), "Filter": cos.Name("Adobe.PPKLite"), "SubFilter": cos.Name("ETSI.CAdES.detached"),
 		"M": cos.Date(p.Time),
@@ -93,18 +93,22 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 			sig[k] = cos.Text(v)
 		}
 	}
-	r, err := revise(f, sig, p.Field, signStem, size, p.Appearance, p.Algorithm.Hash().New())
+	placed, err := pdf.Place(head, pdf.Signing{Field: p.Field, Entries: sig, Reserve: size, Look: p.Look, Paraphs: p.Paraphs})
 	if err != nil {
 		return nil, err
 	}
-	prep := &Preparation{
-		Field: r.field, Time: p.Time, Algorithm: p.Algorithm, HeadSize: len(head),
-		Suffix: r.suffix, Offset: r.offset, Length: r.length, Digest: r.digest, certs: certs,
+	h := p.Algorithm.Hash().New()
+	if _, err := placed.WriteTo(h); err != nil {
+		return nil, err
 	}
+	prep := &Preparation{
+		Field: p.Field, Time: p.Time, Algorithm: p.Algorithm, HeadSize: len(head), Suffix: placed.Suffix, Digest: h.Sum(nil), certs: certs,
+	}
+	prep.Offset, prep.Room = placed.Contents()
 	for _, c := range certs {
 		prep.Certificates = append(prep.Certificates, c.Raw)
 	}
-	prep.Attributes, err = cms.SignedAttributes(p.Algorithm, r.digest, p.Certificate)
+	prep.Attributes, err = cms.SignedAttributes(p.Algorithm, prep.Digest, p.Certificate)
 	return prep, err
 }
 
@@ -122,74 +126,15 @@ func reserve(p Params, certs []*x509.Certificate) (int, error) {
 	return n, err
 }
 
-// revision is an update with a signature dictionary whose Contents are open.
-type revision struct {
-	field          string
-	suffix         []byte
-	offset, length int // of Contents with its brackets, in suffix
-	digest         []byte
-}
-
-// byteRangeWidth holds four numbers of ten digits, in brackets.
-const byteRangeWidth = 1 + 4*11 + 1
-
-// Stems of the names of new fields.
-const (
-	signStem  = "Signature"
-	stampStem = "Timestamp"
-)
-
-// revise writes an update that puts sig with size bytes of Contents into a
-// field, and computes the digest over everything but Contents.
-func revise(f *cos.File, sig cos.Dict, name, stem string, size int, draw Appearance, h hash.Hash) (*revision, error) {
-	fm, err := readForm(f)
-	if err != nil {
-		return nil, err
-	}
-	if fm.stamp = stem == stampStem; !fm.stamp {
-		if err := fm.checkPermission(); err != nil {
-			return nil, err
-		}
-	}
-	contents := &cos.Hole{Text: bytes.Repeat([]byte{'0'}, 2*size+2)}
-	contents.Text[0], contents.Text[2*size+1] = '<', '>'
-	ranges := &cos.Hole{Text: bytes.Repeat([]byte{' '}, byteRangeWidth)}
-	sig["Contents"], sig["ByteRange"] = contents, ranges
-
-	u := f.NewUpdate()
-	r := &revision{length: len(contents.Text)}
-	if r.field, err = fm.place(u, name, stem, u.Add(sig), draw); err != nil {
-		return nil, err
-	}
-	if r.suffix, err = u.Bytes(); err != nil {
-		return nil, err
-	}
-	r.offset = contents.At
-	head, end := len(f.Data()), r.offset+r.length
-	text := fmt.Appendf(r.suffix[ranges.At:ranges.At], "[0 %d %d %d]", head+r.offset, head+end, len(r.suffix)-end)
-	if len(text) > byteRangeWidth {
-		return nil, fmt.Errorf("file of %d bytes: %w", head, cos.ErrLimit)
-	}
-	h.Write(f.Data())
-	h.Write(r.suffix[:r.offset])
-	h.Write(r.suffix[end:])
-	r.digest = h.Sum(nil)
-	return r, nil
-}
-
 // embed gives a copy of a suffix with der in Contents. What is left of the
 // place stays zero, as readers of Contents expect.
-func embed(suffix []byte, offset, length int, der []byte) ([]byte, error) {
-	if offset < 0 || length < 2 || offset > len(suffix)-length || suffix[offset] != '<' || suffix[offset+length-1] != '>' {
-		return nil, errors.New("no place for a signature where the preparation says")
-	}
-	if 2*len(der) > length-2 {
-		return nil, fmt.Errorf("%w: %d bytes for a place of %d", ErrTooLarge, len(der), length/2-1)
+func embed(suffix []byte, at, room int, der []byte) ([]byte, error) {
+	if len(der) > room {
+		return nil, fmt.Errorf("%w: %d bytes for a place of %d", ErrTooLarge, len(der), room)
 	}
 	out := bytes.Clone(suffix)
-	const digits = "0123456789abcdef"
-	for i, c := range der {
-		out[offset+1+2*i], out[offset+2+2*i] = digits[c>>4], digits[c&15]
+	if err := pdf.Embed(out, at, room, der); err != nil {
+		return nil, err
 	}
 	return out, nil
 }

@@ -7,34 +7,49 @@ import (
 	"fmt"
 
 	"milterd/signature/cms"
+	"milterd/signature/pdf"
 	"milterd/signature/pdf/cos"
 )
 
 // Timestamp adds a document timestamp over the whole head (DocTimeStamp,
-// SubFilter ETSI.RFC3161; EN 319 142-1, 5.4.3), in an invisible field of its
-// own, which no earlier signature forbids. tokenSize is that of a token in bytes, as measured.
-func Timestamp(ctx context.Context, head []byte, ts Timestamper, tokenSize int) ([]byte, error) {
-	suffix, err := timestamp(ctx, head, ts, tokenSize)
+// SubFilter ETSI.RFC3161; EN 319 142-1, 5.4.3), in the empty field of a name, or
+// in an invisible one ("" or a name that no field has). No earlier signature
+// forbids it. tokenSize is that of a token in bytes, as measured.
+func Timestamp(ctx context.Context, head []byte, field string, ts Timestamper, tokenSize int) ([]byte, error) {
+	suffix, err := timestamp(ctx, head, field, ts, tokenSize)
 	if err != nil {
 		return nil, fmt.Errorf("adding a document timestamp: %w", err)
 	}
 	return suffix, nil
 }
 
-func timestamp(ctx context.Context, head []byte, ts Timestamper, tokenSize int) ([]byte, error) {
-	f, err := cos.Open(head)
+func timestamp(ctx context.Context, head []byte, field string, ts Timestamper, tokenSize int) ([]byte, error) {
+	if field == "" {
+		f, err := cos.Open(head)
+		if err != nil {
+			return nil, err
+		}
+		fields, err := pdf.Fields(f)
+		if err != nil {
+			return nil, err
+		}
+		field = unused(fields, "Timestamp")
+	}
+	placed, err := pdf.Place(head, pdf.Signing{
+		Field: field, Reserve: min(tokenSize+tokenSize/4+1024, maxReserve),
+		Entries: cos.Dict{
+			"Type": cos.Name("DocTimeStamp"), "Filter": cos.Name("Adobe.PPKLite"), "SubFilter": cos.Name("ETSI.RFC3161"),
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
-	sig := cos.Dict{
-		"Type": cos.Name("DocTimeStamp"), "Filter": cos.Name("Adobe.PPKLite"), "SubFilter": cos.Name("ETSI.RFC3161"),
-	}
-	size := min(tokenSize+tokenSize/4+1024, maxReserve)
-	r, err := revise(f, sig, "", stampStem, size, nil, sha256.New())
-	if err != nil {
+	h := sha256.New()
+	if _, err := placed.WriteTo(h); err != nil {
 		return nil, err
 	}
-	token, err := ts.Timestamp(ctx, r.digest)
+	digest := h.Sum(nil)
+	token, err := ts.Timestamp(ctx, digest)
 	if err != nil {
 		return nil, fmt.Errorf("asking for the time: %w", err)
 	}
@@ -42,11 +57,12 @@ func timestamp(ctx context.Context, head []byte, ts Timestamper, tokenSize int) 
 	if err != nil {
 		return nil, err
 	}
-	if err := t.CheckImprint(crypto.SHA256, r.digest); err != nil {
+	if err := t.CheckImprint(crypto.SHA256, digest); err != nil {
 		return nil, err
 	}
 	if _, err := t.CheckSigner(); err != nil {
 		return nil, err
 	}
-	return embed(r.suffix, r.offset, r.length, token)
+	at, room := placed.Contents()
+	return embed(placed.Suffix, at, room, token)
 }
