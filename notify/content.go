@@ -1,11 +1,9 @@
 package notify
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 
 	"milterd/workflow"
 )
@@ -294,108 +292,6 @@ func (w *writer) ended(kind, title string, middle func()) {
 }
 
 func (w *writer) hello() { w.para(w.say("hello", data{"Name": name(w.to)})) }
-
-// documents lists what was mailed, each with the digest of its original.
-func (w *writer) documents(heading string) {
-	mailed := w.s.Mailed()
-	if heading == "" {
-		heading = w.count("documents", len(mailed), nil)
-	}
-	var items []item
-	for _, i := range mailed {
-		d := &w.s.Documents[i]
-		detail := w.size(d.Original().Size)
-		if d.Pages > 0 {
-			detail = w.count("pages", d.Pages, nil) + ", " + detail
-		}
-		if d.Signed {
-			detail += ", " + w.say("already-signed", nil)
-		}
-		items = append(items, item{fileName(d.Name), detail, w.say("digest.mailed", nil), d.Original().SHA256.String()})
-	}
-	w.add(block{Is: "items", Text: heading, Items: items})
-}
-
-// sealed is when the organisation's seal and timestamp came on the last document.
-func (w *writer) sealed() (at time.Time, ok bool) {
-	for _, i := range w.s.Mailed() {
-		if h := w.s.Documents[i].Head(); h.Kind == workflow.Archive {
-			at = h.Created
-		} else {
-			return time.Time{}, false
-		}
-	}
-	return at, !at.IsZero()
-}
-
-// attachments lists the files of this mail.
-func (w *writer) attachments() []item {
-	var items []item
-	for _, a := range w.n.Attachments {
-		d := workflow.Digest(sha256.Sum256(a.Content))
-		items = append(items, w.file(a.Name, int64(len(a.Content)), d, w.isReport(d)))
-	}
-	return items
-}
-
-// heads lists the newest revisions of all documents.
-func (w *writer) heads() []item {
-	var items []item
-	for i := range w.s.Documents {
-		d := &w.s.Documents[i]
-		items = append(items, w.file(d.ResultName(), d.Head().Size, d.Head().SHA256, d.Kind == workflow.Report))
-	}
-	return items
-}
-
-func (w *writer) file(name string, size int64, digest workflow.Digest, report bool) item {
-	detail := w.size(size)
-	if report {
-		detail += ", " + w.say("result.report", nil)
-	}
-	return item{fileName(name), detail, w.say("digest.file", nil), digest.String()}
-}
-
-func (w *writer) isReport(digest workflow.Digest) bool {
-	for i := range w.s.Documents {
-		if d := &w.s.Documents[i]; d.Kind == workflow.Report && d.Head().SHA256 == digest {
-			return true
-		}
-	}
-	return false
-}
-
-// standing says of each signatory what they did.
-func (w *writer) standing(heading string) {
-	var items []item
-	for _, i := range w.s.Signatories() {
-		p := &w.s.People[i]
-		it := person(p)
-		switch {
-		case p.State == workflow.Refused:
-			it.Detail += ": " + w.say("state.declined", data{"Date": w.date(p.Decided)})
-		case p.State == workflow.Signed || p.State == workflow.Signing:
-			it.Detail += ": " + w.say("state.signed", data{"Date": w.date(p.Decided)})
-		default:
-			it.Detail += ": " + w.say("state.waiting", nil)
-		}
-		items = append(items, it)
-	}
-	w.add(block{Is: "items", Text: heading, Items: items})
-}
-
-func person(p *workflow.Participant) item { return item{Name: name(p), Detail: clean(p.Mail)} }
-
-// people names the signatories for whom choose is true.
-func (w *writer) people(choose func(i int) bool) []string {
-	var out []string
-	for _, i := range w.s.Signatories() {
-		if choose(i) {
-			out = append(out, name(&w.s.People[i]))
-		}
-	}
-	return out
-}
 
 func (w *writer) level() item {
 	return item{Name: w.say("level", nil), Detail: w.say("level."+string(w.s.Level), data{"Org": w.org})}
