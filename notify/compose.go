@@ -61,7 +61,7 @@ func (n *Notifier) fields(notice workflow.Notice, c *content) ([]field, error) {
 		field{"Subject", unstructured(c.Subject)},
 		field{"Message-ID", []string{n.messageID(s, notice.To, notice.Kind, notice.Key)}},
 	)
-	parent, references := n.thread(s, notice.To)
+	parent, references := n.thread(s, notice)
 	if parent != "" {
 		out = append(out, field{"In-Reply-To", []string{parent}})
 	}
@@ -75,25 +75,32 @@ func (n *Notifier) fields(notice workflow.Notice, c *content) ([]field, error) {
 }
 
 // thread names what the mail belongs to. All mails of a session refer to the
-// original mail, which makes them one conversation for everybody; only those
-// who have that mail get one that replies to it.
-func (n *Notifier) thread(s *workflow.Session, to int) (parent string, references []string) {
-	original := s.Thread.MessageID
-	if !goodID(original) {
-		return "", []string{"<milterd." + s.ID + "." + derive(n.idKey, "thread", s.ID) + "@" + n.c.Domain + ">"}
-	}
-	for _, id := range s.Thread.References {
-		if goodID(id) && id != original {
-			references = append(references, id)
+// original mail, which makes them one conversation for everybody; but each
+// replies only to a mail that its reader has: the original, which went to sender
+// and copies, or a signatory's own first invitation.
+func (n *Notifier) thread(s *workflow.Session, notice workflow.Notice) (parent string, references []string) {
+	if original := s.Thread.MessageID; goodID(original) {
+		for _, id := range s.Thread.References {
+			if goodID(id) && id != original {
+				references = append(references, id)
+			}
 		}
+		if over := len(references) - 20; over > 0 { // the first and the newest, as RFC 5537, 3.4.4 does
+			references = append(references[:1], references[over+1:]...)
+		}
+		references = append(references, original)
+		if p := &s.People[notice.To]; p.Sender || p.Copy {
+			return original, references
+		}
+	} else {
+		references = []string{"<milterd." + s.ID + "." + derive(n.idKey, "thread", s.ID) + "@" + n.c.Domain + ">"}
 	}
-	if over := len(references) - 20; over > 0 { // the first and the newest, as RFC 5537, 3.4.4 does
-		references = append(references[:1], references[over+1:]...)
+	first := s.MailKey(notice.To, workflow.MailInvitation, 0, "")
+	if s.People[notice.To].Signatory && notice.Key != first {
+		parent = n.messageID(s, notice.To, workflow.MailInvitation, first)
+		references = append(references, parent)
 	}
-	if p := &s.People[to]; p.Sender || p.Copy {
-		parent = original
-	}
-	return parent, append(references, original)
+	return parent, references
 }
 
 // goodID reports whether a foreign Message-ID can stand in our header.

@@ -226,8 +226,15 @@ func checkHeader(t *testing.T, n *Notifier, notice workflow.Notice, h mail.Heade
 	if got := h.Get("References"); !strings.HasPrefix(got, "<20261120.0900@mx.corp.test> <20261123.1030@mx.corp.test>") {
 		t.Errorf("References %q", got)
 	}
-	if got := h.Get("In-Reply-To"); (p.Sender || p.Copy) && got != "<20261123.1030@mx.corp.test>" {
-		t.Errorf("In-Reply-To %q", got)
+	parent := ""
+	switch x := cases("en")["invitation"]; {
+	case p.Sender || p.Copy:
+		parent = "<20261123.1030@mx.corp.test>"
+	case notice.Kind != workflow.MailInvitation: // a signatory has their invitation, not the original
+		parent = n.messageID(x.Session, notice.To, x.Kind, x.Session.MailKey(notice.To, x.Kind, 0, ""))
+	}
+	if got := h.Get("In-Reply-To"); got != parent || !strings.HasSuffix(h.Get("References"), parent) {
+		t.Errorf("In-Reply-To %q, want %q, the last of %q", got, parent, h.Get("References"))
 	}
 	if d, err := h.Date(); err != nil || !d.Equal(testNow) {
 		t.Errorf("Date %v, %v", d, err)
@@ -269,4 +276,34 @@ func TestMessageGoesToSignatoriesOnly(t *testing.T) {
 			t.Errorf("message quoted: %v, want %v", there, want)
 		}
 	})
+}
+
+// A request without a usable Message-ID still makes one conversation, and a
+// long thread keeps its first and its newest mails.
+func TestThreads(t *testing.T) {
+	n := testNotifier(t, Relay{})
+	header := func(x workflow.Notice) mail.Header {
+		b, err := n.Compose(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parse(t, b).header
+	}
+	a, b := cases("en")["receipt"], cases("en")["invitation"]
+	for _, bad := range []string{"", "20261123@mx", "<a b@mx>", "<a@b>\r\nBcc: <c@d>", "<" + strings.Repeat("x", 300) + "@mx>"} {
+		a.Session.Thread.MessageID, b.Session.Thread.MessageID = bad, bad
+		x, y := header(a).Get("References"), header(b).Get("References")
+		if _, ok := Own(x, "sign.corp.test"); !ok || x != y || header(a).Get("In-Reply-To") != "" {
+			t.Errorf("%q: References %q and %q", bad, x, y)
+		}
+	}
+	a = cases("en")["receipt"]
+	a.Session.Thread.References = nil
+	for i := range 100 {
+		a.Session.Thread.References = append(a.Session.Thread.References, fmt.Sprintf("<%d@mx>", i))
+	}
+	got := strings.Fields(header(a).Get("References"))
+	if len(got) != 21 || got[0] != "<0@mx>" || got[1] != "<81@mx>" || got[20] != "<20261123.1030@mx.corp.test>" {
+		t.Errorf("References %q", got)
+	}
 }

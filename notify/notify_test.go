@@ -101,7 +101,7 @@ func files(s *workflow.Session) []workflow.Attachment {
 // cases are all mails that have an expected file for each language.
 func cases(lang string) map[string]workflow.Notice {
 	notice := func(kind workflow.MailKind, s *workflow.Session, to int) workflow.Notice {
-		return workflow.Notice{Kind: kind, Session: s, To: to, By: -1, Key: fmt.Sprintf("%s.%d.%s.0.", s.ID, to, kind)}
+		return workflow.Notice{Kind: kind, Session: s, To: to, By: -1, Key: s.MailKey(to, kind, 0, "")}
 	}
 	out := map[string]workflow.Notice{}
 
