@@ -161,10 +161,10 @@ func TestShadows(t *testing.T) {
 // A certified document grants what its DocMDP says, and a lock what it names.
 func TestPermissions(t *testing.T) {
 	for p, want := range map[int]map[string]bool{
-		1: {"fill": false, "stamp": true, "sign": false, "annotate": false},
-		2: {"fill": true, "stamp": true, "sign": true, "annotate": false},
-		3: {"fill": true, "stamp": true, "sign": true, "annotate": true},
-		0: {"fill": false, "stamp": true, "sign": true, "annotate": false}, // no DocMDP, but a lock on the field
+		1: {"fill": false, "stamp": true, "sign": false, "annotate": false, "show": false},
+		2: {"fill": true, "stamp": true, "sign": true, "annotate": false, "show": false},
+		3: {"fill": true, "stamp": true, "sign": true, "annotate": true, "show": false},
+		0: {"fill": false, "stamp": true, "sign": true, "annotate": false, "show": true}, // no DocMDP, but a lock on the field
 	} {
 		f := newFixture(t)
 		certified := f.certify(p)
@@ -182,6 +182,16 @@ func TestPermissions(t *testing.T) {
 					d := f.dict(u, 3)
 					d["Annots"] = append(slices.Clone(d["Annots"].(cos.Array)), u.Add(cos.Dict{"Subtype": cos.Name("Text"), "Rect": cos.Array{0, 0, 9, 9}}))
 					u.Set(cos.Ref{Num: 3}, d)
+				})
+			case "show": // a new signature field that lies over the text
+				pdf = f.update(certified, func(u *cos.Update, _ *cos.File) {
+					look := u.Add(&cos.Stream{Dict: cos.Dict{"Subtype": cos.Name("Form"), "BBox": cos.Array{0, 0, 600, 800}}, Raw: []byte("0 0 600 800 re f")})
+					w := u.Add(cos.Dict{"Subtype": cos.Name("Widget"), "FT": cos.Name("Sig"), "T": cos.Text("new"), "Rect": cos.Array{0, 0, 600, 800}, "AP": cos.Dict{"N": look}})
+					for num, key := range map[int]cos.Name{3: "Annots", 5: "Fields"} {
+						d := f.dict(u, num)
+						d[key] = append(slices.Clone(d[key].(cos.Array)), w)
+						u.Set(cos.Ref{Num: num}, d)
+					}
 				})
 			case "stamp", "sign":
 				// Our own signing refuses with P 1; a program that does not care is played here.

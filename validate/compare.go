@@ -122,8 +122,13 @@ func (v *validation) changes(s *signature) []Change {
 	if s.end == len(v.data) {
 		return nil
 	}
+	// A file of its own, so that the parsed revision does not outlive this check.
+	old, err := cos.Open(v.data[:s.end])
+	if err != nil {
+		return []Change{{What: fmt.Sprintf("the signed revision cannot be read: %v", err)}}
+	}
 	d := &diff{
-		v: v, old: s.own, new: v.final, changed: map[int]bool{}, added: map[int]bool{}, explained: map[int]bool{},
+		v: v, old: old, new: v.final, changed: map[int]bool{}, added: map[int]bool{}, explained: map[int]bool{},
 		filled: map[string]bool{}, widgets: map[cos.Ref]bool{}, said: map[string]bool{},
 	}
 	if err := d.run(s); err != nil {

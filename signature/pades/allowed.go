@@ -30,16 +30,12 @@ func checkAllowed(f *cos.File, name string) (string, error) {
 		return "", err
 	}
 	for _, fd := range fields {
-		value, err := f.Resolve(fd.Dict["V"])
-		if err != nil {
-			return "", err
-		}
 		switch {
 		case fd.Name == name && fd.Type != "Sig":
 			return "", fmt.Errorf("%w: %q is no signature field", ErrField, name)
-		case fd.Name == name && value != nil:
+		case fd.Name == name && fd.Dict["V"] != nil:
 			return "", fmt.Errorf("%w: %q is signed already", ErrField, name)
-		case fd.Type != "Sig" || value == nil || fd.Dict["Lock"] == nil:
+		case fd.Type != "Sig" || fd.Dict["V"] == nil || fd.Dict["Lock"] == nil:
 			continue
 		}
 		locked, err := locks(f, fd, name)

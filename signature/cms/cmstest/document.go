@@ -7,20 +7,28 @@ import (
 )
 
 // Document makes a PDF with one page, empty visible signature fields "A", "B"
-// and "Seal", a text field "note", and at least size bytes.
-func Document(size int) []byte {
+// and "Seal", a text field "note", more signature fields of the names given, and
+// about size bytes.
+func Document(size int, more ...string) []byte {
 	content := "BT /F1 24 Tf 72 720 Td (Contract) Tj ET"
 	widget := func(name, ft string, y int) string {
 		return fmt.Sprintf("<</Type/Annot/Subtype/Widget/FT/%s/T(%s)/F 4/P 3 0 R/Rect[72 %d 272 %d]>>", ft, name, y, y+50)
 	}
+	refs := "6 0 R 7 0 R 8 0 R 9 0 R"
+	for i := range more {
+		refs += fmt.Sprintf(" %d 0 R", 11+i)
+	}
 	objects := []string{
 		"<</Type/Catalog/Pages 2 0 R/AcroForm 5 0 R>>",
 		"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-		"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F1 10 0 R>>>>/Annots[6 0 R 7 0 R 8 0 R 9 0 R]>>",
+		"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F1 10 0 R>>>>/Annots[" + refs + "]>>",
 		fmt.Sprintf("<</Length %d>>\nstream\n%s\nendstream", len(content), content),
-		"<</Fields[6 0 R 7 0 R 8 0 R 9 0 R]/SigFlags 0/DA(/Helv 0 Tf 0 g)>>",
+		"<</Fields[" + refs + "]/SigFlags 0/DA(/Helv 0 Tf 0 g)>>",
 		widget("A", "Sig", 500), widget("B", "Sig", 400), widget("Seal", "Sig", 300), widget("note", "Tx", 200),
 		"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+	}
+	for i, name := range more {
+		objects = append(objects, widget(name, "Sig", 100+20*i))
 	}
 	if size > 4096 {
 		filler := make([]byte, size-2048)
