@@ -51,3 +51,34 @@ func TestForeign(t *testing.T) {
 		t.Errorf("without revocation data: %v %v", r.Sub, err)
 	}
 }
+
+// Our signatures on a file that others have signed leave theirs as they were.
+func TestSignAfterOthers(t *testing.T) {
+	f := newFixture(t)
+	root, err := x509.ParseCertificate(read(t, "testdata/foreign/root.cer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.clock = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	pdf := f.stamp(f.dss(f.sign(f.sign(read(t, "testdata/foreign/two.pdf"), "Seal", false), "", false), nil))
+	o := f.options()
+	o.Anchors.AddCert(root)
+	o.CRLs = [][]byte{read(t, "testdata/foreign/root.crl")}
+	r, err := validate.Validate(pdf, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The document timestamp proves the time of the foreign ones, for which their
+	// list is too old.
+	for i, want := range []validate.Sub{validate.TryLater, validate.TryLater, "", "", ""} {
+		s := r.Signatures[i]
+		if s.Sub != want {
+			t.Errorf("%s: %s / %s: %s", s.Field, s.Indication, s.Sub, s.Problem)
+		}
+		for _, c := range s.Changes {
+			if !c.Allowed {
+				t.Errorf("%s: %s", s.Field, c.What)
+			}
+		}
+	}
+}
