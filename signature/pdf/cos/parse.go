@@ -1,0 +1,410 @@
+package cos
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Limits on what a file can cost.
+const (
+	LimitNesting  = 64       // arrays and dictionaries within each other
+	LimitElements = 500_000  // of one object, counted through its whole depth
+	LimitNumber   = 8388607  // highest object number (ISO 32000-2, Annex C)
+	LimitSections = 2000     // cross-reference sections
+	LimitInflated = 64 << 20 // bytes of one decoded stream
+	LimitTotal    = 192 << 20
+)
+
+// ErrLimit is wrapped by the errors that tell of a limit.
+var ErrLimit = errors.New("over the limit")
+
+var errSyntax = errors.New("not PDF syntax")
+
+// parser reads objects from b, beginning at pos.
+type parser struct {
+	b        []byte
+	pos      int
+	depth    int
+	elements int
+	refless  bool // no indirect references here (content streams)
+}
+
+// keyword is a bare word: obj, endobj, stream, R, an operator.
+type keyword string
+
+func (p *parser) errorf(format string, args ...any) error {
+	return fmt.Errorf("offset %d: %w: "+format, append([]any{p.pos, errSyntax}, args...)...)
+}
+
+func isSpace(c byte) bool {
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' || c == 0
+}
+
+func isDelimiter(c byte) bool {
+	switch c {
+	case '(', ')', '<', '>', '[', ']', '{', '}', '/', '%':
+		return true
+	}
+	return false
+}
+
+func isRegular(c byte) bool { return !isSpace(c) && !isDelimiter(c) }
+
+// skip passes white space and comments.
+func (p *parser) skip() {
+	for p.pos < len(p.b) {
+		switch c := p.b[p.pos]; {
+		case isSpace(c):
+			p.pos++
+		case c == '%':
+			for p.pos < len(p.b) && p.b[p.pos] != '\n' && p.b[p.pos] != '\r' {
+				p.pos++
+			}
+		default:
+			return
+		}
+	}
+}
+
+// object reads one object; a bare word other than true, false and null is an error.
+func (p *parser) object() (Object, error) {
+	o, err := p.token()
+	if err != nil {
+		return nil, err
+	}
+	if k, ok := o.(keyword); ok {
+		return nil, p.errorf("unexpected %q", string(k))
+	}
+	return o, nil
+}
+
+// token reads one object or keyword.
+func (p *parser) token() (Object, error) {
+	p.skip()
+	if p.pos >= len(p.b) {
+		return nil, p.errorf("unexpected end")
+	}
+	p.elements++
+	if p.elements > LimitElements {
+		return nil, fmt.Errorf("offset %d: object with too many elements: %w", p.pos, ErrLimit)
+	}
+	switch c := p.b[p.pos]; {
+	case c == '/':
+		return p.name()
+	case c == '(':
+		return p.literal()
+	case c == '<':
+		if p.pos+1 < len(p.b) && p.b[p.pos+1] == '<' {
+			return p.dict()
+		}
+		return p.hex()
+	case c == '[':
+		return p.array()
+	case c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.':
+		return p.number()
+	case isDelimiter(c):
+		return nil, p.errorf("unexpected %q", c)
+	}
+	start := p.pos
+	for p.pos < len(p.b) && isRegular(p.b[p.pos]) {
+		p.pos++
+	}
+	switch w := p.b[start:p.pos]; string(w) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	case "null":
+		return nil, nil
+	default:
+		if len(w) > 64 {
+			w = w[:64]
+		}
+		return keyword(w), nil
+	}
+}
+
+func (p *parser) enter() error {
+	p.depth++
+	if p.depth > LimitNesting {
+		return fmt.Errorf("offset %d: nested too deeply: %w", p.pos, ErrLimit)
+	}
+	return nil
+}
+
+func (p *parser) array() (Object, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	p.pos++
+	a := Array{}
+	for {
+		p.skip()
+		if p.pos < len(p.b) && p.b[p.pos] == ']' {
+			p.pos++
+			p.depth--
+			return a, nil
+		}
+		o, err := p.object()
+		if err != nil {
+			return nil, err
+		}
+		a = append(a, o)
+	}
+}
+
+func (p *parser) dict() (Object, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	p.pos += 2
+	d := Dict{}
+	for {
+		p.skip()
+		if p.pos < len(p.b) && p.b[p.pos] == '>' {
+			if p.pos+1 >= len(p.b) || p.b[p.pos+1] != '>' {
+				return nil, p.errorf("a dictionary ends with >>")
+			}
+			p.pos += 2
+			p.depth--
+			return d, nil
+		}
+		if p.pos >= len(p.b) || p.b[p.pos] != '/' {
+			return nil, p.errorf("a dictionary key is a name")
+		}
+		k, err := p.name()
+		if err != nil {
+			return nil, err
+		}
+		v, err := p.object()
+		if err != nil {
+			return nil, err
+		}
+		// Two readers may choose differently between two values of one key.
+		if old, ok := d[k]; ok && !sameScalar(old, v) {
+			return nil, p.errorf("key %s stands twice in one dictionary", k)
+		}
+		d[k] = v
+	}
+}
+
+// sameScalar compares two objects that are not composite.
+func sameScalar(a, b Object) bool {
+	switch a.(type) {
+	case Array, Dict:
+		return false
+	}
+	switch b.(type) {
+	case Array, Dict:
+		return false
+	}
+	return a == b
+}
+
+func (p *parser) name() (Name, error) {
+	p.pos++
+	start := p.pos
+	escaped := false
+	for p.pos < len(p.b) && isRegular(p.b[p.pos]) {
+		if p.b[p.pos] == '#' {
+			escaped = true
+		}
+		p.pos++
+	}
+	w := p.b[start:p.pos]
+	if !escaped {
+		return Name(w), nil
+	}
+	out := make([]byte, 0, len(w))
+	for i := 0; i < len(w); i++ {
+		if w[i] == '#' && i+2 < len(w) {
+			hi, lo := unhex(w[i+1]), unhex(w[i+2])
+			if hi >= 0 && lo >= 0 {
+				out = append(out, byte(hi<<4|lo))
+				i += 2
+				continue
+			}
+		}
+		out = append(out, w[i])
+	}
+	return Name(out), nil
+}
+
+func unhex(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
+func (p *parser) hex() (Object, error) {
+	p.pos++
+	start := p.pos
+	for p.pos < len(p.b) && p.b[p.pos] != '>' {
+		p.pos++
+	}
+	if p.pos >= len(p.b) {
+		return nil, p.errorf("a hexadecimal string does not end")
+	}
+	w := p.b[start:p.pos]
+	p.pos++
+	out := make([]byte, 0, len(w)/2+1)
+	half := -1
+	for _, c := range w {
+		n := unhex(c)
+		switch {
+		case n < 0 && isSpace(c):
+		case n < 0:
+			return nil, p.errorf("%q in a hexadecimal string", c)
+		case half < 0:
+			half = n
+		default:
+			out = append(out, byte(half<<4|n))
+			half = -1
+		}
+	}
+	if half >= 0 {
+		out = append(out, byte(half<<4))
+	}
+	return String(out), nil
+}
+
+func (p *parser) literal() (Object, error) {
+	p.pos++
+	var out []byte
+	depth := 1
+	for p.pos < len(p.b) {
+		c := p.b[p.pos]
+		p.pos++
+		switch c {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return String(out), nil
+			}
+		case '\r':
+			if p.pos < len(p.b) && p.b[p.pos] == '\n' {
+				p.pos++
+			}
+			c = '\n'
+		case '\\':
+			var keep bool
+			if c, keep = p.escape(); !keep {
+				continue
+			}
+		}
+		out = append(out, c)
+	}
+	return nil, p.errorf("a string does not end")
+}
+
+// escape reads what follows a backslash (ISO 32000-2, table 3).
+func (p *parser) escape() (c byte, keep bool) {
+	if p.pos >= len(p.b) {
+		return 0, false
+	}
+	c = p.b[p.pos]
+	p.pos++
+	switch c {
+	case 'n':
+		return '\n', true
+	case 'r':
+		return '\r', true
+	case 't':
+		return '\t', true
+	case 'b':
+		return '\b', true
+	case 'f':
+		return '\f', true
+	case '\n':
+		return 0, false
+	case '\r':
+		if p.pos < len(p.b) && p.b[p.pos] == '\n' {
+			p.pos++
+		}
+		return 0, false
+	}
+	if c < '0' || c > '7' {
+		return c, true
+	}
+	n := int(c - '0')
+	for i := 0; i < 2 && p.pos < len(p.b) && p.b[p.pos] >= '0' && p.b[p.pos] <= '7'; i++ {
+		n = n<<3 | int(p.b[p.pos]-'0')
+		p.pos++
+	}
+	return byte(n), true
+}
+
+// number reads an integer, a real or an indirect reference.
+func (p *parser) number() (Object, error) {
+	start := p.pos
+	n, err := p.plainNumber()
+	if err != nil {
+		return nil, err
+	}
+	num, ok := n.(int64)
+	if !ok || num < 0 || p.refless || p.b[start] == '+' {
+		return n, nil
+	}
+	after := p.pos
+	gen, ok := p.digits()
+	if ok && gen <= 65535 {
+		p.skip()
+		if p.pos < len(p.b) && p.b[p.pos] == 'R' && (p.pos+1 == len(p.b) || !isRegular(p.b[p.pos+1])) {
+			p.pos++
+			if num > LimitNumber {
+				return nil, p.errorf("object number %d is too high", num)
+			}
+			return Ref{int(num), gen}, nil
+		}
+	}
+	p.pos = after
+	return n, nil
+}
+
+// digits reads white space and an unsigned integer of at most ten digits.
+func (p *parser) digits() (int, bool) {
+	p.skip()
+	start := p.pos
+	n := 0
+	for p.pos < len(p.b) && p.b[p.pos] >= '0' && p.b[p.pos] <= '9' && p.pos-start < 10 {
+		n = n*10 + int(p.b[p.pos]-'0')
+		p.pos++
+	}
+	return n, p.pos > start
+}
+
+func (p *parser) plainNumber() (Object, error) {
+	start := p.pos
+	real := false
+	for p.pos < len(p.b) && isRegular(p.b[p.pos]) {
+		c := p.b[p.pos]
+		if c == '.' {
+			real = true
+		} else if c < '0' || c > '9' {
+			if p.pos > start {
+				break
+			}
+		}
+		p.pos++
+	}
+	w := string(p.b[start:p.pos])
+	if !real {
+		if n, err := strconv.ParseInt(w, 10, 64); err == nil {
+			return n, nil
+		}
+	}
+	f, err := strconv.ParseFloat(w, 64)
+	if err != nil || math.IsInf(f, 0) {
+		return nil, p.errorf("bad number %.20q", w)
+	}
+	return f, nil
+}

@@ -1,0 +1,203 @@
+package pdf
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	"milterd/signature/pdf/cos"
+)
+
+// Signing says what signature goes where.
+type Signing struct {
+	// Field is the fully qualified name of an empty signature field. If there is
+	// none of that name, an invisible one is added on the first page, with this
+	// (dot-less) name.
+	Field string
+	// Entries of the signature dictionary: Type, Filter, SubFilter, M, Name,
+	// Reason, … ByteRange and Contents are added.
+	Entries cos.Dict
+	// Reserve is the room for the signature value in bytes; it takes twice as many.
+	Reserve int
+	// Look is drawn into the field if it has a visible widget; nil draws nothing.
+	Look *Look
+	// Paraphs names the paraph fields that are filled along (ParaphName) with
+	// Look's paraph; nothing happens where the document has none.
+	Paraphs string
+}
+
+// Placed is a signature's increment with room for its value.
+type Placed struct {
+	Suffix    []byte   // follows the head; ByteRange is final, Contents is zeros
+	ByteRange [4]int64 // offset and length of the two signed ranges of head+Suffix
+	contents  int      // offset in Suffix of the first hex digit
+	reserve   int
+	head      []byte
+}
+
+const maxReserve = 1 << 20
+
+// Place gives the increment that puts a signature into a field. It reads no more
+// of the head than it needs, whatever its size, and changes only the field, its
+// paraphs, and the form where a field is added.
+func Place(head []byte, s Signing) (*Placed, error) {
+	f, err := cos.Open(head)
+	if err != nil {
+		return nil, fmt.Errorf("placing a signature: %w", err)
+	}
+	p, err := place(f, s)
+	if err != nil {
+		return nil, fmt.Errorf("placing a signature in %q: %w", s.Field, err)
+	}
+	return p, nil
+}
+
+func place(f *cos.File, s Signing) (*Placed, error) {
+	if s.Reserve < 1 || s.Reserve > maxReserve {
+		return nil, fmt.Errorf("room for %d bytes", s.Reserve)
+	}
+	fd, err := FindField(f, s.Field)
+	if err != nil {
+		return nil, err
+	}
+	u := f.NewUpdate()
+	if fd == nil {
+		if fd, err = addInvisible(f, u, s.Field); err != nil {
+			return nil, err
+		}
+	}
+	if fd.Type != "Sig" {
+		return nil, fmt.Errorf("a field of type %q", fd.Type)
+	}
+	if v, err := f.Resolve(fd.Dict["V"]); err != nil || v != nil {
+		return nil, fmt.Errorf("the field is signed already (%v)", err)
+	}
+	ranges := &cos.Hole{Text: []byte("[0 0000000000 0000000000 0000000000]")}
+	value := make([]byte, 2*s.Reserve+2)
+	for i := range value {
+		value[i] = '0'
+	}
+	value[0], value[len(value)-1] = '<', '>'
+	contents := &cos.Hole{Text: value}
+	sig := s.Entries.Clone()
+	sig["ByteRange"], sig["Contents"] = ranges, contents
+	field := fd.Dict.Clone()
+	field["V"] = u.Add(sig)
+	if s.Look != nil {
+		if err := s.Look.fill(f, u, field, s.Paraphs); err != nil {
+			return nil, err
+		}
+	}
+	u.Set(fd.Ref, field)
+	suffix, err := u.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	p := &Placed{Suffix: suffix, contents: contents.At + 1, reserve: s.Reserve, head: f.Data()}
+	base := int64(len(p.head))
+	gap, after := base+int64(contents.At), base+int64(contents.At+len(value))
+	p.ByteRange = [4]int64{0, gap, after, base + int64(len(suffix)) - after}
+	copy(suffix[ranges.At:], fmt.Appendf(nil, "[0 %010d %010d %010d]", gap, after, p.ByteRange[3]))
+	return p, nil
+}
+
+// WriteTo writes the two signed ranges, head and suffix without the value, to a hash.
+func (p *Placed) WriteTo(w io.Writer) (int64, error) {
+	var n int64
+	for _, b := range [][]byte{p.head, p.Suffix[:p.contents-1], p.Suffix[p.contents+2*p.reserve+1:]} {
+		m, err := w.Write(b)
+		n += int64(m)
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Contents is where the value stands: offset in Suffix of its first hex digit,
+// and the room in bytes. With these, Embed works on a stored suffix.
+func (p *Placed) Contents() (at, reserve int) { return p.contents, p.reserve }
+
+// Embed writes the value into the place that it was given in a suffix.
+func Embed(suffix []byte, at, reserve int, value []byte) error {
+	if len(value) > reserve {
+		return fmt.Errorf("embedding a signature: %d bytes do not fit in %d", len(value), reserve)
+	}
+	end := at + 2*reserve
+	if at < 1 || end >= len(suffix) || suffix[at-1] != '<' || suffix[end] != '>' {
+		return fmt.Errorf("embedding a signature: offset %d is not its place", at)
+	}
+	hex.Encode(suffix[at:], value)
+	return nil
+}
+
+// addInvisible adds an empty signature field without a visible widget on the first page.
+func addInvisible(f *cos.File, u *cos.Update, name string) (*Field, error) {
+	pages, err := Pages(f, 1)
+	if err != nil {
+		return nil, err
+	}
+	first := pages[0]
+	fd := &Field{Name: name, Ref: u.Reserve(), Type: "Sig"}
+	fd.Dict = cos.Dict{
+		"Type": cos.Name("Annot"), "Subtype": cos.Name("Widget"), "FT": cos.Name("Sig"),
+		"T": cos.Text(name), "F": 132, "Rect": cos.Array{0, 0, 0, 0}, "P": first.Ref,
+	}
+	if err := appendTo(f, u, first.Ref, "Annots", fd.Ref); err != nil {
+		return nil, err
+	}
+	return fd, addFields(f, u, fd.Ref)
+}
+
+// appendTo appends to the array at a key of a dictionary object, wherever that
+// array stands.
+func appendTo(f *cos.File, u *cos.Update, in cos.Ref, key cos.Name, items ...cos.Object) error {
+	d, err := u.Dict(in)
+	if err != nil {
+		return err
+	}
+	old, err := f.Array(d[key])
+	if err != nil {
+		return err
+	}
+	grown := append(append(cos.Array{}, old...), items...)
+	if at, ok := d[key].(cos.Ref); ok {
+		u.Set(at, grown)
+		return nil
+	}
+	d[key] = grown
+	u.Set(in, d)
+	return nil
+}
+
+// addFields appends fields to the form, making one if there is none, and says
+// that the document has signatures which want increments only (SigFlags 3).
+func addFields(f *cos.File, u *cos.Update, fields ...cos.Object) error {
+	cat, err := u.Dict(f.Root())
+	if err != nil {
+		return err
+	}
+	form, err := u.Dict(cat["AcroForm"])
+	if err != nil {
+		return err
+	}
+	at, indirect := cat["AcroForm"].(cos.Ref)
+	old, err := f.Array(form["Fields"])
+	if err != nil {
+		return err
+	}
+	grown := append(append(cos.Array{}, old...), fields...)
+	if list, ok := form["Fields"].(cos.Ref); ok {
+		u.Set(list, grown)
+	} else {
+		form["Fields"] = grown
+	}
+	form["SigFlags"] = 3
+	if indirect {
+		u.Set(at, form)
+		return nil
+	}
+	cat["AcroForm"] = u.Add(form)
+	u.Set(f.Root(), cat)
+	return nil
+}
