@@ -155,7 +155,7 @@ func (d *diff) run(s *signature) error {
 		d.say(false, "another catalog takes the place of the signed one")
 		return nil
 	}
-	for _, check := range []func() error{d.checkDangling, d.checkCatalog, d.checkForm, d.checkPages, d.checkStore, d.checkInfo} {
+	for _, check := range []func() error{d.checkDangling, d.checkOrphans, d.checkCatalog, d.checkForm, d.checkPages, d.checkStore, d.checkInfo} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -238,6 +238,31 @@ func (d *diff) checkDangling() error {
 				d.say(false, "object %d, to which signed content refers, was added later", m)
 			}
 		})
+	}
+	return nil
+}
+
+// checkOrphans looks for later signatures that no field holds: somebody has
+// taken them out of sight.
+func (d *diff) checkOrphans() error {
+	held := map[int]bool{}
+	fields, err := formFields(d.new)
+	if err != nil {
+		return err
+	}
+	for _, f := range fields {
+		if r, ok := f.dict["V"].(cos.Ref); ok && f.ft == "Sig" {
+			held[r.Num] = true
+		}
+	}
+	for n := range d.added {
+		o, err := object(d.new, n)
+		if err != nil {
+			return err
+		}
+		if sig, ok := o.(cos.Dict); ok && sig["ByteRange"] != nil && sig["Contents"] != nil && !held[n] {
+			d.say(false, "signature object %d was taken out of its field", n)
+		}
 	}
 	return nil
 }
