@@ -28,7 +28,7 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 	}
 	n := Notice{
 		Kind: j.Mail, Session: s, To: j.Person, By: -1,
-		Key: strings.Join([]string{s.ID, strconv.Itoa(j.Person), string(j.Mail), strconv.Itoa(j.Round), j.Challenge}, "."),
+		Key: s.MailKey(j.Person, j.Mail, j.Round, j.Challenge),
 	}
 	switch j.Mail {
 	case MailInvitation, MailResult:
@@ -51,6 +51,12 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 		}
 	}
 	return d.send(ctx, n)
+}
+
+// MailKey names a mail of the session: the same mail, sent again or not, has
+// the same key, and its Message-ID comes from it.
+func (s *Session) MailKey(person int, kind MailKind, round int, challenge string) string {
+	return strings.Join([]string{s.ID, strconv.Itoa(person), string(kind), strconv.Itoa(round), challenge}, ".")
 }
 
 // wants reports whether a mail still says what is so.

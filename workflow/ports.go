@@ -233,7 +233,8 @@ type Notice struct {
 	Link        string // https://host/s#TOKEN; empty where there is nothing to open
 	Code        string // for MailCode
 	CodeExpires time.Time
-	By          int // who declined, for MailDeclined
+	By          int       // who declined, for MailDeclined
+	Until       time.Time // for MailResult: when retention ends, and Link leads nowhere any more
 	Attachments []Attachment
 }
 
