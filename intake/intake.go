@@ -2,21 +2,24 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/netip"
 
 	"milterd/directory"
 	"milterd/mailparse"
+	"milterd/milter"
 	"milterd/workflow"
 )
 
-// Config is what the configuration decides here.
+// Config is what the configuration decides here. A zero count sets no limit.
 type Config struct {
-	Domain  string           // the sign domain: sign.corp.com
-	Level   workflow.Level   // for mail that names none
-	Trusted []netip.Prefix   // clients whose From is believed; see ParseTrusted
-	Limits  mailparse.Limits // of a mail
+	Domain      string           // the sign domain: sign.corp.com
+	Level       workflow.Level   // for mail that names none
+	Trusted     []netip.Prefix   // clients whose From is believed; never Postfix's mynetworks (decision 4)
+	Limits      mailparse.Limits // of a mail
+	Documents   int              // in one mail
+	Signatories int              // in one mail
+	Pages       int              // of one document
 }
 
 // Opener opens sessions; workflow.Desk is one.
@@ -37,16 +40,21 @@ type Finding struct {
 	Notes  []string // what the signatory must be told
 }
 
-// Intake is the desk behind the doors. Its fields are set once; Count may be nil.
+// Intake is the desk behind the doors. Its fields are set once; it is safe for
+// concurrent use.
 type Intake struct {
 	Config    Config
 	Directory directory.Directory
 	Inspector Inspector
 	Desk      Opener
 	Log       *slog.Logger
-	Count     func(outcome string) // "opened", "repeated", "left-alone", "bounce"
+	Count     func(outcome string) // "opened", "repeated", "left-alone", "bounce"; may be nil
 }
 
-// ParseTrusted reads trusted_clients: addresses and CIDRs. "mynetworks" and
-// networks that would trust everybody are refused with the reason.
-func ParseTrusted(values []string) ([]netip.Prefix, error) { return nil, errors.New("unwritten") }
+var _ milter.Intake = (*Intake)(nil)
+
+func (in *Intake) count(outcome string) {
+	if in.Count != nil {
+		in.Count(outcome)
+	}
+}

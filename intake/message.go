@@ -3,18 +3,194 @@ package intake
 import (
 	"context"
 	"errors"
+	"strings"
 
+	"milterd/mailparse"
 	"milterd/milter"
+	"milterd/workflow"
 )
 
-var _ milter.Intake = (*Intake)(nil)
-
-// Recipient implements milter.Intake.
-func (in *Intake) Recipient(ctx context.Context, e milter.Envelope, recipient string) (milter.Verdict, error) {
-	return milter.Pass, errors.New("unwritten")
+// Message implements milter.Intake: it opens a session, or says why not. Mail
+// that would only go round in circles is left alone: taken without an answer.
+//
+// What is left alone and what is refused depends on who would read a refusal.
+// A program that logged in shows it to its user. A relay makes a new mail of
+// it, so what a machine wrote is left alone there. Our own mails, and answers
+// in their threads that bring no document, are always left alone.
+func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
+	asked := in.dropBounces(e)
+	if len(asked) == 0 {
+		return nil
+	}
+	p, err := in.proof(ctx, e)
+	if err != nil {
+		return err
+	}
+	r, err := mailparse.Parse(raw, in.Config.Limits)
+	if err != nil {
+		return err
+	}
+	if why, err := in.loop(r, p); why != "" {
+		if err != nil {
+			return err
+		}
+		in.count("left-alone")
+		in.Log.Info("mail left alone", "queue", e.QueueID, "why", why, "message-id", r.MessageID, "from", e.From)
+		return nil
+	}
+	o, err := in.opening(ctx, r, p, asked, e)
+	if err != nil {
+		return err
+	}
+	o.Mail = raw
+	return in.open(ctx, e, o)
 }
 
-// Message implements milter.Intake.
-func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
-	return errors.New("unwritten")
+// dropBounces takes bounces of our own mails, and gives the other recipients.
+func (in *Intake) dropBounces(e milter.Envelope) []address {
+	var asked []address
+	for _, rcpt := range e.Recipients {
+		a := parseAddress(rcpt)
+		if a.word() == bounce {
+			in.count("bounce")
+			in.Log.Warn("a mail of ours bounced", "queue", e.QueueID, "recipient", rcpt, "from", e.From)
+			continue
+		}
+		asked = append(asked, a)
+	}
+	return asked
+}
+
+// loop names the reason why a mail opens no session although it could; err is
+// what to say about it, nil for nothing.
+func (in *Intake) loop(r *mailparse.Request, p proof) (why string, err error) {
+	if in.ours(r.MessageID) || strings.HasSuffix(strings.ToLower(r.From.Address), "@"+in.Config.Domain) {
+		return "own mail", nil
+	}
+	for _, id := range append(r.InReplyTo[:len(r.InReplyTo):len(r.InReplyTo)], r.References...) {
+		if in.ours(id) {
+			if len(r.Documents) == 0 {
+				return "answer in a thread of ours", nil
+			}
+			return "answer in a thread of ours", errThread()
+		}
+	}
+	switch {
+	case r.AutoSubmitted != "":
+		why, err = "auto-submitted", errAutomatic(r.AutoSubmitted)
+	case r.List:
+		why, err = "mailing list", errList()
+	}
+	if p.relayed() {
+		err = nil
+	}
+	return why, err
+}
+
+// ours recognises the Message-IDs that package notify gives:
+// <milterd.…@signdomain>.
+func (in *Intake) ours(id string) bool {
+	id = strings.ToLower(strings.Trim(id, "<>"))
+	return strings.HasPrefix(id, "milterd.") && strings.HasSuffix(id, "@"+in.Config.Domain)
+}
+
+// opening makes a complete request of a parsed mail.
+func (in *Intake) opening(ctx context.Context, r *mailparse.Request, p proof, asked []address, e milter.Envelope) (workflow.Opening, error) {
+	o := workflow.Opening{ProvenBy: p.by, Thread: r.Thread(), Message: r.Text, BodyHash: r.BodyHash}
+	var err error
+	if o.Sender, err = in.sender(ctx, p, r.From); err != nil {
+		return o, err
+	}
+	if o.Level, o.Signatories, err = in.signatories(ctx, r.Level, asked, o.Sender); err != nil {
+		return o, err
+	}
+	if o.Copies, err = in.copies(ctx, r, o); err != nil {
+		return o, err
+	}
+	o.Documents, err = in.documents(ctx, r.Documents)
+	return o, err
+}
+
+// signatories are the people behind the recipients, no one twice, and the
+// level on which subject and addresses agree.
+func (in *Intake) signatories(ctx context.Context, level workflow.Level, asked []address, sender workflow.Person) (workflow.Level, []workflow.Person, error) {
+	var out []workflow.Person
+	seen := map[string]bool{}
+	for _, a := range asked {
+		p, l, err := in.signatory(ctx, a, &sender)
+		if err != nil {
+			return "", nil, err
+		}
+		if l != "" && level != "" && l != level {
+			return "", nil, errTwoLevels(level, l)
+		}
+		if l != "" {
+			level = l
+		}
+		if !seen[p.Mail] {
+			seen[p.Mail] = true
+			out = append(out, p)
+		}
+	}
+	if n := in.Config.Signatories; n > 0 && len(out) > n {
+		return "", nil, errTooManySignatories(n)
+	}
+	if level == "" {
+		level = in.Config.Level
+	}
+	if level != workflow.Standard {
+		return "", nil, errLevel(level)
+	}
+	return level, out, nil
+}
+
+// maxCopies bounds the look-ups for one mail.
+const maxCopies = 100
+
+// copies are the internal people in To and Cc who do not sign: they get the
+// result. Who is not in the directory gets nothing from us.
+func (in *Intake) copies(ctx context.Context, r *mailparse.Request, o workflow.Opening) ([]workflow.Person, error) {
+	seen := map[string]bool{o.Sender.Mail: true}
+	for _, p := range o.Signatories {
+		seen[p.Mail] = true
+	}
+	var out []workflow.Person
+	all := append(r.To[:len(r.To):len(r.To)], r.Cc...)
+	for _, a := range all[:min(len(all), maxCopies)] {
+		if strings.HasSuffix(strings.ToLower(a.Address), "@"+in.Config.Domain) {
+			continue
+		}
+		p, err := in.Directory.ByAddress(ctx, a.Address)
+		if isAnswer(err) {
+			continue
+		}
+		if err != nil {
+			return nil, errDirectory(err)
+		}
+		if !seen[p.Mail] {
+			seen[p.Mail] = true
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// open hands over to the workflow.
+func (in *Intake) open(ctx context.Context, e milter.Envelope, o workflow.Opening) error {
+	s, created, err := in.Desk.Open(ctx, o)
+	if err != nil {
+		var r *workflow.Refusal
+		if errors.As(err, &r) {
+			return err
+		}
+		return errAway(err)
+	}
+	outcome := "opened"
+	if !created {
+		outcome = "repeated"
+	}
+	in.count(outcome)
+	in.Log.Info("session "+outcome, "session", s.ID, "queue", e.QueueID, "level", string(o.Level),
+		"sender", o.Sender.Mail, "proven", o.ProvenBy, "signatories", len(o.Signatories), "documents", len(o.Documents))
+	return nil
 }

@@ -1,0 +1,253 @@
+package mailparse
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	"strings"
+
+	"github.com/emersion/go-message/textproto"
+)
+
+// walk goes through the MIME tree once.
+type walk struct {
+	limits     Limits
+	in         *gate
+	parts      int
+	boundaries map[string]bool
+	names      map[string]bool
+	documents  []Document
+	plain      string // the first body text of each kind
+	html       string
+	hasPlain   bool
+	hasHTML    bool
+}
+
+// within is what a part inherits.
+type within struct {
+	related bool // inside multipart/related, where pictures belong to the text
+}
+
+// gate counts what is read of the body, so that a part's header has a limit
+// although the multipart reader has none.
+type gate struct {
+	r     io.Reader
+	left  int64 // of the header under way
+	armed bool
+}
+
+// slack is what the multipart readers read ahead, for each level.
+const slack = 8 << 10
+
+var errGate = errors.New("header too large")
+
+func (g *gate) Read(p []byte) (int, error) {
+	if g.armed {
+		if g.left <= 0 {
+			return 0, errGate
+		}
+		p = p[:min(int64(len(p)), g.left)]
+	}
+	n, err := g.r.Read(p)
+	g.left -= int64(n)
+	return n, err
+}
+
+// entity reads one part, or the mail itself.
+func (w *walk) entity(h textproto.Header, body io.Reader, depth int, c within) error {
+	if w.parts++; w.parts > w.limits.Parts {
+		return errParts(w.limits.Parts)
+	}
+	if err := checkOnce(h); err != nil {
+		return err
+	}
+	ct, err := parseField(h.Get("Content-Type"))
+	if err != nil {
+		return errDuplicate("a parameter of Content-Type")
+	}
+	if !strings.Contains(ct.value, "/") {
+		ct.value = "text/plain" // RFC 2045, 5.2
+	}
+	cd, err := parseField(h.Get("Content-Disposition"))
+	if err != nil {
+		return errDuplicate("a parameter of Content-Disposition")
+	}
+	switch {
+	case ct.value == "multipart/encrypted":
+		return errEncryptedMail()
+	case strings.HasPrefix(ct.value, "multipart/"):
+		return w.multipart(ct, body, depth, c)
+	}
+	return w.leaf(h, ct, cd, body, c)
+}
+
+func (w *walk) multipart(ct field, body io.Reader, depth int, c within) error {
+	if depth >= w.limits.Depth {
+		return errDepth(w.limits.Depth)
+	}
+	b := ct.params["boundary"]
+	if b == "" || len(b) > 200 {
+		return errMIME(errors.New("multipart without boundary"))
+	}
+	if w.boundaries[b] {
+		return errMIME(fmt.Errorf("boundary %q used twice", b))
+	}
+	w.boundaries[b] = true
+	c.related = c.related || ct.value == "multipart/related"
+	r := textproto.NewMultipartReader(body, b)
+	for {
+		w.in.left, w.in.armed = w.limits.Header+slack*int64(depth+1), true
+		p, err := r.NextPart()
+		w.in.armed = false
+		if errors.Is(err, io.EOF) {
+			// What follows the last boundary is read here, outside the gate.
+			_, err = io.Copy(io.Discard, body)
+			if err != nil {
+				return errMIME(err)
+			}
+			return nil
+		}
+		if err != nil {
+			if w.in.left <= 0 {
+				return errHeaderTooLarge(w.limits.Header)
+			}
+			return errMIME(err)
+		}
+		if err := w.entity(p.Header, p, depth+1, c); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, p); err != nil {
+			return errMIME(err)
+		}
+	}
+}
+
+// leaf sorts a part: a signature, a nested mail, a picture of the text, the
+// text itself, or a document.
+func (w *walk) leaf(h textproto.Header, ct, cd field, body io.Reader, c within) error {
+	name := cd.params["filename"]
+	if name == "" {
+		name = ct.params["name"]
+	}
+	switch ct.value {
+	case "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature":
+		return nil
+	case "application/pkcs7-mime", "application/x-pkcs7-mime":
+		if strings.EqualFold(ct.params["smime-type"], "signed-data") {
+			return errOpaqueMail()
+		}
+		return errEncryptedMail()
+	case "message/rfc822", "message/global", "message/delivery-status", "message/disposition-notification",
+		"message/partial", "message/external-body", "text/rfc822-headers":
+		return nil
+	}
+	picture := strings.HasPrefix(ct.value, "image/") && cd.value != "attachment" &&
+		(cd.value == "inline" || c.related || h.Has("Content-Id"))
+	if picture {
+		return nil
+	}
+	text := strings.HasPrefix(ct.value, "text/") && cd.value != "attachment" && name == ""
+	if text {
+		return w.body(h, ct, body)
+	}
+	content, err := decode(h, body, what(name))
+	if err != nil {
+		return err
+	}
+	w.documents = append(w.documents, Document{
+		Name: unique(safeName(name, ct.value), w.names), Type: ct.value, Content: content})
+	return nil
+}
+
+// what names a part in a refusal.
+func what(name string) string {
+	if name == "" {
+		return "An attachment"
+	}
+	return safeName(name, "")
+}
+
+// maxText is how much of a body text is looked at for the invitation.
+const maxText = 64 << 10
+
+// body keeps the first plain and the first HTML text. A text that cannot be
+// read costs the invitation its words, and nobody a signature.
+func (w *walk) body(h textproto.Header, ct field, body io.Reader) error {
+	plain, html := ct.value == "text/plain", ct.value == "text/html"
+	if plain && w.hasPlain || html && w.hasHTML || !plain && !html {
+		return nil
+	}
+	r, err := decoder(h.Get("Content-Transfer-Encoding"), io.LimitReader(body, 2*maxText))
+	if err != nil {
+		return nil
+	}
+	b, _ := io.ReadAll(io.LimitReader(r, maxText))
+	s := toUTF8(ct.params["charset"], b)
+	if plain {
+		w.plain, w.hasPlain = s, true
+	} else {
+		w.html, w.hasHTML = s, true
+	}
+	return nil
+}
+
+// text prefers plain text.
+func (w *walk) text() string {
+	if strings.TrimSpace(w.plain) != "" {
+		return w.plain
+	}
+	return htmlText(w.html)
+}
+
+// decode undoes the transfer encoding of a document, exactly or not at all.
+func decode(h textproto.Header, body io.Reader, what string) ([]byte, error) {
+	enc := h.Get("Content-Transfer-Encoding")
+	r, err := decoder(enc, body)
+	if err != nil {
+		return nil, errUnknownEncoding(what, oneLine(enc))
+	}
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(r); err != nil {
+		var corrupt base64.CorruptInputError
+		if errors.As(err, &corrupt) || strings.HasPrefix(err.Error(), "quotedprintable:") {
+			return nil, errEncoding(what, err)
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) && isBase64(enc) {
+			return nil, errEncoding(what, err)
+		}
+		return nil, errMIME(err)
+	}
+	return b.Bytes(), nil
+}
+
+func isBase64(enc string) bool { return strings.EqualFold(strings.TrimSpace(enc), "base64") }
+
+// decoder knows the five encodings of RFC 2045, 6.1.
+func decoder(enc string, r io.Reader) (io.Reader, error) {
+	switch strings.ToLower(strings.TrimSpace(enc)) {
+	case "", "7bit", "8bit", "binary":
+		return r, nil
+	case "base64":
+		return base64.NewDecoder(base64.StdEncoding, noBlanks{r}), nil
+	case "quoted-printable":
+		return quotedprintable.NewReader(r), nil
+	}
+	return nil, fmt.Errorf("unknown transfer encoding %q", enc)
+}
+
+// noBlanks turns blanks into line ends, which the base64 decoder skips: some
+// clients indent.
+type noBlanks struct{ r io.Reader }
+
+func (n noBlanks) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	for i, c := range p[:k] {
+		if c == ' ' || c == '\t' {
+			p[i] = '\n'
+		}
+	}
+	return k, err
+}
