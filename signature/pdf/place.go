@@ -45,6 +45,11 @@ func Place(head []byte, s Signing) (*Placed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("placing a signature: %w", err)
 	}
+	return PlaceIn(f, s)
+}
+
+// PlaceIn is Place on a file that is open already.
+func PlaceIn(f *cos.File, s Signing) (*Placed, error) {
 	p, err := place(f, s)
 	if err != nil {
 		return nil, fmt.Errorf("placing a signature in %q: %w", s.Field, err)
@@ -65,6 +70,8 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 		if fd, err = addInvisible(f, u, s.Field); err != nil {
 			return nil, err
 		}
+	} else if err := addFields(f, u); err != nil {
+		return nil, err
 	}
 	if fd.Type != "Sig" {
 		return nil, fmt.Errorf("a field of type %q", fd.Type)
@@ -172,6 +179,7 @@ func appendTo(f *cos.File, u *cos.Update, in cos.Ref, key cos.Name, items ...cos
 
 // addFields appends fields to the form, making one if there is none, and says
 // that the document has signatures which want increments only (SigFlags 3).
+// Where nothing is to be added and the flags stand, nothing changes.
 func addFields(f *cos.File, u *cos.Update, fields ...cos.Object) error {
 	cat, err := u.Dict(f.Root())
 	if err != nil {
@@ -182,14 +190,17 @@ func addFields(f *cos.File, u *cos.Update, fields ...cos.Object) error {
 		return err
 	}
 	at, indirect := cat["AcroForm"].(cos.Ref)
+	if flags, _ := f.Int(form["SigFlags"]); flags&3 == 3 && len(fields) == 0 {
+		return nil
+	}
 	old, err := f.Array(form["Fields"])
 	if err != nil {
 		return err
 	}
 	grown := append(append(cos.Array{}, old...), fields...)
-	if list, ok := form["Fields"].(cos.Ref); ok {
+	if list, ok := form["Fields"].(cos.Ref); ok && len(fields) > 0 {
 		u.Set(list, grown)
-	} else {
+	} else if !ok {
 		form["Fields"] = grown
 	}
 	form["SigFlags"] = 3
