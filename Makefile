@@ -31,6 +31,7 @@ check:
 
 # The figures of docs/bench.md, as ratios within one run.
 bench: build
+	$(GO) run ./bench/pades
 	$(GO) run ./bench/rest bin/milterd
 
 # Kills a serving milterd again and again while mails come in; nothing may be lost or doubled.

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"milterd/signature/pdf"
+)
+
+// The test binary serves as the program, and as the child that inspects
+// documents.
+func TestMain(m *testing.M) {
+	if pdf.ChildMain() {
+		return
+	}
+	if os.Getenv("MILTERD_TEST_RUN") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// milterd runs the program and gives what it printed and its exit status.
+func milterd(t *testing.T, args ...string) (out, errs string, status int) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self, args...)
+	c.Env = append(os.Environ(), "MILTERD_TEST_RUN=1")
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	var failed *exec.ExitError
+	if err := c.Run(); err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	return stdout.String(), stderr.String(), c.ProcessState.ExitCode()
+}
+
+func TestHelp(t *testing.T) {
+	for _, c := range []string{"", "serve", "init", "demo", "verify", "session", "session list", "session show", "session cancel",
+		"session resend", "check-config", "postfix", "postfix print", "version"} {
+		out, errs, status := milterd(t, append(strings.Fields(c), "--help")...)
+		if status != 0 || !strings.HasPrefix(out, "Usage: milterd "+c) || errs != "" {
+			t.Errorf("%s --help: status %d\n%s%s", c, status, out, errs)
+		}
+	}
+	if out, _, status := milterd(t, "version"); status != 0 || !strings.HasPrefix(out, "milterd ") {
+		t.Errorf("version: status %d, %s", status, out)
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	for _, c := range []string{"", "sign", "serve --fast", "verify", "verify /nonexistent.pdf", "session list --state lost", "session cancel x", "init --key dsa"} {
+		if out, errs, status := milterd(t, strings.Fields(c)...); status != exitUsage || out != "" || !strings.HasPrefix(errs, "milterd: ") {
+			t.Errorf("milterd %s: status %d, prints %q, %q", c, status, out, errs)
+		}
+	}
+}
+
+// A newcomer's first commands, in their order.
+func TestFirstSteps(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "etc", "milterd.toml")
+	out, errs, status := milterd(t, "init", "-c", file)
+	if status != 0 || !strings.Contains(out, "made "+file) || !strings.Contains(out, "set its four fields") {
+		t.Fatalf("first init: status %d\n%s%s", status, out, errs)
+	}
+	sample, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, users := filepath.Join(dir, "data"), filepath.Join(dir, "users.toml")
+	text := strings.ReplaceAll(string(sample), `#data = "/var/lib/milterd"`, `data = "`+data+`"`)
+	text = strings.ReplaceAll(text, `#users = "/etc/milterd/users.toml"`, `users = "`+users+`"`)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, status := milterd(t, "check-config", "-c", file); status != exitFailed || !strings.Contains(errs, "milterd init makes it") {
+		t.Errorf("check-config before init: status %d, %s", status, errs)
+	}
+	out, errs, status = milterd(t, "init", "--key", "p-256", "-c", file)
+	if status != 0 || !strings.Contains(out, "made "+data) || !strings.Contains(out, "Next:") {
+		t.Fatalf("second init: status %d\n%s%s", status, out, errs)
+	}
+	out, _, status = milterd(t, "init", "-c", file)
+	if status != 0 || !strings.HasPrefix(out, "everything is there already, nothing was changed") {
+		t.Errorf("third init: status %d\n%s", status, out)
+	}
+	if _, errs, status := milterd(t, "check-config", "-c", file); status != exitFailed || !strings.Contains(errs, "users.toml") {
+		t.Errorf("check-config without users: status %d, %s", status, errs)
+	}
+	if err := os.WriteFile(users, []byte("[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\nlanguage = \"en\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, status := milterd(t, "check-config", "-c", file); status != 0 || out != file+": good\n" {
+		t.Errorf("check-config: status %d, %s%s", status, out, errs)
+	}
+	if out, errs, status := milterd(t, "session", "list", "-c", file); status != 0 || !strings.HasPrefix(out, "SESSION ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("session list: status %d, %s%s", status, out, errs)
+	}
+	if _, errs, status := milterd(t, "session", "show", "none", "-c", file); status != exitFailed || errs != "milterd: session none: not found\n" {
+		t.Errorf("session show: status %d, %s", status, errs)
+	}
+	if out, errs, status := milterd(t, "postfix", "print", "-c", file); status != 0 || !strings.Contains(out, "smtpd_milters") {
+		t.Errorf("postfix print: status %d, %s%s", status, out, errs)
+	}
+	if _, errs, status := milterd(t, "check-config", "-c", "testdata/broken.toml"); status != exitFailed || !strings.Contains(errs, "testdata/broken.toml:1: domian: there is no such field, did you mean domain?") {
+		t.Errorf("check-config of a broken file: status %d, %s", status, errs)
+	}
+}
+
+func TestVerifyWhatIsNoSignature(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.pdf")
+	if err := os.WriteFile(file, []byte("no PDF at all"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, status := milterd(t, "verify", file, "-c", "/nonexistent"); status != exitIndeterminate || !strings.HasPrefix(errs, "milterd: "+file) {
+		t.Errorf("no PDF: status %d, %s", status, errs)
+	}
+	if _, errs, status := milterd(t, "verify", file, "--trust", file, "-c", "/nonexistent"); status != exitUsage || errs == "" {
+		t.Errorf("no certificate: status %d, %s", status, errs)
+	}
+}

@@ -1,0 +1,271 @@
+package demo
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"milterd/config"
+	"milterd/pki"
+	"milterd/program"
+)
+
+// Options say how the demo runs.
+type Options struct {
+	Once    bool      // both cases unattended, then the end
+	Postfix bool      // a private Postfix instead of MailServer
+	Port    int       // of the page with the mailboxes, the signing pages are on the next; 0: any
+	Dir     string    // for mail/*.eml and signed/*.pdf of Once
+	Verbose bool      // show the log
+	Out     io.Writer // what a person reads
+}
+
+// Run runs the demo until ctx ends, or with Once until it is done; then ok says
+// whether everything was as it should be.
+func Run(ctx context.Context, o Options) (ok bool, err error) {
+	log := slog.New(slog.DiscardHandler)
+	if o.Verbose {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	if o.Once {
+		o.Port = 0
+	}
+	h, err := start(ctx, o, log)
+	if err != nil {
+		return false, err
+	}
+	defer h.close()
+	if o.Once {
+		return h.once(ctx, o)
+	}
+	return true, h.show(ctx, o)
+}
+
+// house is the demo in operation: mail server, mailboxes and milterd.
+type house struct {
+	dir     string
+	config  string // path of milterd's configuration
+	people  []Person
+	boxes   *Mailboxes
+	mail    mailSystem
+	program *program.Program
+	stop    func()
+	ended   chan error // what program.Run returned
+	root    *x509.Certificate
+	monitor string // host:port
+	pages   string // base URL of the signing pages
+	port    int    // of the page with the mailboxes
+}
+
+// mailSystem is what delivers into the mailboxes.
+type mailSystem interface {
+	Address() string
+	Close() error
+}
+
+func start(ctx context.Context, o Options, log *slog.Logger) (_ *house, err error) {
+	h := &house{boxes: NewMailboxes(), port: o.Port}
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	if h.people, err = people(); err != nil {
+		return nil, err
+	}
+	if h.dir, err = os.MkdirTemp("", "milterd-demo-"); err != nil {
+		return nil, err
+	}
+	milter := "unix:" + filepath.Join(h.dir, "milter.sock")
+	if err := h.startMail(o, milter, log); err != nil {
+		return nil, err
+	}
+	c, err := h.configure(milter)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := program.Init(c, pki.RSA3072); err != nil {
+		return nil, err
+	}
+	if h.program, err = program.Build(ctx, c, log); err != nil {
+		return nil, err
+	}
+	if h.root, err = program.Root(c); err != nil {
+		return nil, err
+	}
+	run, stop := context.WithCancel(ctx)
+	h.stop, h.ended = stop, make(chan error, 1)
+	go func() { h.ended <- h.program.Run(run) }()
+	return h, h.healthy(ctx)
+}
+
+// startMail starts the mail server with a mailbox for everybody.
+func (h *house) startMail(o Options, milter string, log *slog.Logger) error {
+	users := map[string]string{}
+	for _, p := range h.people {
+		users[p.Mail] = password
+		h.boxes.boxes[p.Mail] = true
+	}
+	if o.Postfix {
+		p, err := startPostfix(h, milter, users)
+		h.mail = p
+		return err
+	}
+	s := &MailServer{Domain: MailDomain, SignDomain: SignDomain, Users: users, Milter: milter, Boxes: h.boxes, Log: log}
+	if err := s.Start(); err != nil {
+		return err
+	}
+	h.mail = s
+	return nil
+}
+
+// configure writes milterd's configuration and reads it as serve does.
+func (h *house) configure(milter string) (*config.Config, error) {
+	if h.port == 0 {
+		p, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		h.port = p
+	}
+	pages := h.port + 1
+	monitor, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	h.monitor = fmt.Sprintf("127.0.0.1:%d", monitor)
+	h.pages = fmt.Sprintf("http://localhost:%d", pages)
+	users := filepath.Join(h.dir, "users.toml")
+	if err := os.WriteFile(users, usersFile, 0o644); err != nil {
+		return nil, err
+	}
+	h.config = filepath.Join(h.dir, "milterd.toml")
+	text := fmt.Sprintf(`# The demo's configuration.
+domain = %q
+url = %q
+data = %q
+[organisation]
+name = "Example Corp"
+vat = "LU12345678"
+country = "LU"
+[milter]
+listen = %q
+[http]
+listen = "localhost:%d"
+[monitor]
+listen = %q
+[smtp]
+relay = %q
+tls = "plain"
+[directory]
+users = %q
+[timestamps]
+unsynchronised = true
+`, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, pages, h.monitor, h.mail.Address(), users)
+	if err := os.WriteFile(h.config, []byte(text), 0o644); err != nil {
+		return nil, err
+	}
+	return config.Load(h.config)
+}
+
+// freePort picks a loopback port that is free now, as is the one after it.
+func freePort() (int, error) {
+	for range 50 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := ln.Addr().(*net.TCPAddr).Port
+		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
+		ln.Close()
+		if err == nil {
+			next.Close()
+			return port, nil
+		}
+	}
+	return 0, errors.New("no two free ports beside each other")
+}
+
+// healthy waits until milterd says that it is.
+func (h *house) healthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var last error
+	for ctx.Err() == nil {
+		select {
+		case err := <-h.ended:
+			h.ended <- err
+			return fmt.Errorf("milterd ended at once: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		var resp *http.Response
+		if resp, last = http.Get("http://" + h.monitor + "/healthz"); last != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		last = errors.New(resp.Status)
+	}
+	return fmt.Errorf("milterd is not healthy: %w", last)
+}
+
+// close drains milterd, ends the mail server and drops every file.
+func (h *house) close() error {
+	var err error
+	if h.stop != nil {
+		h.stop()
+		err = <-h.ended
+	}
+	if h.program != nil {
+		h.program.Close()
+	}
+	if h.mail != nil {
+		h.mail.Close()
+	}
+	if h.dir != "" && strings.Contains(h.dir, "milterd-demo-") {
+		os.RemoveAll(h.dir)
+	}
+	return err
+}
+
+// show serves the page with the mailboxes until ctx ends.
+func (h *house) show(ctx context.Context, o Options) error {
+	handler, err := newPage(h.people, h.boxes, h.mail.Address(), h.verdict)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", h.port))
+	if err != nil {
+		return fmt.Errorf("demo's page: %w", err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(ln) }()
+	defer server.Close()
+	fmt.Fprintf(o.Out, `Every mailbox:  http://localhost:%d/
+Signing pages:  %s (from the links in the mails)
+Mail server:    %s (every login's password is %q)
+Look inside:    milterd -c %s session list
+End with Ctrl-C.
+`, h.port, h.pages, h.mail.Address(), password, h.config)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return err
+	case err := <-h.ended:
+		h.ended <- err
+		return err
+	}
+}

@@ -1,0 +1,300 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"milterd/workflow"
+)
+
+// patience is how long a step may take.
+const patience = time.Minute
+
+// run is one unattended run: it prints each step with its time and counts what
+// is off.
+type run struct {
+	*house
+	out    io.Writer
+	dir    string
+	began  time.Time
+	signed int
+	failed int
+}
+
+// step does one thing, prints it with the time that it took, and counts it if
+// it is off. It reports whether the case can go on.
+func (r *run) step(name string, do func() (note string, err error)) bool {
+	begin := time.Now()
+	note, err := do()
+	took := time.Since(begin).Seconds()
+	if err != nil {
+		r.failed++
+		fmt.Fprintf(r.out, "  FAILED %7.3fs  %s: %v\n", took, name, err)
+		return false
+	}
+	if note != "" {
+		note = ": " + note
+	}
+	fmt.Fprintf(r.out, "  ok     %7.3fs  %s%s\n", took, name, note)
+	return true
+}
+
+// once does both cases, leaves mails and signed documents in folders, and
+// reports whether everything was as it should be.
+func (h *house) once(ctx context.Context, o Options) (bool, error) {
+	r := &run{house: h, out: o.Out, dir: o.Dir, began: time.Now()}
+	for _, d := range []string{"mail", "signed"} {
+		// Files of an earlier run would be taken for this one's.
+		if err := os.RemoveAll(filepath.Join(o.Dir, d)); err != nil {
+			return false, err
+		}
+		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o755); err != nil {
+			return false, err
+		}
+	}
+	for _, c := range cases(h.people) {
+		fmt.Fprintf(r.out, "%s\n", c.title)
+		r.sign(ctx, c)
+	}
+	fmt.Fprintf(r.out, "Refusals\n")
+	r.refusals()
+	fmt.Fprintf(r.out, "Afterwards\n")
+	sessions := r.afterwards(ctx)
+	// For judges who know nothing of us (make conformance).
+	r.keep("signed", "root.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.root.Raw}))
+	letters := h.boxes.In("")
+	for _, l := range letters {
+		r.keep("mail", fmt.Sprintf("%02d-%s.eml", l.ID, l.Box), l.Raw)
+	}
+	fmt.Fprintf(r.out, "%.1fs in all\ndemo: sessions=%d signed=%d mails=%d failed=%d\n",
+		time.Since(r.began).Seconds(), sessions, r.signed, len(letters), r.failed)
+	return r.failed == 0, nil
+}
+
+// scenario is a mail that asks for one signature.
+type scenario struct {
+	title      string
+	name       string // of its files
+	draft      Draft
+	signatory  Person
+	informed   []Person // who gets the result
+	ordinary   []string // recipients that get the mail itself, untouched
+	appearance workflow.Appearance
+}
+
+func cases(people []Person) []scenario {
+	jane, john, marie, lena := people[0], people[1], people[2], people[3]
+	file := Sample()
+	return []scenario{{
+		title: "Jane signs herself", name: "self", signatory: jane, informed: []Person{jane},
+		draft:      Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "[Standard] Framework agreement", Text: "For my files.", File: file},
+		appearance: workflow.Appearance{Typed: jane.Name},
+	}, {
+		title: "Jane asks John, with Marie in Cc and an ordinary copy to Lena", name: "colleague", signatory: john,
+		informed: []Person{jane, john, marie}, ordinary: []string{lena.Mail},
+		draft: Draft{From: jane, To: []string{"john.doe@" + SignDomain, lena.Mail}, Cc: []string{marie.Mail},
+			Subject: "Framework agreement: standard", Text: "Dear John,\nplease sign by Friday.", File: file},
+		appearance: workflow.Appearance{Width: 600, Height: 200, Strokes: []workflow.Stroke{
+			{{X: 40, Y: 150}, {X: 90, Y: 40}, {X: 130, Y: 60}, {X: 110, Y: 150}, {X: 170, Y: 120}},
+			{{X: 200, Y: 60}, {X: 260, Y: 140}, {X: 330, Y: 90}, {X: 420, Y: 130}, {X: 560, Y: 70}}}},
+	}}
+}
+
+// sign takes a case from the mail to the signed document.
+func (r *run) sign(ctx context.Context, c scenario) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	var sent []byte
+	var invitation, code *Message
+	var b *browser
+	var shown []workflow.Shown
+	who := c.signatory.Mail
+	before := len(r.boxes.In(""))
+	_ = r.step("mail to "+strings.Join(c.draft.To, ", ")+" taken", func() (string, error) {
+		var err error
+		if sent, err = c.draft.Compose(); err != nil {
+			return "", err
+		}
+		to := append(append([]string(nil), c.draft.To...), c.draft.Cc...)
+		return "", Submit(r.mail.Address(), c.draft.From.Mail, password, c.draft.From.Mail, to, sent)
+	}) && r.step("invitation for "+who, func() (_ string, err error) {
+		invitation, err = r.next(ctx, who, before, func(m *Message) bool { return m.Link() != "" && m.Code() == "" })
+		return "", err
+	}) && r.step("link opens the page", func() (string, error) {
+		var err error
+		if b, err = follow(invitation.Link()); err != nil {
+			return "", err
+		}
+		_, _, err = b.post(ctx, "visit", nil, nil)
+		return "", err
+	}) && r.step("documents stay closed without a proof", func() (string, error) {
+		if _, _, err := b.document(ctx, 0); err == nil {
+			return "", errors.New("the document opened without a code")
+		}
+		return "", nil
+	}) && r.step("code by mail", func() (string, error) {
+		if _, _, err := b.post(ctx, "code", nil, nil); err != nil {
+			return "", err
+		}
+		var err error
+		code, err = r.next(ctx, who, before, func(m *Message) bool { return m.Code() != "" })
+		return "", err
+	}) && r.step("code opens the document", func() (string, error) {
+		if _, _, err := b.post(ctx, "open", map[string]any{"code": code.Code()}, nil); err != nil {
+			return "", err
+		}
+		s, content, err := b.document(ctx, 0)
+		if err != nil {
+			return "", err
+		}
+		if !bytes.HasPrefix(content, contract) {
+			return "", errors.New("the document does not begin with the bytes that were mailed")
+		}
+		shown = []workflow.Shown{s}
+		return fmt.Sprintf("revision %d, digest %.16s… equal to the page's", s.Revision, s.SHA256), nil
+	}) && r.step("signature taken", func() (string, error) {
+		_, _, err := b.post(ctx, "sign", map[string]any{"code": code.Code(), "shown": shown, "appearance": c.appearance}, nil)
+		return "", err
+	}) && r.result(ctx, c, before, sent)
+}
+
+// result waits for the result in every mailbox concerned and judges it.
+func (r *run) result(ctx context.Context, c scenario, before int, sent []byte) bool {
+	var result *Message
+	for _, p := range c.informed {
+		if !r.step("result for "+p.Mail, func() (string, error) {
+			m, err := r.next(ctx, p.Mail, before, func(m *Message) bool { return len(m.Attachments) > 1 })
+			if err != nil {
+				return "", err
+			}
+			result = m
+			return fmt.Sprintf("%d files", len(m.Attachments)), nil
+		}) {
+			return false
+		}
+	}
+	for _, a := range result.Attachments {
+		r.keep("signed", c.name+"-"+a.Name, a.Content)
+		if !r.step(a.Name+" verified", func() (string, error) { return r.judge(a.Content) }) {
+			continue
+		}
+		if bytes.HasPrefix(a.Content, contract) {
+			r.signed++
+		}
+	}
+	for _, box := range c.ordinary {
+		r.step("ordinary copy for "+box+" is untouched", func() (string, error) {
+			l, err := r.boxes.Wait(ctx, box, func(l *Letter) bool { return l.ID > before })
+			if err != nil {
+				return "", err
+			}
+			if !bytes.HasSuffix(bytes.ReplaceAll(l.Raw, []byte("\r\n"), []byte("\n")), bytes.ReplaceAll(sent, []byte("\r\n"), []byte("\n"))) {
+				return "", errors.New("the mail was changed on its way")
+			}
+			return "", nil
+		})
+	}
+	return true
+}
+
+// next waits for a mail in a box, newer than those that were there before.
+func (r *run) next(ctx context.Context, box string, before int, fits func(*Message) bool) (*Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var found *Message
+	_, err := r.boxes.Wait(ctx, box, func(l *Letter) bool {
+		if l.ID <= before || !strings.Contains(l.From, "@"+SignDomain) {
+			return false
+		}
+		m, err := l.Open()
+		if err != nil || !fits(m) {
+			return false
+		}
+		found = m
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("no such mail came within %s", patience)
+	}
+	return found, nil
+}
+
+// refusals sends what must be refused while the sender is on the line.
+func (r *run) refusals() {
+	jane, john := r.people[0], r.people[1]
+	file := Sample()
+	for _, c := range []struct {
+		name, login, want string
+		draft             Draft
+	}{
+		{"level Advanced", jane.Mail, "5", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "[Advanced] x", Text: "x", File: file}},
+		{"unknown signatory", jane.Mail, "550 5.1.1", Draft{From: jane, To: []string{"nobody@" + SignDomain}, Subject: "x", Text: "x", File: file}},
+		{"somebody else's From", john.Mail, "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},
+		{"no login", "", "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},
+		{"no document", jane.Mail, "5", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x"}},
+	} {
+		r.step(c.name+" refused", func() (string, error) {
+			raw, err := c.draft.Compose()
+			if err != nil {
+				return "", err
+			}
+			err = Submit(r.mail.Address(), c.login, password, c.draft.From.Mail, c.draft.To, raw)
+			reply := (*smtp.SMTPError)(nil)
+			switch {
+			case err == nil:
+				return "", errors.New("it was taken")
+			case !errors.As(err, &reply) || !strings.HasPrefix(refusal(err), c.want):
+				return "", fmt.Errorf("want %s, got %w", c.want, err)
+			}
+			return refusal(err), nil
+		})
+	}
+}
+
+// afterwards looks into the store: every session done, its chain whole, no job
+// given up.
+func (r *run) afterwards(ctx context.Context) (sessions int) {
+	list, err := r.program.Store.List(ctx, workflow.Filter{})
+	if err != nil {
+		r.failed++
+		fmt.Fprintf(r.out, "  FAILED listing sessions: %v\n", err)
+	}
+	for _, s := range list {
+		r.step("session "+s.ID+" is done and its audit trail whole", func() (string, error) {
+			if s.State != workflow.Done {
+				return "", fmt.Errorf("it is %s", s.State)
+			}
+			events, err := r.program.Store.Events(ctx, s.ID)
+			if err == nil {
+				err = workflow.CheckChain(s.ID, events)
+			}
+			return fmt.Sprintf("%d entries", len(events)), err
+		})
+	}
+	r.step("no job was given up", func() (string, error) {
+		jobs, err := r.program.Store.Jobs(ctx, "")
+		if err == nil && len(jobs) > 0 {
+			err = fmt.Errorf("%d jobs, the first: %s", len(jobs), jobs[0].Error)
+		}
+		return "", err
+	})
+	return len(list)
+}
+
+// keep writes a file of the run.
+func (r *run) keep(folder, name string, content []byte) {
+	if err := os.WriteFile(filepath.Join(r.dir, folder, filepath.Base(name)), content, 0o644); err != nil {
+		r.failed++
+		fmt.Fprintf(r.out, "  FAILED keeping %s: %v\n", name, err)
+	}
+}

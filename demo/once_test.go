@@ -1,0 +1,56 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The unattended run is the whole job: two mails become two signed, sealed and
+// timestamped documents in every mailbox concerned.
+func TestOnce(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	var out bytes.Buffer
+	ok, err := Run(ctx, Options{Once: true, Dir: dir, Out: &out})
+	if err != nil || !ok {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	// A receipt, an invitation, a code and a result for Jane; for John's case a
+	// receipt, an invitation, a code, three results and the ordinary copy.
+	if last := lines[len(lines)-1]; !regexp.MustCompile(`^demo: sessions=2 signed=2 mails=\d+ failed=0$`).MatchString(last) {
+		t.Errorf("closing line is %q\n%s", last, out.String())
+	}
+	for pattern, atLeast := range map[string]int{"mail/*.eml": 9, "signed/*.pdf": 4, "signed/root.pem": 1} {
+		if files, _ := filepath.Glob(filepath.Join(dir, pattern)); len(files) < atLeast {
+			t.Errorf("%s: %q", pattern, files)
+		}
+	}
+}
+
+// The sample is the same document that the other rooms test with.
+func TestSampleIsTestdata(t *testing.T) {
+	b, err := os.ReadFile("../testdata/pdf/contract.pdf")
+	if err != nil || !bytes.Equal(b, contract) {
+		t.Errorf("contract.pdf differs from testdata/pdf/contract.pdf (%v): copy it here", err)
+	}
+}
+
+// What is off is counted, and the run says so.
+func TestStepCountsFailures(t *testing.T) {
+	var out bytes.Buffer
+	r := &run{out: &out}
+	if r.step("x", func() (string, error) { return "", os.ErrInvalid }) || r.failed != 1 || !strings.HasPrefix(out.String(), "  FAILED") {
+		t.Errorf("failed=%d, %q", r.failed, out.String())
+	}
+	if _, err := follow("http://localhost/s"); err == nil {
+		t.Error("a link without a token is followed")
+	}
+}

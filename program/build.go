@@ -1,0 +1,235 @@
+// Package program puts the rooms together: it loads what the configuration
+// names, builds the desk and its doors, serves until it is told to stop, and
+// drains. `milterd serve` and `milterd demo` run the very same Program.
+//
+// Limits: it knows no rule of the mission; what it decides is which part gets
+// which other part, and in which order they start and stop.
+// Reference: sd_notify(3), systemd.service(5); docs/design.md.
+package program
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"milterd/auth"
+	"milterd/config"
+	"milterd/directory"
+	"milterd/intake"
+	"milterd/mailparse"
+	"milterd/milter"
+	"milterd/notify"
+	"milterd/pki"
+	"milterd/report"
+	"milterd/signer"
+	"milterd/store"
+	"milterd/web"
+	"milterd/workflow"
+)
+
+// repeatWindow is how long the same mail opens nothing twice: longer than
+// Postfix keeps trying (maximal_queue_lifetime, 5 days).
+const repeatWindow = 7 * 24 * time.Hour
+
+// Program is the whole of milterd, built and not yet running.
+type Program struct {
+	Config    *config.Config
+	Store     *store.Store
+	Desk      *workflow.Desk
+	Directory *directory.File
+	Authority *pki.Authority
+
+	log         *slog.Logger
+	metrics     *metrics
+	door        *milter.Door
+	pages       httpHandler
+	certificate *certificate // nil for plain HTTP
+	state       state
+}
+
+// Paths inside the data folder.
+func keysDir(c *config.Config) string    { return filepath.Join(c.Data, "keys") }
+func masterFile(c *config.Config) string { return filepath.Join(c.Data, "master.key") }
+
+// Root is the root certificate of the organisation's authority.
+func Root(c *config.Config) (*x509.Certificate, error) {
+	a, err := pki.Load(keysDir(c))
+	if err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	chain := a.Seal().Chain
+	return chain[len(chain)-1], nil
+}
+
+// Build loads keys, directory and database and puts the rooms together. It
+// opens no door: that is Run's. The error names the file or server at fault.
+func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program, err error) {
+	p := &Program{Config: c, log: log, metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	master, err := readMaster(masterFile(c))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := auth.NewKeys(master)
+	if err != nil {
+		return nil, err
+	}
+	if p.Authority, err = pki.Load(keysDir(c)); err != nil {
+		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
+	}
+	if p.Directory, err = directory.Open(c.Directory.Users); err != nil {
+		return nil, err
+	}
+	timestamps, gatherer, err := p.timestamps()
+	if err != nil {
+		return nil, err
+	}
+	notifier, err := p.notifier(master)
+	if err != nil {
+		return nil, err
+	}
+	if c.HTTP.Certificate != "" {
+		if p.certificate, err = loadCertificate(c.HTTP.Certificate, c.HTTP.Key); err != nil {
+			return nil, err
+		}
+	}
+	database := c.Database.URL
+	if path := c.SQLite(); path != "" {
+		database = "sqlite:" + path
+	}
+	if p.Store, err = store.Open(ctx, store.Config{URL: database}); err != nil {
+		return nil, err
+	}
+	p.metrics.watch(p.Store)
+
+	p.Desk = &workflow.Desk{
+		Store: p.Store,
+		Signer: signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
+			Time: timestamps, Evidence: gatherer}),
+		Reporter: report.New(report.Config{Organisation: c.Organisation.Name, Clock: timestamps.Clock()}),
+		Notifier: notifier,
+		Secrets:  keys,
+		Log:      log,
+		Now:      time.Now,
+		Policy: workflow.Policy{URL: c.URL, Deadline: c.Sessions.Deadline.Duration, Retention: c.Sessions.Retention.Duration,
+			MailLimit: int64(c.Limits.Mail), Repeat: repeatWindow, MailSize: notify.MailSize},
+	}
+	p.door = &milter.Door{
+		Domain:  c.Domain,
+		Log:     log,
+		Meter:   p.metrics.meter(),
+		MaxSize: int64(c.Limits.Mail),
+		Intake: &intake.Intake{
+			Config: intake.Config{Domain: c.Domain, Level: workflow.Level(c.Sessions.Level), Trusted: c.Milter.Clients(),
+				Limits: mailparse.Limits{Size: int64(c.Limits.Mail)}, Documents: c.Limits.Documents,
+				Signatories: c.Limits.Signatories, Pages: c.Limits.Pages},
+			Directory: p.Directory,
+			Inspector: inspector{},
+			Desk:      p.Desk,
+			Log:       log,
+			Count:     func(outcome string) { p.metrics.requests.WithLabelValues(outcome).Inc() },
+		},
+	}
+	handler, err := web.New(web.Config{Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
+		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
+		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})
+	if err != nil {
+		return nil, err
+	}
+	p.pages = p.metrics.web(handler)
+	return p, nil
+}
+
+// Close gives back what Build opened.
+func (p *Program) Close() error {
+	if p.Store == nil {
+		return nil
+	}
+	return p.Store.Close()
+}
+
+// timestamps gives whose time is told, and who finds evidence about it.
+func (p *Program) timestamps() (pki.Timestamper, *pki.Gatherer, error) {
+	c := p.Config.Timestamps
+	gatherer := &pki.Gatherer{Own: p.Authority}
+	if len(c.URLs) == 0 {
+		own := p.Authority.OwnClock(pki.ClockPolicy{AllowUnsynchronised: c.Unsynchronised})
+		return measuredTime{own, p.metrics}, gatherer, nil
+	}
+	remote := &pki.Remote{URLs: c.URLs}
+	if c.Policy != "" {
+		for arc := range strings.SplitSeq(c.Policy, ".") {
+			n, err := strconv.Atoi(arc)
+			if err != nil {
+				return nil, nil, fmt.Errorf("timestamps.policy: %w", err)
+			}
+			remote.Policy = append(remote.Policy, n)
+		}
+	}
+	if c.Roots != "" {
+		pem, err := os.ReadFile(c.Roots)
+		if err != nil {
+			return nil, nil, fmt.Errorf("timestamps.roots: %w", err)
+		}
+		remote.Roots = x509.NewCertPool()
+		if !remote.Roots.AppendCertsFromPEM(pem) {
+			return nil, nil, fmt.Errorf("timestamps.roots: %s holds no PEM certificate", c.Roots)
+		}
+		gatherer.Roots = remote.Roots
+	}
+	return measuredTime{remote, p.metrics}, gatherer, nil
+}
+
+func (p *Program) notifier(master []byte) (*notify.Notifier, error) {
+	c := p.Config
+	relay := notify.Relay{Address: c.SMTP.Relay, TLS: notify.TLS(c.SMTP.TLS), User: c.SMTP.User}
+	if c.SMTP.PasswordFile != "" {
+		b, err := os.ReadFile(c.SMTP.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("smtp.password_file: %w", err)
+		}
+		relay.Pass = strings.TrimRight(string(b), "\r\n")
+	}
+	return notify.New(notify.Config{Domain: c.Domain, Organisation: c.Organisation.Name, Master: master, Relay: relay})
+}
+
+// Logger writes the log as the configuration says.
+func Logger(c *config.Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.Log.Level)) // checked by config
+	options := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// Version is the module's version, or the commit that was built.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	version := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (version == "" || version == "(devel)") {
+			version = s.Value
+		}
+	}
+	if version == "" {
+		version = "(devel)"
+	}
+	return version + " " + info.GoVersion
+}

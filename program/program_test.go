@@ -1,0 +1,329 @@
+package program
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"milterd/config"
+	"milterd/pki"
+)
+
+// configured gives a configuration on temporary folders and free ports, with
+// its keys made.
+func configured(t *testing.T) *config.Config {
+	t.Helper()
+	dir := t.TempDir()
+	c := config.Default()
+	c.Domain, c.Data = "sign.corp.test", filepath.Join(dir, "data")
+	c.Organisation = config.Organisation{Name: "Example Corp", Country: "LU"}
+	c.HTTP.Listen, c.Monitor.Listen = free(t), free(t)
+	c.URL = "http://localhost:" + c.HTTP.Listen[strings.LastIndex(c.HTTP.Listen, ":")+1:]
+	c.Milter.Listen = "unix:" + filepath.Join(dir, "m.sock")
+	c.SMTP.Relay = "127.0.0.1:9" // nobody listens to discard
+	c.Timestamps.Unsynchronised = true
+	c.Directory.Users = filepath.Join(dir, "users.toml")
+	if err := os.WriteFile(c.Directory.Users, []byte("[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\nlanguage = \"en\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Init(c, pki.P256); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func free(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// serve runs a program until the test ends or stop is called; stop gives what
+// Run returned.
+func serve(t *testing.T, c *config.Config) (p *Program, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p, err := Build(ctx, c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		err := <-ended
+		p.Close()
+		return err
+	})
+	t.Cleanup(func() { stop() })
+	for range 500 {
+		if resp, err := http.Get("http://" + c.Monitor.Listen + "/healthz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == 200 {
+				return p, stop
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("not healthy after 5 s")
+	return nil, nil
+}
+
+func TestInitNeverOverwrites(t *testing.T) {
+	c := configured(t)
+	before := snapshot(t, c.Data)
+	made, err := Init(c, pki.P256)
+	if err != nil || len(made) != 0 {
+		t.Errorf("the second time made %q, %v", made, err)
+	}
+	if after := snapshot(t, c.Data); after != before {
+		t.Errorf("data folder changed from\n%s\nto\n%s", before, after)
+	}
+	for path, want := range map[string]os.FileMode{masterFile(c): 0o600, c.Data: 0o700 | os.ModeDir, keysDir(c): 0o700 | os.ModeDir} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), want, err)
+		}
+	}
+	if err := os.Remove(masterFile(c)); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := Init(c, pki.P256); err != nil || len(made) != 1 || made[0] != masterFile(c) {
+		t.Errorf("without a master key made %q, %v", made, err)
+	}
+}
+
+// snapshot names every file of a folder with its content.
+func snapshot(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		fmt.Fprintf(&b, "%s %x\n", path, content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// Each thing that is not there or not private stops Build with its name.
+func TestBuildRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		spoil      func(c *config.Config)
+	}{
+		{"no master key", "milterd init makes it", func(c *config.Config) { os.Remove(masterFile(c)) }},
+		{"open master key", "want: chmod 600", func(c *config.Config) { os.Chmod(masterFile(c), 0o644) }},
+		{"short master key", "has 3 bytes, want 32", func(c *config.Config) { os.WriteFile(masterFile(c), []byte("abc"), 0o600) }},
+		{"no keys", "milterd init makes them", func(c *config.Config) { os.RemoveAll(keysDir(c)) }},
+		{"no users", "users.toml", func(c *config.Config) { os.Remove(c.Directory.Users) }},
+		{"no password", "smtp.password_file", func(c *config.Config) { c.SMTP.User, c.SMTP.PasswordFile = "x", "/nonexistent" }},
+		{"no certificate", "certificate of the signing pages", func(c *config.Config) { c.HTTP.Certificate, c.HTTP.Key = "/nonexistent", "/nonexistent" }},
+		{"no database", "", func(c *config.Config) { c.Database.URL = "postgres://127.0.0.1:1/none?connect_timeout=2" }},
+		{"no roots", "timestamps.roots", func(c *config.Config) {
+			c.Timestamps.URLs, c.Timestamps.Roots = []string{"http://127.0.0.1:1"}, "/nonexistent"
+		}},
+		{"roots of another kind", "holds no PEM certificate", func(c *config.Config) {
+			c.Timestamps.URLs, c.Timestamps.Roots = []string{"http://127.0.0.1:1"}, c.Directory.Users
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := configured(t)
+			c.spoil(cfg)
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			p, err := Build(ctx, cfg, slog.New(slog.DiscardHandler))
+			if err == nil {
+				p.Close()
+				t.Fatal("built")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %q, want something with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	c := configured(t)
+	p, stop := serve(t, c)
+	var parts map[string]string
+	resp, err := http.Get("http://" + c.Monitor.Listen + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&parts); err != nil || len(parts) != 3 || parts["database"] != "ok" || parts["milter"] != "ok" || parts["jobs"] != "ok" {
+		t.Errorf("health is %v, %v", parts, err)
+	}
+	if resp, err = http.Get(c.URL + "/"); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("start page: %v, %v", resp, err)
+	}
+	if resp, err = http.Get(c.URL + "/metrics"); err != nil || resp.StatusCode != 404 {
+		t.Errorf("the world sees /metrics: %v, %v", resp, err)
+	}
+	resp, err = http.Get("http://" + c.Monitor.Listen + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	for _, want := range []string{`milterd_sessions{state="open"} 0`, "milterd_jobs_discarded 0", `milterd_http_seconds_count{code="200",method="get"} 1`, "milterd_milter_connections 0"} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("/metrics lacks %q", want)
+		}
+	}
+	// Without its database, the program is up and says what is away.
+	p.Store.Close()
+	resp, err = http.Get("http://" + c.Monitor.Listen + "/healthz")
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Fatalf("health without a database: %v, %v", resp, err)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&parts); err != nil || parts["database"] != "away" || parts["milter"] != "ok" {
+		t.Errorf("health without a database is %v, %v", parts, err)
+	}
+	stop()
+}
+
+func TestRunStopsCleanly(t *testing.T) {
+	c := configured(t)
+	_, stop := serve(t, c)
+	// A second one on the same doors must not come up.
+	p, err := Build(context.Background(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(context.Background()); err == nil {
+		t.Error("two run on the same doors")
+	}
+	p.Close()
+	if err := stop(); err != nil {
+		t.Errorf("a clean stop gives %v", err)
+	}
+	if _, err := net.Dial("tcp", c.HTTP.Listen); err == nil {
+		t.Error("the pages are still served")
+	}
+}
+
+func TestSystemd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	_, stop := serve(t, configured(t))
+	hear := func() string {
+		b := make([]byte, 100)
+		socket.SetReadDeadline(time.Now().Add(5 * time.Second))
+		n, err := socket.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	if got := hear(); got != "READY=1" {
+		t.Errorf("first word is %q", got)
+	}
+	if got := hear(); got != "WATCHDOG=1" {
+		t.Errorf("then %q", got)
+	}
+	go stop()
+	for got := ""; got != "STOPPING=1"; {
+		if got = hear(); got != "STOPPING=1" && got != "WATCHDOG=1" {
+			t.Fatalf("at the end %q", got)
+		}
+	}
+	stop()
+
+	t.Setenv("WATCHDOG_PID", "1")
+	if d := watchdogInterval(); d != 0 {
+		t.Errorf("another process's watchdog is fed every %v", d)
+	}
+}
+
+func TestCertificateIsReadAgain(t *testing.T) {
+	c := configured(t)
+	dir := t.TempDir()
+	c.HTTP.Certificate, c.HTTP.Key = filepath.Join(dir, "crt"), filepath.Join(dir, "key")
+	c.URL = "https://localhost"
+	makeCertificate(t, c, "one")
+	p, stop := serve(t, c)
+	defer stop()
+	if got := served(t, c.HTTP.Listen); got != "one" {
+		t.Errorf("certificate is %q", got)
+	}
+	makeCertificate(t, c, "two")
+	p.Reload()
+	if got := served(t, c.HTTP.Listen); got != "two" {
+		t.Errorf("after the reload the certificate is %q", got)
+	}
+	if err := os.WriteFile(c.HTTP.Key, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Reload()
+	if got := served(t, c.HTTP.Listen); got != "two" {
+		t.Errorf("after a broken reload the certificate is %q", got)
+	}
+}
+
+func served(t *testing.T, address string) string {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+}
+
+func makeCertificate(t *testing.T, c *config.Config, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(
+		os.WriteFile(c.HTTP.Certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(c.HTTP.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
