@@ -1,0 +1,292 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"codeberg.org/go-pdf/fpdf"
+	"golang.org/x/image/font/gofont/gobold"
+	"golang.org/x/image/font/gofont/gomono"
+	"golang.org/x/image/font/gofont/goregular"
+
+	"milterd/workflow"
+)
+
+// Config is what every report says of the house.
+type Config struct {
+	Organisation string
+	Clock        string // whose time it is, as pki.Timestamper names it
+}
+
+// Reporter implements workflow.Reporter.
+type Reporter struct{ c Config }
+
+// New gives a Reporter.
+func New(c Config) *Reporter { return &Reporter{c} }
+
+// Report writes the certificate of completion of a session that has been
+// sealed, in its sender's language: A4, one to a few pages.
+func (r *Reporter) Report(_ context.Context, s *workflow.Session, events []workflow.Event) ([]byte, error) {
+	if len(events) == 0 || s.Sender() == nil {
+		return nil, fmt.Errorf("report on session %s: it has no sender or no audit trail", s.ID)
+	}
+	w := speak(s.Sender().Language)
+	p := newPage(w, s, events[len(events)-1])
+	p.heading(w.say("title"))
+	p.text(w.say("intro", r.c.Organisation))
+	p.overview(s, events)
+	p.text(w.say(string(s.Level), r.c.Organisation))
+	p.documents(s)
+	p.signatories(s)
+	p.trail(events)
+	p.small(w.say("clockown", r.c.Clock))
+	p.small(w.say("verify"))
+	var out bytes.Buffer
+	if err := p.pdf.Output(&out); err != nil {
+		return nil, fmt.Errorf("report on session %s: %w", s.ID, err)
+	}
+	return out.Bytes(), nil
+}
+
+func (p *page) overview(s *workflow.Session, events []workflow.Event) {
+	w := p.words
+	p.row(w.say("session"), s.ID)
+	p.row(w.say("subject"), s.Thread.Subject)
+	p.row(w.say("level"), s.Level.String())
+	p.row(w.say("sender"), address(s.Sender().Person))
+	p.row(w.say("proven"), s.ProvenBy)
+	p.row(w.say("asked"), when(s.Created))
+	p.row(w.say("deadline"), when(s.Deadline))
+	for _, e := range events {
+		if e.Kind == workflow.EventSealed {
+			p.row(w.say("done"), when(e.Time))
+		}
+	}
+	p.gap()
+}
+
+func (p *page) documents(s *workflow.Session) {
+	w := p.words
+	p.section(w.say("documents"))
+	for _, i := range s.Mailed() {
+		d := &s.Documents[i]
+		pages := w.say("pages", d.Pages)
+		if d.Pages == 1 {
+			pages = w.say("page")
+		}
+		p.item(d.Name, pages)
+		p.digest(w.say("before"), d.Original().SHA256.String())
+		p.digest(w.say("after"), d.Head().SHA256.String())
+		if d.Signed {
+			p.small(w.say("presigned"))
+		}
+		p.gap()
+	}
+}
+
+func (p *page) signatories(s *workflow.Session) {
+	w := p.words
+	p.section(w.say("signatories"))
+	for _, i := range s.Signatories() {
+		q := &s.People[i]
+		p.item(q.Name, q.Mail)
+		p.row(w.say("opened"), when(q.Opened))
+		p.row(w.say("signed"), when(q.Decided))
+		if a := q.Act; a != nil {
+			p.row(w.say("how"), w.say(a.Proof.Method, q.Mail))
+			how := "drawn"
+			if a.Appearance.Typed != "" {
+				how = "typed"
+			}
+			p.row(w.say("appearance"), w.say(how))
+			if a.Proof.Client != "" {
+				p.row(w.say("from"), a.Proof.Client)
+			}
+		}
+		p.gap()
+	}
+}
+
+func (p *page) trail(events []workflow.Event) {
+	w := p.words
+	p.section(w.say("trail"))
+	for _, e := range events {
+		p.event(e)
+	}
+	p.gap()
+	p.small(w.say("trailnote"))
+	p.digest(w.say("last"), events[len(events)-1].Hash.String())
+	p.gap()
+}
+
+// detail is an event's detail in a fixed order; digests stand in full above.
+func (w words) detail(e workflow.Event) string {
+	var parts []string
+	switch e.Kind {
+	case workflow.EventMailed, workflow.EventUnsent:
+		parts = append(parts, w.say("m."+e.Detail["mail"])+" → "+e.Detail["to"])
+	case workflow.EventSealedFor:
+		parts = append(parts, e.Detail["on behalf of"])
+	default:
+		for _, k := range slices.Sorted(maps.Keys(e.Detail)) {
+			if v := e.Detail[k]; k == "proof" || k == "comment" || k == "reason" || k == "device" || k == "message-id" {
+				parts = append(parts, v)
+			}
+		}
+	}
+	if e.Client != "" {
+		parts = append(parts, e.Client)
+	}
+	return strings.Join(parts, " · ")
+}
+
+func address(p workflow.Person) string { return p.Name + " <" + p.Mail + ">" }
+
+// clean makes foreign text printable: control and format characters (bidi
+// overrides among them) go, what lies beyond the fonts' plane is marked.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t' || r == '\n':
+			return ' '
+		case !unicode.IsPrint(r) && r != ' ':
+			return -1
+		case r > 0xFFFF:
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// page is the PDF while it is written, in millimetres on A4.
+type page struct {
+	pdf   *fpdf.Fpdf
+	words words
+}
+
+const (
+	margin = 18.0
+	width  = 210 - 2*margin
+	label  = 46.0 // of a row
+	total  = "{pages}"
+)
+
+func newPage(w words, s *workflow.Session, last workflow.Event) *page {
+	pdf := fpdf.New("P", "mm", "A4", "")
+	pdf.AddUTF8FontFromBytes("go", "", goregular.TTF)
+	pdf.AddUTF8FontFromBytes("go", "B", gobold.TTF)
+	pdf.AddUTF8FontFromBytes("mono", "", gomono.TTF)
+	pdf.SetCatalogSort(true)
+	pdf.SetCreationDate(last.Time)
+	pdf.SetModificationDate(last.Time)
+	pdf.SetProducer("milterd", true)
+	pdf.SetTitle(w.say("title")+" "+s.ID, true)
+	pdf.SetMargins(margin, margin, margin)
+	pdf.SetAutoPageBreak(true, margin+6)
+	pdf.AliasNbPages(total)
+	pdf.SetFooterFunc(func() {
+		pdf.SetY(-margin)
+		pdf.SetFont("go", "", 7.5)
+		pdf.SetTextColor(110, 110, 110)
+		pdf.CellFormat(width, 5, w.say("foot", s.ID, fmt.Sprint(pdf.PageNo()), total), "", 0, "C", false, 0, "")
+	})
+	pdf.AddPage()
+	return &page{pdf, w}
+}
+
+func (p *page) heading(s string) {
+	p.pdf.SetFont("go", "B", 20)
+	p.pdf.SetTextColor(20, 45, 85)
+	p.pdf.MultiCell(width, 10, clean(s), "", "L", false)
+	p.pdf.Ln(1)
+}
+
+func (p *page) section(s string) {
+	p.room(30)
+	p.pdf.Ln(3)
+	p.pdf.SetFont("go", "B", 12)
+	p.pdf.SetTextColor(20, 45, 85)
+	p.pdf.MultiCell(width, 7, clean(s), "B", "L", false)
+	p.pdf.Ln(2)
+}
+
+// room breaks the page if less than h is left, so that a heading never stands alone.
+func (p *page) room(h float64) {
+	if _, height := p.pdf.GetPageSize(); p.pdf.GetY()+h > height-margin-6 {
+		p.pdf.AddPage()
+	}
+}
+
+func (p *page) text(s string) {
+	p.pdf.SetFont("go", "", 9.5)
+	p.pdf.SetTextColor(30, 30, 30)
+	p.pdf.MultiCell(width, 4.8, clean(s), "", "L", false)
+	p.gap()
+}
+
+func (p *page) small(s string) {
+	p.pdf.SetFont("go", "", 8)
+	p.pdf.SetTextColor(90, 90, 90)
+	p.pdf.MultiCell(width, 4.2, clean(s), "", "L", false)
+}
+
+func (p *page) gap() { p.pdf.Ln(2.5) }
+
+// item is a line in bold with a remark behind it.
+func (p *page) item(name, remark string) {
+	p.room(24)
+	p.pdf.SetFont("go", "B", 9.5)
+	p.pdf.SetTextColor(30, 30, 30)
+	p.pdf.MultiCell(width, 5, clean(name), "", "L", false)
+	p.small(remark)
+}
+
+func (p *page) row(key, value string) {
+	p.room(10)
+	y := p.pdf.GetY()
+	p.pdf.SetFont("go", "", 8.5)
+	p.pdf.SetTextColor(90, 90, 90)
+	p.pdf.MultiCell(label, 4.8, clean(key), "", "L", false)
+	after := p.pdf.GetY()
+	p.pdf.SetXY(margin+label, y)
+	p.pdf.SetTextColor(30, 30, 30)
+	p.pdf.MultiCell(width-label, 4.8, clean(value), "", "L", false)
+	p.pdf.SetXY(margin, max(after, p.pdf.GetY()))
+}
+
+// digest is a row in a typewriter face, on one line.
+func (p *page) digest(key, hex string) {
+	p.room(10)
+	p.pdf.SetFont("go", "", 8.5)
+	p.pdf.SetTextColor(90, 90, 90)
+	p.pdf.CellFormat(label, 4.8, clean(key), "", 0, "L", false, 0, "")
+	p.pdf.SetFont("mono", "", 7.6)
+	p.pdf.SetTextColor(30, 30, 30)
+	p.pdf.CellFormat(width-label, 4.8, hex, "", 1, "L", false, 0, "")
+}
+
+// event is one entry of the trail: time, what and who on one line, the rest below.
+func (p *page) event(e workflow.Event) {
+	p.room(12)
+	p.pdf.SetFont("mono", "", 7.2)
+	p.pdf.SetTextColor(90, 90, 90)
+	p.pdf.CellFormat(8, 4.6, fmt.Sprint(e.Seq), "", 0, "L", false, 0, "")
+	p.pdf.CellFormat(40, 4.6, when(e.Time), "", 0, "L", false, 0, "")
+	p.pdf.SetFont("go", "B", 8)
+	p.pdf.SetTextColor(30, 30, 30)
+	what := clean(p.words.say("e." + string(e.Kind)))
+	p.pdf.CellFormat(p.pdf.GetStringWidth(what)+3, 4.6, what, "", 0, "L", false, 0, "")
+	p.pdf.SetFont("go", "", 8)
+	p.pdf.CellFormat(0, 4.6, clean(e.Actor), "", 1, "L", false, 0, "")
+	if d := p.words.detail(e); d != "" {
+		p.pdf.SetX(margin + 48)
+		p.pdf.SetFont("go", "", 7.5)
+		p.pdf.SetTextColor(90, 90, 90)
+		p.pdf.MultiCell(width-48, 4, clean(d), "", "L", false)
+	}
+}
