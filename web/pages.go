@@ -142,8 +142,8 @@ func robots(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("User-agent: *\nDisallow: /\n"))
 }
 
-// page is what the templates are given.
-type page struct {
+// view is what the templates are given.
+type view struct {
 	Lang         string
 	Assets       string // /static/VERSION
 	Organisation string
@@ -151,15 +151,15 @@ type page struct {
 	Text         map[string]string
 }
 
-func (s *site) page(r *http.Request) page {
+func (s *site) view(r *http.Request) view {
 	_, i := language.MatchStrings(languageMatcher, r.Header.Get("Accept-Language"))
 	lang := languages[i].String()
-	return page{lang, "/static/" + s.assets.version, s.Organisation, s.Domain, s.assets.catalogs[lang]}
+	return view{lang, "/static/" + s.assets.version, s.Organisation, s.Domain, s.assets.catalogs[lang]}
 }
 
 func (s *site) render(w http.ResponseWriter, r *http.Request, status int, name string) {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, s.page(r)); err != nil {
+	if err := pages.ExecuteTemplate(&b, name, s.view(r)); err != nil {
 		s.Log.Error("web: page failed", "page", name, "err", err)
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
