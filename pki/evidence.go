@@ -41,6 +41,19 @@ type Gatherer struct {
 	Client  *http.Client   // nil means one of its own
 }
 
+// Anchors is whom results are judged by: the organisation's root and the roots of
+// foreign authorities.
+func (g *Gatherer) Anchors() *x509.CertPool {
+	p := x509.NewCertPool()
+	if g.Roots != nil {
+		p = g.Roots.Clone()
+	} else if system, err := x509.SystemCertPool(); err == nil {
+		p = system // a copy
+	}
+	p.AddCert(g.Own.root.Leaf())
+	return p
+}
+
 // Gather gives the evidence about the leaves: their chains up to the root, and
 // a CRL or an OCSP response for every certificate below it, none of which
 // may be revoked. Issuers are looked for in more. Revocation data of our own is
