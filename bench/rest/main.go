@@ -42,7 +42,7 @@ func measure(ctx context.Context, binary string) error {
 	}
 	defer os.RemoveAll(dir)
 	users := filepath.Join(dir, "users.toml")
-	if err := os.WriteFile(users, nil, 0o644); err != nil {
+	if err := os.WriteFile(users, []byte("[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\n"), 0o644); err != nil {
 		return err
 	}
 	place, err := served.Prepare(ctx, binary, dir, "127.0.0.1:9", users)
