@@ -1,0 +1,34 @@
+package signer
+
+import (
+	"context"
+	"fmt"
+
+	"milterd/signature/pdf"
+	"milterd/workflow"
+)
+
+// Layout lays out pages and fields in a process with limits; see pdf.Layout.
+func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document int, original []byte) ([]byte, error) {
+	d := &sess.Documents[document]
+	if d.Signed {
+		return nil, nil // nothing may be added to what others have signed
+	}
+	plan := pdf.Plan{
+		Organisation: s.c.Organisation, VAT: s.vat(), Session: sess.ID, Document: d.Name,
+		Level: sess.Level, Created: sess.Created,
+	}
+	if from := sess.Sender(); from != nil {
+		plan.Sender = fmt.Sprintf("%s <%s>", from.Name, from.Mail)
+	}
+	for _, i := range sess.Signatories() {
+		p := sess.People[i]
+		plan.Signatories = append(plan.Signatories, pdf.Signatory{Person: i, Name: p.Name, Mail: p.Mail})
+	}
+	suffix, err := pdf.Layout(original, plan)
+	if err != nil {
+		return nil, fmt.Errorf("laying out pages: %w", err)
+	}
+	return suffix, nil
+}
+
