@@ -205,25 +205,34 @@ func (w *walk) text() string {
 // decode undoes the transfer encoding of a document, exactly or not at all.
 func decode(h textproto.Header, body io.Reader, what string) ([]byte, error) {
 	enc := h.Get("Content-Transfer-Encoding")
-	r, err := decoder(enc, body)
+	src := &source{r: body}
+	r, err := decoder(enc, src)
 	if err != nil {
 		return nil, errUnknownEncoding(what, oneLine(enc))
 	}
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(r); err != nil {
-		var corrupt base64.CorruptInputError
-		if errors.As(err, &corrupt) || strings.HasPrefix(err.Error(), "quotedprintable:") {
-			return nil, errEncoding(what, err)
+		if src.err != nil {
+			return nil, errMIME(src.err) // the part ended without its boundary
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) && isBase64(enc) {
-			return nil, errEncoding(what, err)
-		}
-		return nil, errMIME(err)
+		return nil, errEncoding(what, err)
 	}
 	return b.Bytes(), nil
 }
 
-func isBase64(enc string) bool { return strings.EqualFold(strings.TrimSpace(enc), "base64") }
+// source tells whether an error came from what the decoder reads.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
 
 // decoder knows the five encodings of RFC 2045, 6.1.
 func decoder(enc string, r io.Reader) (io.Reader, error) {

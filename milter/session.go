@@ -83,7 +83,7 @@ func (s *session) RcptTo(raw string, m *milter.Modifier) (milter.Response, error
 	start := time.Now()
 	verdict, err := Pass, error(errEvasive)
 	if match == plain {
-		ctx, cancel := context.WithTimeout(s.door.ctx, s.door.Work)
+		ctx, cancel := context.WithTimeout(s.door.ctx, min(s.door.Work, recipientWork))
 		defer cancel()
 		verdict, err = s.door.Intake.Recipient(ctx, s.env, rcpt)
 	}
@@ -107,6 +107,9 @@ func (s *session) RcptTo(raw string, m *milter.Modifier) (milter.Response, error
 	}
 	return milter.RespContinue, nil
 }
+
+// recipientWork stays below Postfix's milter_command_timeout of 30 s.
+const recipientWork = 20 * time.Second
 
 // Header is where mail for others is let go: the library has no callback for DATA.
 func (s *session) Header(name, value string, m *milter.Modifier) (milter.Response, error) {
