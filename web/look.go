@@ -56,6 +56,7 @@ type lookDocument struct {
 	Size     int64                 `json:"size"`   // of the original
 	SHA256   workflow.Digest       `json:"sha256"` // of the original
 	Revision int                   `json:"revision"`
+	Head     workflow.RevisionKind `json:"head"`
 	HeadSize int64                 `json:"head_size"`
 	Signed   bool                  `json:"signed,omitempty"` // had signatures when it came
 	Notes    []string              `json:"notes,omitempty"`
@@ -96,7 +97,7 @@ func (s *site) look(v workflow.Visit, proven bool) look {
 		}
 		out.Documents = append(out.Documents, lookDocument{
 			Index: i, Name: d.Name, Kind: d.Kind, Pages: d.Pages, Size: d.Original().Size, SHA256: d.Original().SHA256,
-			Revision: d.Head().Number, HeadSize: d.Head().Size, Signed: d.Signed, Notes: d.Notes,
+			Revision: d.Head().Number, Head: d.Head().Kind, HeadSize: d.Head().Size, Signed: d.Signed, Notes: d.Notes,
 		})
 	}
 	return out

@@ -7,7 +7,7 @@ export interface Person {
 }
 export interface Doc {
   index: number; name: string; kind: "mailed" | "report"; pages: number; size: number; sha256: string;
-  revision: number; head_size: number; signed?: boolean; notes?: string[];
+  revision: number; head: string; head_size: number; signed?: boolean; notes?: string[];
 }
 export interface Visit {
   organisation: string; session: string; level: "standard" | "advanced" | "qualified";

@@ -12,8 +12,8 @@ export class CodeField {
   private input?: HTMLInputElement;
   private readonly ask: HTMLButtonElement;
 
-  /** mail is where the code goes; label is the button's; sent is called when a code is on its way. */
-  constructor(private readonly mail: string, label: string, primary: boolean, private readonly sent: () => void) {
+  /** mail is where the code goes; label is the button's; go appears when there is a code to give. */
+  constructor(private readonly mail: string, label: string, primary: boolean, private readonly go?: HTMLButtonElement) {
     this.ask = h("button", { type: "button", class: "button " + (primary ? "primary" : ""), onclick: () => this.send() }, icon("mail"), label);
     this.el.append(h("p", { class: "quiet" }, t("code.where", { mail })), this.ask, this.error);
   }
@@ -51,8 +51,7 @@ export class CodeField {
     this.ask.replaceChildren(t("code.again"));
     this.el.replaceChildren(
       h("label", { for: name }, t("code.label")), this.input,
-      h("p", { class: "quiet", id: hint }, t(again ? "code.sent-again" : "code.sent", { mail: this.mail, minutes })), this.error, this.ask);
-    this.sent();
+      h("p", { class: "quiet", id: hint }, t(again ? "code.sent-again" : "code.sent", { mail: this.mail, minutes })), this.error, ...(this.go ? [this.go] : []), this.ask);
     this.input.focus();
   }
 }

@@ -35,7 +35,7 @@ function show(title: string, narrow: boolean, ...kids: Kid[]): void {
   app.replaceChildren(
     h("header", { class: "top" },
       h("span", { class: "brand" }, h("img", { class: "mark", src: assets + "/icon.svg", alt: "", width: 30, height: 30 }), h("span", {}, organisation)), pick),
-    h("main", { id: "main", class: narrow ? "narrow" : "wide" }, ...kids));
+    h("main", { id: "main", class: narrow ? "narrow" : "spread" }, ...kids));
   document.title = `${title} · ${organisation}`;
   if (!first) app.querySelector<HTMLElement>("h1")?.focus();
   if (!first) scrollTo({ top: 0, behavior: "instant" });
@@ -74,8 +74,7 @@ function drawLocked(v: Visit): void {
   const asks = v.who.signatory && v.who.state === "waiting" && !ended;
   const title = asks ? t(v.who.sender ? "locked.self" : "locked.asks", { name: v.sender.name }) : t("locked.title." + v.state);
   const open = h("button", { type: "submit", class: "button primary grow" }, icon("lock"), t("locked.open"));
-  open.hidden = true;
-  const code = new CodeField(v.who.mail, t("code.send"), true, () => { open.hidden = false; });
+  const code = new CodeField(v.who.mail, t("code.send"), true, open);
   const submit = async (e: Event): Promise<void> => {
     e.preventDefault();
     if (code.value.length !== 6) return code.fail(t("error.bad-code"));
@@ -95,7 +94,7 @@ function drawLocked(v: Visit): void {
       heading(title), h("p", { class: "subject" }, v.subject || t("no-subject")),
       v.message && h("blockquote", {}, v.message)),
     h("form", { class: "pad band", novalidate: true, onsubmit: submit },
-      h("p", {}, h("strong", {}, t(asks ? "locked.why" : "locked.why-result"))), code.el, open),
+      h("p", {}, h("strong", {}, t(asks ? "locked.why" : "locked.why-result"))), code.el),
     h("div", { class: "pad" }, facts(v), details(v))));
 }
 
@@ -109,18 +108,21 @@ function drawReview(v: Visit): void {
   const press = h("button", { type: "button", class: "button primary grow", disabled: true,
     onclick: () => askToSign(v, docs, view.shown, away, after) }, icon("pen"), h("span", { class: "fit" }, t("sign.open", { what: what(docs) })));
   const no = h("button", { type: "button", class: "button", onclick: () => askToDecline(v, after) }, t("decline.open"));
+  // The document first: on a phone, the mail's words wait behind "Details".
+  const more = details(v, ...(v.message ? [h("blockquote", {}, v.message)] : []), people(v));
+  more.toggleAttribute("open", matchMedia("(min-width: 1000px)").matches);
   const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
   show(title, false,
     h("aside", { class: "card side" }, h("div", { class: "pad" },
       h("p", { class: "eyebrow" }, t("level." + v.level), " · " + t("deadline", { left: left(v.deadline) })),
       heading(title), h("p", { class: "subject" }, v.subject || t("no-subject")),
-      v.message && h("blockquote", {}, v.message), notice,
+      notice,
       docs.length > 1 && h("nav", { "aria-label": t("documents.title") }, h("ul", { class: "files" },
         ...docs.map((d) => h("li", {}, icon("file"), h("a", { href: "#doc" + d.index, onclick: (e: Event) => {
           e.preventDefault(); // the fragment is the link's token
           document.getElementById("doc" + d.index)!.scrollIntoView();
         } }, d.name))))),
-      details(v, people(v)))),
+      more)),
     h("div", { class: "desk" }, view.el));
   viewer = view;
   app.append(h("div", { class: "bar" }, h("div", { class: "inner" }, hint, no, press)));
@@ -144,11 +146,13 @@ function after(v: Visit | null): void {
 /** drawStatus says how things stand, and offers what there is to take home. */
 function drawStatus(v: Visit): void {
   const o = outcome(v, away);
+  const files = v.proven && !v.purged && v.state !== "preparing" && results(v);
   show(o.title, true, h("div", { class: "card" },
     h("div", { class: "pad centre" }, outcomeIcon(o.icon, o.mood), heading(o.title), h("p", { class: "lead" }, o.text),
       o.comment && h("blockquote", {}, o.comment)),
-    v.proven && !v.purged && results(v),
-    h("div", { class: "pad" }, facts(v), v.proven && people(v), details(v))));
+    v.state === "done" && files,
+    h("div", { class: "pad" }, v.proven ? people(v) : facts(v), details(v)),
+    v.state !== "done" && files));
 }
 
 /** again plans the next look: soon after an act, then ever more seldom. */

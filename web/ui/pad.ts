@@ -16,7 +16,8 @@ export class Hand {
   private width = 0;
   private readonly watch: ResizeObserver;
 
-  constructor(name: string) {
+  /** changed is called when something is drawn or typed. */
+  constructor(name: string, changed: () => void) {
     const how = id(), field = id();
     // Where there is a finger or pen, drawing comes first; where there is a mouse, typing.
     const finger = matchMedia("(pointer: coarse)").matches;
@@ -25,7 +26,7 @@ export class Hand {
     const preview = h("p", { class: "typed-preview", "aria-hidden": "true" });
     this.typed = h("input", {
       id: field, type: "text", autocomplete: "name", maxlength: 100, spellcheck: "false", placeholder: name,
-      oninput: () => { preview.textContent = this.typed.value; },
+      oninput: () => { preview.textContent = this.typed.value; changed(); },
     });
     const clear = h("button", { type: "button", class: "link", onclick: () => { this.pad.clear(); } }, t("pad.clear"));
     this.el = h("div", { class: "hand" },
@@ -36,6 +37,7 @@ export class Hand {
         h("div", { class: "under" }, h("span", { class: "quiet" }, t("pad.hint")), clear)),
       h("div", { class: "typing" }, h("label", { for: field }, t("pad.name")), this.typed, preview));
     this.pad = new SignaturePad(this.canvas, { penColor: "#14224d", minWidth: 0.9, maxWidth: 2.6, minDistance: 3 });
+    this.pad.addEventListener("beginStroke", changed);
     this.watch = new ResizeObserver(() => this.size());
     this.watch.observe(this.canvas);
     this.choose();

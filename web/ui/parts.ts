@@ -4,7 +4,7 @@ import { Doc, Visit, load } from "./api";
 import { busy, h, icon } from "./dom";
 import { failure } from "./failure";
 import { Viewer, digests, save } from "./viewer";
-import { day, list, size, t, when } from "./words";
+import { day, size, t, when } from "./words";
 
 interface Outcome { icon: string; mood: string; title: string; text: string; comment?: string }
 
@@ -64,14 +64,13 @@ export function people(v: Visit): HTMLElement {
 /** results are the documents to look at and to take home. */
 export function results(v: Visit): HTMLElement {
   const docs = v.documents ?? [];
-  if (v.state === "preparing") return h("div", { hidden: true });
   return h("div", { class: "pad band results" },
     h("h2", {}, t(v.state === "done" ? "results.title" : "documents.title")),
-    ...docs.map((d) => result(d)),
-    v.state === "done" && h("p", { class: "quiet" }, t("results.hint", { names: list(docs.map((d) => d.name)) })));
+    ...docs.map((d) => result(d, v.state === "done")),
+    v.state === "done" && h("p", { class: "quiet" }, t("results.hint")));
 }
 
-function result(d: Doc): HTMLElement {
+function result(d: Doc, done: boolean): HTMLElement {
   const below = h("div", { class: "below" });
   let view: Viewer | undefined;
   const look = h("button", { type: "button", class: "button", "aria-expanded": "false", "aria-label": t("look-at", { name: d.name }), onclick: () => {
@@ -82,7 +81,7 @@ function result(d: Doc): HTMLElement {
     } else below.replaceChildren((view = new Viewer([d])).el);
     look.setAttribute("aria-expanded", String(!!view));
   } }, t("look"));
-  const take = h("button", { type: "button", class: "button primary", "aria-label": t("download-of", { name: d.name }), onclick: async () => {
+  const take = h("button", { type: "button", class: done ? "button primary" : "button", "aria-label": t("download-of", { name: d.name }), onclick: async () => {
     try {
       const file = await busy(take, () => load(d));
       save(d, file.bytes);

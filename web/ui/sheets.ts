@@ -25,12 +25,12 @@ const outdated = ["ended", "already-decided", "gone", "not-proven", "preparing",
 
 /** askToSign takes signature and proof; done gets the session as it is then, or null to look again. */
 export function askToSign(v: Visit, docs: Doc[], shown: Shown[], away: boolean, done: (v: Visit | null) => void): void {
-  const hand = new Hand(v.who.name);
   const error = h("p", { class: "error", role: "alert" });
+  const hand = new Hand(v.who.name, () => { error.textContent = ""; });
   let code: CodeField | undefined;
   const proof = h("div", { class: "proof" });
   const ask = (): void => {
-    code = new CodeField(v.who.mail, t("sign.code"), false, () => undefined);
+    code = new CodeField(v.who.mail, t("sign.code"), false);
     proof.replaceChildren(code.el);
   };
   if (freshCode()) proof.append(h("p", { class: "have" }, icon("check"), h("span", {}, t("sign.have-code"))));
@@ -74,7 +74,7 @@ export function askToSign(v: Visit, docs: Doc[], shown: Shown[], away: boolean, 
     h("form", { novalidate: true, onsubmit: submit },
       docs.length > 1 && h("p", { class: "quiet" }, list(docs.map((x) => x.name))),
       away && h("p", { class: "notice" }, icon("clock"), h("span", {}, t("tsa.away"))),
-      hand.el, proof, error,
+      hand.el, error, proof,
       h("p", { class: "quiet small" }, t(`level.${v.level}.sign`, { organisation: v.organisation, name: v.who.name })),
       h("div", { class: "acts" }, cancel, press)));
   d.addEventListener("close", () => hand.close());

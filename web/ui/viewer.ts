@@ -186,7 +186,7 @@ export class Viewer {
     const state = h("div", { class: "check" }, h("span", { class: "spin", "aria-hidden": "true" }), t("doc.loading"));
     const column = h("div", { class: "pages", tabindex: "0", role: "group", "aria-label": t("doc.pages-of", { name: d.name }) });
     column.append(h("div", { class: "page waiting" }));
-    const download = h("button", { type: "button", class: "tool wide", disabled: true }, icon("down"), t("download"));
+    const download = h("button", { type: "button", class: "tool named", disabled: true }, icon("down"), t("download"));
     this.el.append(h("section", { class: "doc", "aria-labelledby": title },
       h("div", { class: "doc-head" },
         h("div", { class: "doc-name" }, h("h2", { id: title }, d.name),
@@ -265,13 +265,19 @@ export function notes(d: Doc): HTMLElement[] {
 
 const short = (digest: string): string => digest.slice(0, 8) + " … " + digest.slice(-8);
 
+/** genuine names what a document that passed the check is. */
+function genuine(d: Doc): string {
+  if (d.kind === "report") return "report";
+  return d.head === "original" ? "genuine" : d.head === "layout" ? "genuine-fields" : "genuine-signed";
+}
+
 /** digests says what the page itself has computed, and what that means. */
 export function digests(d: Doc, f: Loaded): HTMLElement {
   if (!f.genuine) return h("p", { class: "notice bad", role: "alert" }, icon("alert"), h("span", {}, t("doc.wrong")));
   return h("details", { class: "check good" },
-    h("summary", {}, icon("check"), h("span", {}, t("doc.genuine")), h("code", {}, short(d.sha256))),
+    h("summary", {}, icon("check"), h("span", {}, t("doc." + genuine(d))), h("code", {}, short(d.kind === "report" ? f.shown.sha256 : d.sha256))),
     h("dl", { class: "digests" },
-      h("dt", {}, t("digest.original")), h("dd", {}, h("code", {}, d.sha256)),
+      ...(d.kind === "report" ? [] : [h("dt", {}, t("digest.original")), h("dd", {}, h("code", {}, d.sha256))]),
       h("dt", {}, t("digest.shown", { revision: f.shown.revision })), h("dd", {}, h("code", {}, f.shown.sha256))),
-    h("p", { class: "quiet" }, t("digest.why")));
+    d.kind !== "report" && h("p", { class: "quiet" }, t("digest.why")));
 }
