@@ -52,6 +52,7 @@ type writer struct {
 	to     *workflow.Participant
 	sender *workflow.Participant
 	org    string
+	tsa    []string
 	domain string
 	b      []block
 }
@@ -84,7 +85,7 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 	s := notice.Session
 	w := &writer{
 		words: speak(s.People[notice.To].Language), n: notice, s: s, to: &s.People[notice.To], sender: s.Sender(),
-		org: shorten(n.c.Organisation, maxName), domain: n.c.Domain,
+		org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, domain: n.c.Domain,
 	}
 	c := &content{Lang: w.tag.String(), Brand: n.c.From}
 	subject := shorten(clean(s.Thread.Subject), maxSubject)
@@ -235,11 +236,19 @@ func (w *writer) result() {
 	}
 	w.standing(w.say("result.signed-by", nil))
 	if at, ok := w.sealed(); ok {
-		w.para(w.count("result.added", docs, data{"Org": w.org, "Date": w.date(at)}))
+		w.para(w.count("result.added", docs, data{"Org": w.org, "Date": w.date(at)}) + " " + w.clock())
 	}
 	w.documents("")
 	w.askedBy(w.level())
 	w.para(w.say("result.verify", data{"Org": w.org}))
+}
+
+// clock says whose time it is (design.md, decision 11).
+func (w *writer) clock() string {
+	if len(w.tsa) == 0 {
+		return w.say("result.clock.own", data{"Org": w.org})
+	}
+	return w.say("result.clock.tsa", data{"TSA": strings.Join(w.tsa, ", ")})
 }
 
 // download stands in for attachments that would be too large.

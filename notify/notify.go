@@ -36,6 +36,7 @@ type Config struct {
 	From         string // display name of all mails; empty means "Organisation signatures"
 	Master       []byte // at least 32 bytes; bounce tokens and Message-IDs are derived from it
 	Relay        Relay
+	TSA          []string         // hosts of the timestamp authorities; none means the organisation's own clock
 	Now          func() time.Time // nil means time.Now
 }
 
