@@ -24,7 +24,7 @@ func (f *File) xrefStream(at int) (*section, error) {
 	}
 	for i := range w {
 		n, ok := w[i].(int64)
-		if !ok || n < 0 || n > 7 {
+		if !ok || n < 0 || n > 8 {
 			return nil, fmt.Errorf("%w: bad W", ErrBroken)
 		}
 		s.w[i] = int(n)
@@ -70,6 +70,9 @@ func (s *section) streamEntry(row []byte) (entry, error) {
 		for range w {
 			v[i] = v[i]<<8 | int(row[pos])
 			pos++
+		}
+		if v[i] < 0 {
+			return entry{}, fmt.Errorf("%w: bad cross-reference entry", ErrBroken)
 		}
 	}
 	switch v[0] {
