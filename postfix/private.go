@@ -162,7 +162,7 @@ func (p *Private) mainCF(o Options, uid, gid int) string {
 		{Name: "inet_protocols", Value: "ipv4"},
 		{Name: "myhostname", Value: "mx." + o.Domain},
 		{Name: "myorigin", Value: o.Domain},
-		{Name: "mydestination"}, {Name: "local_recipient_maps"}, {Name: "alias_maps"}, {Name: "alias_database"},
+		{Name: "mydestination", Value: "mx." + o.Domain}, {Name: "local_recipient_maps"}, {Name: "alias_maps"}, {Name: "alias_database"},
 		{Name: "mynetworks", Value: "127.0.0.0/8"},
 		{Name: "smtp_dns_support_level", Value: "disabled"},
 		{Name: "smtp_host_lookup", Value: "native"},
