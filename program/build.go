@@ -118,7 +118,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Store: p.Store,
 		Signer: signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
 			Time: timestamps, Evidence: gatherer}),
-		Reporter: report.New(report.Config{Organisation: c.Organisation.Name, Clock: strings.Join(c.Timestamps.URLs, ", ")}),
+		Reporter: report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
 		Notifier: notifier,
 		Secrets:  keys,
 		Log:      log,
@@ -202,7 +202,8 @@ func (p *Program) notifier(master []byte) (*notify.Notifier, error) {
 		}
 		relay.Pass = strings.TrimRight(string(b), "\r\n")
 	}
-	return notify.New(notify.Config{Domain: c.Domain, Organisation: c.Organisation.Name, Master: master, Relay: relay})
+	return notify.New(notify.Config{Domain: c.Domain, Organisation: c.Organisation.Name, Master: master, Relay: relay,
+		TSA: c.Timestamps.URLs})
 }
 
 // Logger writes the log as the configuration says.

@@ -20,7 +20,7 @@ import (
 // Config is what every report says of the house.
 type Config struct {
 	Organisation string
-	Clock        string // whose time it is, as pki.Timestamper names it
+	TSA          []string // addresses of the timestamp authorities; none means the organisation's own clock
 }
 
 // Reporter implements workflow.Reporter.
@@ -44,7 +44,11 @@ func (r *Reporter) Report(_ context.Context, s *workflow.Session, events []workf
 	p.documents(s)
 	p.signatories(s)
 	p.trail(events)
-	p.small(w.say("clockown", r.c.Clock))
+	if len(r.c.TSA) == 0 {
+		p.small(w.say("clock.own", r.c.Organisation))
+	} else {
+		p.small(w.say("clock.tsa", strings.Join(r.c.TSA, ", ")))
+	}
 	p.small(w.say("verify"))
 	var out bytes.Buffer
 	if err := p.pdf.Output(&out); err != nil {
@@ -270,23 +274,25 @@ func (p *page) digest(key, hex string) {
 	p.pdf.CellFormat(width-label, 4.8, hex, "", 1, "L", false, 0, "")
 }
 
-// event is one entry of the trail: time, what and who on one line, the rest below.
+// event is one entry of the trail: number, time, what happened; beside it who
+// caused it, and what else is known.
 func (p *page) event(e workflow.Event) {
 	p.room(12)
+	y := p.pdf.GetY()
 	p.pdf.SetFont("mono", "", 7.2)
 	p.pdf.SetTextColor(90, 90, 90)
-	p.pdf.CellFormat(8, 4.6, fmt.Sprint(e.Seq), "", 0, "L", false, 0, "")
-	p.pdf.CellFormat(40, 4.6, when(e.Time), "", 0, "L", false, 0, "")
-	p.pdf.SetFont("go", "B", 8)
+	p.pdf.CellFormat(8, 4.4, fmt.Sprint(e.Seq), "", 0, "L", false, 0, "")
+	p.pdf.CellFormat(38, 4.4, when(e.Time), "", 0, "L", false, 0, "")
+	p.pdf.SetFont("go", "B", 7.8)
 	p.pdf.SetTextColor(30, 30, 30)
-	what := clean(p.words.say("e." + string(e.Kind)))
-	p.pdf.CellFormat(p.pdf.GetStringWidth(what)+3, 4.6, what, "", 0, "L", false, 0, "")
-	p.pdf.SetFont("go", "", 8)
-	p.pdf.CellFormat(0, 4.6, clean(e.Actor), "", 1, "L", false, 0, "")
-	if d := p.words.detail(e); d != "" {
-		p.pdf.SetX(margin + 48)
-		p.pdf.SetFont("go", "", 7.5)
-		p.pdf.SetTextColor(90, 90, 90)
-		p.pdf.MultiCell(width-48, 4, clean(d), "", "L", false)
+	p.pdf.MultiCell(54, 4.4, clean(p.words.say("e."+string(e.Kind))), "", "L", false)
+	after := p.pdf.GetY()
+	p.pdf.SetXY(margin+100, y)
+	p.pdf.SetFont("go", "", 7.8)
+	who := clean(e.Actor)
+	if d := clean(p.words.detail(e)); d != "" {
+		who += " · " + d
 	}
+	p.pdf.MultiCell(width-100, 4.4, who, "", "L", false)
+	p.pdf.SetXY(margin, max(after, p.pdf.GetY()))
 }

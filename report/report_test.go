@@ -64,7 +64,7 @@ func session(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 	return s, events
 }
 
-var reporter = New(Config{Organisation: "Corp Test S.à r.l.", Clock: "the organisation's own clock"})
+var reporter = New(Config{Organisation: "Corp Test S.à r.l."})
 
 // text is what pdftotext reads, without its page breaks.
 func text(t *testing.T, pdf []byte) string {

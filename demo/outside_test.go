@@ -1,0 +1,154 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The whole job through a real Postfix with mail in real maildirs, and what
+// comes out of it before judges who know nothing of milterd.
+func TestOnceThroughPostfix(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	var out bytes.Buffer
+	ok, err := Run(ctx, Options{Once: true, Postfix: true, Dir: dir, Out: &out})
+	if err != nil || !ok {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	signed, err := filepath.Glob(filepath.Join(dir, "signed", "*.pdf"))
+	if err != nil || len(signed) != 4 {
+		t.Fatalf("signed documents: %q, %v", signed, err)
+	}
+	root := filepath.Join(dir, "signed", "root.pem")
+	for _, file := range signed {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			judge(t, "qpdf", "qpdf", "--check", file)
+			// Of document timestamps this pdfsig says that it cannot tell.
+			sig := judge(t, "poppler-utils", "pdfsig", "-nocert", file)
+			if n, valid := strings.Count(sig, "ETSI.CAdES.detached"), strings.Count(sig, "Signature is Valid."); n == 0 || valid != n {
+				t.Errorf("pdfsig: %d of %d signatures valid\n%s", valid, n, sig)
+			}
+			if strings.Count(sig, "Total document signed") != 1 {
+				t.Errorf("pdfsig: nothing covers the whole document\n%s", sig)
+			}
+			judgeCMS(t, file, root)
+		})
+	}
+	mails, err := filepath.Glob(filepath.Join(dir, "mail", "*.eml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := 0
+	for _, file := range mails {
+		codes += judgeQR(t, file)
+	}
+	if codes != 2 {
+		t.Errorf("%d invitations with a QR code, want 2", codes)
+	}
+}
+
+// judge runs an outside program; it fails with the package to install.
+func judge(t *testing.T, pkg, name string, args ...string) string {
+	t.Helper()
+	b, err := exec.Command(name, args...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Fatalf("%s is missing: apt-get install -y %s", name, pkg)
+	}
+	if err != nil {
+		t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, b)
+	}
+	return string(b)
+}
+
+var (
+	byteRange = regexp.MustCompile(`/ByteRange\s*\[\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*\]`)
+)
+
+// judgeCMS takes every signature and timestamp out of a PDF by its ByteRange
+// and has openssl verify it against the demo's root.
+func judgeCMS(t *testing.T, file, root string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, signatures, stamps := t.TempDir(), 0, 0
+	write := func(name string, parts ...[]byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, slices.Concat(parts...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, m := range byteRange.FindAllSubmatchIndex(data, -1) {
+		var n [4]int
+		for i := range n {
+			n[i], _ = strconv.Atoi(string(data[m[2+2*i]:m[3+2*i]]))
+		}
+		gap := bytes.Trim(data[n[1]:n[2]], "<>")
+		der, err := hex.DecodeString(string(gap))
+		if err != nil {
+			t.Fatalf("Contents at %d: %v", n[1], err)
+		}
+		content := write("content", data[:n[1]], data[n[2]:n[2]+n[3]])
+		sig := write("sig.der", der)
+		// The dictionary that holds this ByteRange says what it is.
+		from := bytes.LastIndex(data[:m[0]], []byte(" obj"))
+		to := m[0] + bytes.Index(data[m[0]:], []byte("endobj"))
+		if bytes.Contains(data[from:to], []byte("/ETSI.RFC3161")) {
+			stamps++
+			judge(t, "openssl", "openssl", "ts", "-verify", "-token_in", "-in", sig, "-data", content, "-CAfile", root)
+			continue
+		}
+		signatures++
+		judge(t, "openssl", "openssl", "cms", "-verify", "-cades", "-purpose", "any", "-binary", "-inform", "DER",
+			"-in", sig, "-content", content, "-CAfile", root, "-out", filepath.Join(dir, "out"))
+		if !strings.Contains(judge(t, "openssl", "openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", sig, "-noout"), "timeStampToken") {
+			t.Errorf("signature %d has no timestamp", signatures)
+		}
+	}
+	if signatures == 0 || stamps != 1 {
+		t.Errorf("%d signatures, %d document timestamps", signatures, stamps)
+	}
+}
+
+// judgeQR decodes the picture in an invitation with zbarimg: it must lead where
+// the button leads. It gives the number of pictures that it found.
+func judgeQR(t *testing.T, file string) (n int) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := (&Letter{Raw: raw}).Open()
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	for _, part := range m.Inline {
+		if part.Type != "image/png" {
+			continue
+		}
+		png := filepath.Join(t.TempDir(), "qr.png")
+		if err := os.WriteFile(png, part.Content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n++
+		got := strings.TrimSpace(judge(t, "zbar-tools", "zbarimg", "--quiet", "--raw", png))
+		if got != m.Link() || got == "" {
+			t.Errorf("%s: QR code says %q, the link is %q", filepath.Base(file), got, m.Link())
+		}
+	}
+	return n
+}
