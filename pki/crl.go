@@ -79,13 +79,19 @@ func (a *Authority) saveState(s state) error {
 // 5.2.5.4), so it waits out the second when it must. A time that is far ahead
 // of our clock is an error: nothing honest could be issued after it.
 func (a *Authority) CRLs(ctx context.Context, after time.Time) ([][]byte, error) {
-	if wait := after.Truncate(time.Second).Add(time.Second).Sub(a.now()); wait > maxAhead {
-		return nil, fmt.Errorf("revocation list: the timestamp of %s is %s ahead of our clock", after.UTC().Format(time.RFC3339), wait.Round(time.Second))
-	} else if wait > 0 {
+	// A loop, because a timer may fire a moment before the wall clock agrees.
+	for {
+		wait := after.Truncate(time.Second).Add(time.Second).Sub(a.now())
+		if wait > maxAhead {
+			return nil, fmt.Errorf("revocation list: the timestamp of %s is %s ahead of our clock", after.UTC().Format(time.RFC3339), wait.Round(time.Second))
+		}
+		if wait <= 0 {
+			break
+		}
 		t := time.NewTimer(wait)
-		defer t.Stop()
 		select {
 		case <-ctx.Done():
+			t.Stop()
 			return nil, fmt.Errorf("revocation list: %w", ctx.Err())
 		case <-t.C:
 		}

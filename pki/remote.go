@@ -114,8 +114,7 @@ func (r *Remote) once(ctx context.Context, url string, digest []byte) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	req := timestamp.Request{HashAlgorithm: crypto.SHA256, HashedMessage: digest, Certificates: true, TSAPolicyOID: r.Policy, Nonce: nonce}
-	der, err := req.Marshal()
+	der, err := r.query(digest, nonce)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +129,12 @@ func (r *Remote) once(ctx context.Context, url string, digest []byte) ([]byte, e
 		return nil, err
 	}
 	return r.check(body, digest, nonce)
+}
+
+// query is the TimeStampReq (RFC 3161, 2.4.1).
+func (r *Remote) query(digest []byte, nonce *big.Int) ([]byte, error) {
+	req := timestamp.Request{HashAlgorithm: crypto.SHA256, HashedMessage: digest, Certificates: true, TSAPolicyOID: r.Policy, Nonce: nonce}
+	return req.Marshal()
 }
 
 func (r *Remote) post(ctx context.Context, url string, der []byte) ([]byte, error) {

@@ -25,10 +25,9 @@ func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document in
 		p := sess.People[i]
 		plan.Signatories = append(plan.Signatories, pdf.Signatory{Person: i, Name: p.Name, Mail: p.Mail})
 	}
-	suffix, err := pdf.Layout(original, plan)
+	suffix, err := pdf.LayoutInChild(ctx, original, plan)
 	if err != nil {
 		return nil, fmt.Errorf("laying out pages: %w", err)
 	}
 	return suffix, nil
 }
-

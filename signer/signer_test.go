@@ -11,12 +11,18 @@ import (
 	"testing"
 	"time"
 
-	"codeberg.org/go-pdf/fpdf"
-
 	"milterd/pki"
+	"milterd/signature/pdf"
 	"milterd/validate"
 	"milterd/workflow"
 )
+
+func TestMain(m *testing.M) {
+	if pdf.ChildMain() {
+		return
+	}
+	os.Exit(m.Run())
+}
 
 const org = "Brasserie Ünel S.à r.l."
 
@@ -38,20 +44,14 @@ func ownClock(a *pki.Authority) *Signer {
 	return New(Config{Seal: a.Seal(), Organisation: org, Time: a.OwnClock(pki.ClockPolicy{AllowUnsynchronised: true}), Evidence: &pki.Gatherer{Own: a}})
 }
 
-// document is an unsigned PDF.
-func document(t testing.TB) []byte {
+// document reads one of the shared sample files.
+func document(t testing.TB, name string) []byte {
 	t.Helper()
-	p := fpdf.New("P", "mm", "A4", "")
-	for i := range 2 {
-		p.AddPage()
-		p.SetFont("Helvetica", "", 14)
-		p.Text(30, 40, fmt.Sprintf("Delivery contract, page %d", i+1))
-	}
-	var b bytes.Buffer
-	if err := p.Output(&b); err != nil {
+	b, err := os.ReadFile(filepath.Join("..", "testdata", "pdf", name))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	return b
 }
 
 // session asks n people, who have all pressed Sign.
@@ -132,15 +132,17 @@ func run(t *testing.T, name string, args ...string) string {
 }
 
 func TestSignAndSealReachTheirLevels(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		key    pki.KeyType
 		people int
 	}{{pki.RSA3072, 1}, {pki.P256, 3}} {
 		t.Run(fmt.Sprintf("%s, %d", c.key, c.people), func(t *testing.T) {
+			t.Parallel()
 			a, dir := authority(t, c.key)
 			s := ownClock(a)
 			start := time.Now()
-			out, kinds := finish(t, s, session(c.people), document(t))
+			out, kinds := finish(t, s, session(c.people), document(t, "contract.pdf"))
 			t.Logf("%d bytes in %s", len(out), time.Since(start).Round(time.Millisecond))
 			want := []workflow.RevisionKind{workflow.Layout}
 			for range c.people {
