@@ -39,7 +39,11 @@ func Run(ctx context.Context, o Options) (ok bool, err error) {
 	if o.Once {
 		o.Port = 0
 	}
-	h, err := start(ctx, o, log)
+	cast, err := everybody()
+	if err != nil {
+		return false, err
+	}
+	h, err := start(ctx, o, cast, log)
 	if err != nil {
 		return false, err
 	}
@@ -52,9 +56,9 @@ func Run(ctx context.Context, o Options) (ok bool, err error) {
 
 // house is the demo in operation: mail server, mailboxes and milterd.
 type house struct {
-	dir     string
-	config  string // path of milterd's configuration
-	people  []Person
+	dir    string
+	config string // path of milterd's configuration
+	cast
 	boxes   *Mailboxes
 	mail    mailSystem
 	program *program.Program
@@ -72,16 +76,13 @@ type mailSystem interface {
 	Close() error
 }
 
-func start(ctx context.Context, o Options, log *slog.Logger) (_ *house, err error) {
-	h := &house{boxes: NewMailboxes(), port: o.Port}
+func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, err error) {
+	h := &house{cast: c, boxes: NewMailboxes(), port: o.Port}
 	defer func() {
 		if err != nil {
 			h.close()
 		}
 	}()
-	if h.people, err = people(); err != nil {
-		return nil, err
-	}
 	if h.dir, err = os.MkdirTemp("", "milterd-demo-"); err != nil {
 		return nil, err
 	}
@@ -89,38 +90,45 @@ func start(ctx context.Context, o Options, log *slog.Logger) (_ *house, err erro
 	if err := h.startMail(o, milter, log); err != nil {
 		return nil, err
 	}
-	c, err := h.configure(milter)
+	cfg, err := h.configure(milter)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := program.Init(c, pki.RSA3072); err != nil {
+	if _, err := program.Init(cfg, pki.RSA3072); err != nil {
 		return nil, err
 	}
-	if h.program, err = program.Build(ctx, c, log); err != nil {
+	if h.program, err = program.Build(ctx, cfg, log); err != nil {
 		return nil, err
 	}
-	if h.root, err = program.Root(c); err != nil {
+	if h.root, err = program.Root(cfg); err != nil {
 		return nil, err
 	}
 	run, stop := context.WithCancel(ctx)
 	h.stop, h.ended = stop, make(chan error, 1)
 	go func() { h.ended <- h.program.Run(run) }()
-	return h, h.healthy(ctx)
+	if err := h.healthy(ctx); err != nil {
+		return nil, err
+	}
+	if o.Postfix {
+		// The private Postfix runs as user postfix, who is in no group of ours.
+		if err := os.Chmod(strings.TrimPrefix(milter, "unix:"), 0o666); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
 }
 
 // startMail starts the mail server with a mailbox for everybody.
 func (h *house) startMail(o Options, milter string, log *slog.Logger) error {
-	users := map[string]string{}
 	for _, p := range h.people {
-		users[p.Mail] = password
 		h.boxes.boxes[p.Mail] = true
 	}
 	if o.Postfix {
-		p, err := startPostfix(h, milter, users)
+		p, err := startPostfix(h, milter)
 		h.mail = p
 		return err
 	}
-	s := &MailServer{Domain: MailDomain, SignDomain: SignDomain, Users: users, Milter: milter, Boxes: h.boxes, Log: log}
+	s := &MailServer{Domain: MailDomain, SignDomain: SignDomain, Users: h.logins, Milter: milter, Boxes: h.boxes, Log: log}
 	if err := s.Start(); err != nil {
 		return err
 	}
@@ -145,7 +153,7 @@ func (h *house) configure(milter string) (*config.Config, error) {
 	h.monitor = fmt.Sprintf("127.0.0.1:%d", monitor)
 	h.pages = fmt.Sprintf("http://localhost:%d", pages)
 	users := filepath.Join(h.dir, "users.toml")
-	if err := os.WriteFile(users, usersFile, 0o644); err != nil {
+	if err := os.WriteFile(users, h.users, 0o644); err != nil {
 		return nil, err
 	}
 	h.config = filepath.Join(h.dir, "milterd.toml")
@@ -168,6 +176,8 @@ relay = %q
 tls = "plain"
 [directory]
 users = %q
+[limits]
+mail = "25MiB"
 [timestamps]
 unsynchronised = true
 `, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, pages, h.monitor, h.mail.Address(), users)

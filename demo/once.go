@@ -62,7 +62,7 @@ func (h *house) once(ctx context.Context, o Options) (bool, error) {
 			return false, err
 		}
 	}
-	for _, c := range cases(h.people) {
+	for _, c := range scenarios(h.people) {
 		fmt.Fprintf(r.out, "%s\n", c.title)
 		r.sign(ctx, c)
 	}
@@ -92,7 +92,7 @@ type scenario struct {
 	appearance workflow.Appearance
 }
 
-func cases(people []Person) []scenario {
+func scenarios(people []Person) []scenario {
 	jane, john, marie, lena := people[0], people[1], people[2], people[3]
 	file := Sample()
 	return []scenario{{

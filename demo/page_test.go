@@ -23,7 +23,7 @@ func visit(t *testing.T, h http.Handler, path string) *httptest.ResponseRecorder
 func testPage(t *testing.T) (http.Handler, *MailServer, *clerk) {
 	t.Helper()
 	s, c, _ := stage(t)
-	all, err := people()
+	all, _, err := People()
 	if err != nil {
 		t.Fatal(err)
 	}

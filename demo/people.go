@@ -42,19 +42,35 @@ func (p Person) First() string {
 	return first
 }
 
-// People gives the people of the demo and their directory file.
-func People() ([]Person, []byte, error) {
-	list, err := people()
-	return list, usersFile, err
+// cast is who has a mailbox, who stands in milterd's directory, and who may log
+// in to the mail server with which password.
+type cast struct {
+	people []Person
+	users  []byte // users.toml
+	logins map[string]string
 }
 
-// people reads usersFile.
-func people() ([]Person, error) {
+// everybody is the demo's own cast.
+func everybody() (cast, error) {
+	c, err := parseCast(usersFile)
+	for _, p := range c.people {
+		c.logins[p.Mail] = password
+	}
+	return c, err
+}
+
+func parseCast(users []byte) (cast, error) {
 	var f struct {
 		Users []Person `toml:"user"`
 	}
-	if err := toml.Unmarshal(usersFile, &f); err != nil {
-		return nil, fmt.Errorf("demo's users: %w", err)
+	if err := toml.Unmarshal(users, &f); err != nil {
+		return cast{}, fmt.Errorf("demo's users: %w", err)
 	}
-	return f.Users, nil
+	return cast{f.Users, users, map[string]string{}}, nil
+}
+
+// People gives the people of the demo and their directory file.
+func People() ([]Person, []byte, error) {
+	c, err := everybody()
+	return c.people, c.users, err
 }

@@ -19,13 +19,13 @@ type privatePostfix struct {
 	wait sync.WaitGroup
 }
 
-func startPostfix(h *house, milter string, users map[string]string) (*privatePostfix, error) {
+func startPostfix(h *house, milter string) (*privatePostfix, error) {
 	var addresses []string
 	for _, p := range h.people {
 		addresses = append(addresses, p.Mail)
 	}
 	p, err := postfix.StartPrivate(context.Background(), postfix.Options{Dir: filepath.Join(h.dir, "postfix"), Milter: milter,
-		SignDomain: SignDomain, Domain: MailDomain, Users: users, Mailboxes: addresses})
+		SignDomain: SignDomain, Domain: MailDomain, Users: h.logins, Mailboxes: addresses, Postmaster: addresses[0]})
 	if err != nil {
 		return nil, fmt.Errorf("private Postfix: %w", err)
 	}

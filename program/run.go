@@ -61,7 +61,7 @@ func (p *Program) Run(ctx context.Context) error {
 	var doors, jobs sync.WaitGroup
 	run := func(group *sync.WaitGroup, name string, f func() error) {
 		group.Go(func() {
-			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, milter.ErrClosed) {
 				failed(fmt.Errorf("%s: %w", name, err))
 			}
 		})
