@@ -77,8 +77,23 @@ var (
 	small   = window{name: "small", w: 320, h: 640, phone: true}
 )
 
-// open loads an address in a new tab with cookies of its own.
+// open loads an address in a new tab.
 func open(t *testing.T, chrome context.Context, w window, address string) *tab {
+	t.Helper()
+	b := blank(t, chrome, w)
+	b.do(chromedp.Navigate(address))
+	return b
+}
+
+// cookie lets the tab's browser be one that has proven a mailbox.
+func (b *tab) cookie(site, value string) {
+	b.t.Helper()
+	protocol(b, network.SetCookie, network.SetCookieParams{Name: deviceCookie, Value: value, URL: site, Path: "/",
+		Secure: new(true), HTTPOnly: new(true), SameSite: network.CookieSameSiteStrict})
+}
+
+// blank is a new tab with cookies of its own.
+func blank(t *testing.T, chrome context.Context, w window) *tab {
 	t.Helper()
 	b := &tab{t: t}
 	ctx, cancel := chromedp.NewContext(chrome, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))
@@ -108,7 +123,6 @@ func open(t *testing.T, chrome context.Context, w window, address string) *tab {
 	}
 	protocol(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
-	b.do(chromedp.Navigate(address))
 	return b
 }
 

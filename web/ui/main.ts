@@ -66,6 +66,10 @@ function drawProblem(p: Refused): void {
     temporary && h("button", { type: "button", class: "button primary", onclick: () => refresh() }, t("try-again"))));
 }
 
+/** eyebrow is the level, and until when there is time. */
+const eyebrow = (v: Visit, ends: boolean): Kid[] =>
+  [h("span", {}, t("level." + v.level)), ...(ends ? [" · ", h("span", {}, t("deadline", { left: left(v.deadline) }))] : [])];
+
 const outcomeIcon = (name: string, mood: string): HTMLElement => h("div", { class: "outcome " + mood }, icon(name));
 
 /** drawLocked is for a device that has not proven the mailbox: who asks and for what. */
@@ -90,7 +94,7 @@ function drawLocked(v: Visit): void {
     }
   };
   show(title, true, h("div", { class: "card" },
-    h("div", { class: "pad" }, h("p", { class: "eyebrow" }, t("level." + v.level), asks ? " · " + t("deadline", { left: left(v.deadline) }) : ""),
+    h("div", { class: "pad" }, h("p", { class: "eyebrow" }, ...eyebrow(v, !!asks)),
       heading(title), h("p", { class: "subject" }, v.subject || t("no-subject")),
       v.message && h("blockquote", {}, v.message)),
     h("form", { class: "pad band", novalidate: true, onsubmit: submit },
@@ -114,7 +118,7 @@ function drawReview(v: Visit): void {
   const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
   show(title, false,
     h("aside", { class: "card side" }, h("div", { class: "pad" },
-      h("p", { class: "eyebrow" }, t("level." + v.level), " · " + t("deadline", { left: left(v.deadline) })),
+      h("p", { class: "eyebrow" }, ...eyebrow(v, true)),
       heading(title), h("p", { class: "subject" }, v.subject || t("no-subject")),
       notice,
       docs.length > 1 && h("nav", { "aria-label": t("documents.title") }, h("ul", { class: "files" },

@@ -26,7 +26,7 @@ const outdated = ["ended", "already-decided", "gone", "not-proven", "preparing",
 /** askToSign takes signature and proof; done gets the session as it is then, or null to look again. */
 export function askToSign(v: Visit, docs: Doc[], shown: Shown[], away: boolean, done: (v: Visit | null) => void): void {
   const error = h("p", { class: "error", role: "alert" });
-  const hand = new Hand(v.who.name, () => { error.textContent = ""; });
+  const hand = new Hand(v.who.name, () => error.classList.add("past"));
   let code: CodeField | undefined;
   const proof = h("div", { class: "proof" });
   const ask = (): void => {
@@ -40,6 +40,7 @@ export function askToSign(v: Visit, docs: Doc[], shown: Shown[], away: boolean, 
   const submit = async (e: Event): Promise<void> => {
     e.preventDefault();
     error.textContent = "";
+    error.classList.remove("past");
     const look = hand.appearance();
     if (!look) {
       error.textContent = t("sign.empty");

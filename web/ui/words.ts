@@ -31,7 +31,7 @@ export const assets = document.documentElement.dataset.assets!;
 export function t(key: string, values: Record<string, string | number> = {}): string {
   if (typeof values.n === "number") {
     const form = `${key}.${new Intl.PluralRules(lang).select(values.n)}`;
-    key = form in catalogue ? form : key + ".other";
+    key = [form, key + ".other"].find((k) => k in catalogue) ?? key;
   }
   return (catalogue[key] ?? key).replace(/\{(\w+)\}/g, (_, k) => String(values[k] ?? ""));
 }
