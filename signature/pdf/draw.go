@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"strconv"
+	"strings"
 
 	"milterd/signature/pdf/cos"
 	"milterd/signature/pdf/font"
@@ -143,27 +144,37 @@ func fit(s style, size, width float64, line string) (string, float64) {
 
 // wrap breaks a text into lines of at most width points, at spaces where it can.
 func wrap(s style, size, width float64, text string) []string {
+	face := s.face()
+	if face.Width(text, size) <= width {
+		return []string{text}
+	}
 	var lines []string
-	var line []rune
-	lastSpace := -1
-	for _, r := range text {
-		line = append(line, r)
-		if r == ' ' {
-			lastSpace = len(line) - 1
+	line, used := "", 0.0
+	flush := func() {
+		if line != "" {
+			lines = append(lines, strings.TrimRight(line, " "))
 		}
-		if s.face().Width(string(line), size) <= width || len(line) == 1 {
+		line, used = "", 0
+	}
+	for word := range strings.SplitAfterSeq(text, " ") {
+		w := face.Width(strings.TrimRight(word, " "), size)
+		if used+w > width {
+			flush()
+		}
+		if w <= width {
+			line, used = line+word, used+face.Width(word, size)
 			continue
 		}
-		cut := len(line) - 1
-		next := cut
-		if lastSpace > 0 {
-			cut, next = lastSpace, lastSpace+1
+		for _, r := range word { // a word that is too long by itself
+			w := face.Width(string(r), size)
+			if used+w > width {
+				flush()
+			}
+			line, used = line+string(r), used+w
 		}
-		lines = append(lines, string(line[:cut]))
-		line = append([]rune{}, line[next:]...)
-		lastSpace = -1
 	}
-	return append(lines, string(line))
+	flush()
+	return lines
 }
 
 func (c *canvas) line(x0, y0, x1, y1 float64, k color, width float64) {
@@ -185,7 +196,8 @@ func (c *canvas) frame(x, y, w, h float64, k color, width float64) {
 	c.op("S")
 }
 
-// form makes a form XObject of the canvas; fonts must hold its glyphs.
+// form makes a form XObject of the canvas; fonts must hold its glyphs. Small
+// ones are not compressed: a signature's own bytes are many times more.
 func (c *canvas) form(w, h float64, matrix cos.Array, fonts cos.Dict) *cos.Stream {
 	d := cos.Dict{
 		"Type": cos.Name("XObject"), "Subtype": cos.Name("Form"), "BBox": cos.Array{0, 0, round(w), round(h)},
@@ -193,6 +205,9 @@ func (c *canvas) form(w, h float64, matrix cos.Array, fonts cos.Dict) *cos.Strea
 	}
 	if matrix != nil {
 		d["Matrix"] = matrix
+	}
+	if len(c.b) < 8<<10 {
+		return &cos.Stream{Dict: d, Raw: c.b}
 	}
 	return cos.Compressed(d, c.b)
 }

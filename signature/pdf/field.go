@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"fmt"
+	"strings"
 
 	"milterd/signature/pdf/cos"
 )
@@ -42,11 +43,11 @@ const (
 // The newest fields are looked at first.
 func FindField(f *cos.File, name string) (*Field, error) {
 	var found *Field
-	err := walkFields(f, func(fd *Field) bool {
+	err := walkFields(f, func(fd *Field) (on, below bool) {
 		if fd.Name == name {
 			found = fd
 		}
-		return found == nil
+		return found == nil, strings.HasPrefix(name, fd.Name+".")
 	})
 	return found, err
 }
@@ -54,15 +55,16 @@ func FindField(f *cos.File, name string) (*Field, error) {
 // Fields lists the terminal form fields and their parents, newest first.
 func Fields(f *cos.File) ([]*Field, error) {
 	var out []*Field
-	err := walkFields(f, func(fd *Field) bool {
+	err := walkFields(f, func(fd *Field) (on, below bool) {
 		out = append(out, fd)
-		return true
+		return true, true
 	})
 	return out, err
 }
 
-// walkFields calls fn for every field until it returns false.
-func walkFields(f *cos.File, fn func(*Field) bool) error {
+// walkFields calls fn for every field while on is true, and for the fields below
+// one where below is.
+func walkFields(f *cos.File, fn func(*Field) (on, below bool)) error {
 	cat, err := f.Catalog()
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func walkFields(f *cos.File, fn func(*Field) bool) error {
 
 type fieldWalk struct {
 	f     *cos.File
-	fn    func(*Field) bool
+	fn    func(*Field) (on, below bool)
 	count int
 }
 
@@ -112,8 +114,12 @@ func (w *fieldWalk) kids(kids cos.Array, parent string, ft cos.Name, depth int) 
 		if fd.Type == "" {
 			fd.Type = ft
 		}
-		if !w.fn(fd) {
+		on, down := w.fn(fd)
+		if !on {
 			return false, nil
+		}
+		if !down {
+			continue
 		}
 		below, err := w.f.Array(d["Kids"])
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"unicode/utf16"
 
 	"milterd/signature/pdf/cos"
@@ -28,12 +27,8 @@ func embedFontAt(u *cos.Update, s style, used glyphs, at cos.Ref) {
 	list := slices.Sorted(maps.Keys(used))
 	file := face.Subset(list)
 	name := cos.Name(tag(list) + "+" + face.Name)
-	cidSet := make([]byte, int(list[len(list)-1])/8+1)
-	mark := func(g uint16) { cidSet[g/8] |= 0x80 >> (g % 8) }
-	mark(0)
-	for _, g := range list {
-		mark(g)
-	}
+	cidSet := bits(list)
+	cidSet[0] |= 0x80 // glyph 0 is in every font
 	program := cos.Compressed(cos.Dict{"Length1": len(file)}, file)
 	flags := 4 // symbolic: codes are glyph numbers
 	weight := 80
@@ -72,6 +67,15 @@ func embedFontAt(u *cos.Update, s style, used glyphs, at cos.Ref) {
 	})
 }
 
+// bits sets a bit for each glyph of a sorted list.
+func bits(list []uint16) []byte {
+	b := make([]byte, int(list[len(list)-1])/8+1)
+	for _, g := range list {
+		b[g/8] |= 0x80 >> (g % 8)
+	}
+	return b
+}
+
 // tag is the six letters that mark a subset, from the glyphs in it.
 func tag(list []uint16) string {
 	h := sha256.New()
@@ -106,56 +110,58 @@ func toUnicode(list []uint16, used glyphs) *cos.Stream {
 	return cos.Compressed(nil, b.Bytes())
 }
 
-// fontsFor gives the font resources that a canvas needs: those of an earlier
-// appearance of ours where they have every glyph, else new subsets.
-func fontsFor(f *cos.File, u *cos.Update, earlier cos.Dict, c *canvas) cos.Dict {
+// glyphsKey is where Layout's appearances say which glyphs their fonts have, so
+// that a signature need not read the fonts: a dictionary of bit strings by style,
+// the first bit for glyph 0.
+const glyphsKey = "MilterdGlyphs"
+
+// earlier is what the appearance of a field has for the next one.
+type earlier struct {
+	fonts  cos.Dict // references by style
+	glyphs cos.Dict // bit strings by style
+}
+
+// earlierFonts gives the fonts of the appearance that Layout put into a field.
+func earlierFonts(f *cos.File, field cos.Dict) earlier {
+	var e earlier
+	ap, _ := f.Dict(field["AP"])
+	n, _ := f.Dict(ap["N"])
+	if e.glyphs, _ = f.Dict(n[glyphsKey]); e.glyphs == nil {
+		return e
+	}
+	res, _ := f.Dict(n["Resources"])
+	e.fonts, _ = f.Dict(res["Font"])
+	return e
+}
+
+// font gives the font of a style if it has all these glyphs.
+func (e earlier) font(s style, used glyphs) (cos.Ref, bool) {
+	bits, _ := e.glyphs[cos.Name(s)].(cos.String)
+	for g := range used {
+		if int(g/8) >= len(bits) || bits[g/8]&(0x80>>(g%8)) == 0 {
+			return cos.Ref{}, false
+		}
+	}
+	r, ok := e.fonts[cos.Name(s)].(cos.Ref)
+	return r, ok
+}
+
+// fontsFor gives the font resources that a canvas needs: earlier fonts where
+// they have every glyph, else new subsets.
+func fontsFor(u *cos.Update, e earlier, c *canvas) cos.Dict {
 	out := cos.Dict{}
 	for _, s := range []style{regular, bold, italic} {
 		used := c.used[s]
 		if len(used) == 0 {
 			continue
 		}
-		if r, ok := earlier[cos.Name(s)].(cos.Ref); ok && covers(f, r, s, used) {
-			out[cos.Name(s)] = r
-			continue
+		r, ok := e.font(s, used)
+		if !ok {
+			r = embedFont(u, s, used)
 		}
-		out[cos.Name(s)] = embedFont(u, s, used)
+		out[cos.Name(s)] = r
 	}
 	return out
-}
-
-// covers reports whether a font object is a subset that embedFont made of the face
-// with all these glyphs; its widths say which it has.
-func covers(f *cos.File, r cos.Ref, s style, used glyphs) bool {
-	d, err := f.Dict(r)
-	if err != nil || d.Name("Encoding") != "Identity-H" || !strings.HasSuffix(string(d.Name("BaseFont")), "+"+s.face().Name) {
-		return false
-	}
-	list, err := f.Array(d["DescendantFonts"])
-	if err != nil || len(list) != 1 {
-		return false
-	}
-	if d, err = f.Dict(list[0]); err != nil {
-		return false
-	}
-	widths, err := f.Array(d["W"])
-	if err != nil {
-		return false
-	}
-	missing := len(used)
-	for i := 0; i+1 < len(widths); i += 2 {
-		first, ok1 := widths[i].(int64)
-		run, ok2 := widths[i+1].(cos.Array)
-		if !ok1 || !ok2 || first < 0 || first > 0xFFFF {
-			return false
-		}
-		for j := range run {
-			if _, ok := used[uint16(int(first)+j)]; ok {
-				missing--
-			}
-		}
-	}
-	return missing == 0
 }
 
 // base adds printable ASCII and some punctuation to what a canvas uses, so that

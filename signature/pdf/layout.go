@@ -3,6 +3,8 @@ package pdf
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"milterd/signature/pdf/cos"
@@ -55,13 +57,14 @@ func Layout(original []byte, plan Plan) ([]byte, error) {
 
 // layouter holds one layout while it is made.
 type layouter struct {
-	f     *cos.File
-	u     *cos.Update
-	plan  Plan
-	hash  [32]byte
-	pages []*Page
-	fonts cos.Dict // of all that is drawn; their objects are set last
-	used  *canvas  // collects the glyphs of all that is drawn
+	f      *cos.File
+	u      *cos.Update
+	plan   Plan
+	hash   [32]byte
+	pages  []*Page
+	fonts  cos.Dict // of all that is drawn; their objects are set last
+	glyphs cos.Ref  // of glyphsKey
+	used   *canvas  // collects the glyphs of all that is drawn
 
 	fields  cos.Array
 	annots  map[int]cos.Array // new widgets by page index
@@ -88,7 +91,7 @@ func layout(f *cos.File, plan Plan) ([]byte, error) {
 		used: newCanvas(), annots: map[int]cos.Array{},
 		shapes: map[string]cos.Object{}, shared: map[sharing]cos.Ref{}, paraphs: make([]cos.Array, len(plan.Signatories)),
 	}
-	l.fonts = cos.Dict{}
+	l.glyphs, l.fonts = l.u.Reserve(), cos.Dict{}
 	for _, s := range []style{regular, bold, italic} {
 		l.fonts[cos.Name(s)] = l.u.Reserve()
 	}
@@ -108,9 +111,12 @@ func layout(f *cos.File, plan Plan) ([]byte, error) {
 		texts = append(texts, s.Name)
 	}
 	l.used.base(texts...)
+	sets := cos.Dict{}
 	for _, s := range []style{regular, bold, italic} {
+		sets[cos.Name(s)] = cos.String(bits(slices.Sorted(maps.Keys(l.used.used[s]))))
 		embedFontAt(l.u, s, l.used.used[s], l.fonts[cos.Name(s)].(cos.Ref))
 	}
+	l.u.Set(l.glyphs, sets)
 	return l.u.Bytes()
 }
 
@@ -233,6 +239,7 @@ func (l *layouter) addTimeField(p *Page) {
 
 // form adds all fields to the document's form, which keeps its own.
 func (l *layouter) form() error {
+	var parents cos.Array
 	for s, kids := range l.paraphs {
 		if len(kids) == 0 {
 			continue
@@ -251,9 +258,10 @@ func (l *layouter) form() error {
 			"FT": cos.Name("Tx"), "Ff": 1, "T": cos.Text(ParaphName(l.plan.Session, who.Person)), "Kids": kids,
 			"DA": cos.String("/MilterdI 0 Tf 0 g"),
 		})
-		l.fields = append(l.fields, parent)
+		parents = append(parents, parent)
 	}
-	// The newest fields are found first: what is signed often comes last.
+	// Fields are looked for from the last one back: first those that get signed.
+	l.fields = append(parents, l.fields...)
 	if err := addFields(l.f, l.u, l.fields...); err != nil {
 		return err
 	}

@@ -54,18 +54,18 @@ func (l *Look) fill(f *cos.File, u *cos.Update, field cos.Dict, paraphs string) 
 	if err != nil {
 		return err
 	}
-	earlier := earlierFonts(f, field)
+	e := earlierFonts(f, field)
 	if w >= 8 && h >= 8 {
 		c := newCanvas()
 		if err := l.draw(c, w, h); err != nil {
 			return err
 		}
-		field["AP"] = cos.Dict{"N": u.Add(c.form(w, h, matrix, fontsFor(f, u, earlier, c)))}
+		field["AP"] = cos.Dict{"N": u.Add(c.form(w, h, matrix, fontsFor(u, e, c)))}
 	}
 	if paraphs == "" {
 		return nil
 	}
-	return l.fillParaphs(f, u, paraphs, earlier)
+	return l.fillParaphs(f, u, paraphs, e)
 }
 
 // widgetBox gives the size of a widget as it is seen upright, and the matrix
@@ -104,15 +104,6 @@ func turned(degrees int) cos.Array {
 		return cos.Array{0, -1, 1, 0, 0, 0}
 	}
 	return nil
-}
-
-// earlierFonts gives the fonts of the appearance that Layout put into a field.
-func earlierFonts(f *cos.File, field cos.Dict) cos.Dict {
-	ap, _ := f.Dict(field["AP"])
-	n, _ := f.Dict(ap["N"])
-	res, _ := f.Dict(n["Resources"])
-	fonts, _ := f.Dict(res["Font"])
-	return fonts
 }
 
 // draw puts the signature on the left and the words on the right; in a narrow
@@ -181,7 +172,7 @@ func (l *Look) words(c *canvas, x, y, w, h float64) {
 
 // fillParaphs gives every paraph of a signatory the same new appearance, one for
 // each way that pages are turned.
-func (l *Look) fillParaphs(f *cos.File, u *cos.Update, name string, earlier cos.Dict) error {
+func (l *Look) fillParaphs(f *cos.File, u *cos.Update, name string, e earlier) error {
 	parent, err := FindField(f, name)
 	if err != nil || parent == nil {
 		return err
@@ -220,7 +211,7 @@ func (l *Look) fillParaphs(f *cos.File, u *cos.Update, name string, earlier cos.
 			if err := l.paraph(c, w, h); err != nil {
 				return err
 			}
-			ap = u.Add(c.form(w, h, matrix, fontsFor(f, u, earlier, c)))
+			ap = u.Add(c.form(w, h, matrix, fontsFor(u, e, c)))
 			made[key] = ap
 		}
 		d["AP"] = cos.Dict{"N": ap}

@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -66,6 +67,7 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 		return nil, err
 	}
 	u := f.NewUpdate()
+	u.Grow(2 * s.Reserve)
 	if fd == nil {
 		if fd, err = addInvisible(f, u, s.Field); err != nil {
 			return nil, err
@@ -80,10 +82,7 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 		return nil, fmt.Errorf("the field is signed already (%v)", err)
 	}
 	ranges := &cos.Hole{Text: []byte("[0 0000000000 0000000000 0000000000]")}
-	value := make([]byte, 2*s.Reserve+2)
-	for i := range value {
-		value[i] = '0'
-	}
+	value := bytes.Repeat([]byte{'0'}, 2*s.Reserve+2)
 	value[0], value[len(value)-1] = '<', '>'
 	contents := &cos.Hole{Text: value}
 	sig := s.Entries.Clone()

@@ -135,7 +135,9 @@ func (l *layouter) slot(s *sheet, e slot, x, y, width float64) {
 	c.line(18, 22, r.W()-18, 22, hair, 0.6)
 	words, size := fit(regular, 6.5, r.W()-36, e.waiting)
 	c.text(18, 12, regular, size, faint, words)
-	field := l.widget(s.page, r, l.u.Add(c.form(r.W(), r.H(), nil, l.fonts)))
+	empty := c.form(r.W(), r.H(), nil, l.fonts)
+	empty.Dict[glyphsKey] = l.glyphs
+	field := l.widget(s.page, r, l.u.Add(empty))
 	field["FT"] = cos.Name("Sig")
 	field["T"] = cos.Text(e.field)
 	field["TU"] = cos.Text(e.tip)

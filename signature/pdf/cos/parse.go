@@ -346,58 +346,64 @@ func (p *parser) escape() (c byte, keep bool) {
 // number reads an integer, a real or an indirect reference.
 func (p *parser) number() (Object, error) {
 	start := p.pos
-	n, err := p.plainNumber()
-	if err != nil {
-		return nil, err
+	n, ok := p.digitsHere(18)
+	if !ok || p.pos < len(p.b) && isRegular(p.b[p.pos]) {
+		p.pos = start
+		return p.anyNumber()
 	}
-	num, ok := n.(int64)
-	if !ok || num < 0 || p.refless || p.b[start] == '+' {
-		return n, nil
+	if p.refless || p.pos >= len(p.b) || !isSpace(p.b[p.pos]) {
+		return int64(n), nil
 	}
 	after := p.pos
-	gen, ok := p.digits()
-	if ok && gen <= 65535 {
-		p.skip()
-		if p.pos < len(p.b) && p.b[p.pos] == 'R' && (p.pos+1 == len(p.b) || !isRegular(p.b[p.pos+1])) {
-			p.pos++
-			if num > LimitNumber {
-				return nil, p.errorf("object number %d is too high", num)
-			}
-			return Ref{int(num), gen}, nil
-		}
+	p.skip()
+	gen, ok := p.digitsHere(5)
+	if !ok || gen > 65535 || p.pos >= len(p.b) || !isSpace(p.b[p.pos]) {
+		p.pos = after
+		return int64(n), nil
 	}
-	p.pos = after
-	return n, nil
+	p.skip()
+	if p.pos >= len(p.b) || p.b[p.pos] != 'R' || p.pos+1 < len(p.b) && isRegular(p.b[p.pos+1]) {
+		p.pos = after
+		return int64(n), nil
+	}
+	p.pos++
+	if n > LimitNumber {
+		return nil, p.errorf("object number %d is too high", n)
+	}
+	return Ref{n, gen}, nil
 }
 
 // digits reads white space and an unsigned integer of at most ten digits.
 func (p *parser) digits() (int, bool) {
 	p.skip()
+	return p.digitsHere(10)
+}
+
+func (p *parser) digitsHere(most int) (int, bool) {
 	start := p.pos
 	n := 0
-	for p.pos < len(p.b) && p.b[p.pos] >= '0' && p.b[p.pos] <= '9' && p.pos-start < 10 {
+	for p.pos < len(p.b) && p.b[p.pos] >= '0' && p.b[p.pos] <= '9' && p.pos-start < most {
 		n = n*10 + int(p.b[p.pos]-'0')
 		p.pos++
 	}
 	return n, p.pos > start
 }
 
-func (p *parser) plainNumber() (Object, error) {
+// anyNumber reads a number with a sign or a point, or a very long one.
+func (p *parser) anyNumber() (Object, error) {
 	start := p.pos
-	real := false
+	whole := true
 	for p.pos < len(p.b) && isRegular(p.b[p.pos]) {
 		c := p.b[p.pos]
 		if c == '.' {
-			real = true
-		} else if c < '0' || c > '9' {
-			if p.pos > start {
-				break
-			}
+			whole = false
+		} else if (c < '0' || c > '9') && p.pos > start {
+			break
 		}
 		p.pos++
 	}
 	w := string(p.b[start:p.pos])
-	if !real {
+	if whole {
 		if n, err := strconv.ParseInt(w, 10, 64); err == nil {
 			return n, nil
 		}

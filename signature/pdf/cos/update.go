@@ -13,6 +13,7 @@ type Update struct {
 	f       *File
 	objects map[int]change
 	next    int
+	room    int // bytes expected besides small objects and streams
 }
 
 type change struct {
@@ -31,6 +32,9 @@ type Hole struct {
 func (f *File) NewUpdate() *Update {
 	return &Update{f: f, objects: make(map[int]change, 16), next: f.Size()}
 }
+
+// Grow makes room for n more bytes, where a Hole is large.
+func (u *Update) Grow(n int) { u.room += n }
 
 // Reserve gives the reference of an object that is set later.
 func (u *Update) Reserve() Ref {
@@ -69,7 +73,7 @@ func (u *Update) Bytes() ([]byte, error) {
 		return nil, fmt.Errorf("an update without objects")
 	}
 	base := len(u.f.data)
-	size := 512
+	size := 512 + u.room
 	numbers := make([]int, 0, len(u.objects))
 	for n, c := range u.objects {
 		if n <= 0 || n > LimitNumber {

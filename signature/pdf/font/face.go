@@ -27,6 +27,8 @@ type Face struct {
 	metrics int // hmtx entries with a width of their own
 	long    bool
 	cmap    map[rune]uint16
+	ascii   [128]uint16 // glyphs of the printable characters
+	widths  []int       // by glyph
 }
 
 // The faces, parsed at first use.
@@ -56,6 +58,13 @@ func mustParse(name string, ttf []byte, angle int, bold bool) *Face {
 	f.CapHeight = f.scale(i16(f.tables["OS/2"], 88))
 	if err := f.readCmap(); err != nil {
 		panic("font " + name + ": " + err.Error())
+	}
+	for r := rune(' '); r < 0x7F; r++ {
+		f.ascii[r] = f.cmap[r]
+	}
+	f.widths = make([]int, f.glyphs)
+	for g := range f.widths {
+		f.widths[g] = f.scale(u16(f.tables["hmtx"], 4*min(g, f.metrics-1)))
 	}
 	return f
 }
@@ -126,6 +135,10 @@ func (f *Face) Glyphs(s string, fn func(g uint16, r rune)) {
 		s = norm.NFC.String(s)
 	}
 	for _, r := range s {
+		if r >= ' ' && r < 0x7F {
+			fn(f.ascii[r], r)
+			continue
+		}
 		switch {
 		case r < ' ' || r == 0x7F || r == 0xA0 || r == '\u2028' || r == '\u2029' || r >= '\u2000' && r <= '\u200A' || r == '\u202F':
 			r = ' '
@@ -142,8 +155,7 @@ func (f *Face) Glyphs(s string, fn func(g uint16, r rune)) {
 
 // Advance is the width of a glyph in thousandths of the font size.
 func (f *Face) Advance(g uint16) int {
-	i := min(int(g), f.metrics-1)
-	return f.scale(u16(f.tables["hmtx"], 4*i))
+	return f.widths[min(int(g), len(f.widths)-1)]
 }
 
 // Width is the width of a text at a font size.
