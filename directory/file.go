@@ -75,7 +75,7 @@ func (f *File) Reload() error {
 	}
 	ix, err := parse(b)
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.path, err)
+		return fmt.Errorf("%s:%w", f.path, err)
 	}
 	f.mu.Lock()
 	f.index = ix
@@ -128,7 +128,7 @@ func parse(b []byte) (*index, error) {
 		return nil, tomlError(err)
 	}
 	if len(doc.User) == 0 {
-		return nil, errors.New("nobody is in it: want at least one [[user]]")
+		return nil, errors.New("1: nobody is in it: want at least one [[user]]")
 	}
 	lines := userLines(b)
 	ix := &index{people: make([]workflow.Person, len(doc.User)),

@@ -118,7 +118,9 @@ func (d *Door) serve(nc net.Conn) bool {
 	d.conns[c] = struct{}{}
 	d.wait.Add(1)
 	d.meterConn(+1)
+	s := &session{door: d, conn: c}
 	c.onClose = func() {
+		s.reset(false)
 		d.mu.Lock()
 		delete(d.conns, c)
 		d.mu.Unlock()
@@ -126,7 +128,6 @@ func (d *Door) serve(nc net.Conn) bool {
 		<-d.slots
 		d.wait.Done()
 	}
-	s := &session{door: d, conn: c}
 	srv := &milter.Server{
 		NewMilter: func() milter.Milter { return s },
 		Actions:   milter.OptRemoveRcpt | milter.OptSetSymList,
