@@ -155,12 +155,14 @@ func reply(a *milter.Action, err error) error {
 	case milter.ActReject:
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: "Command rejected"}
 	case milter.ActReplyCode:
-		e := &smtp.SMTPError{Code: a.SMTPCode, EnhancedCode: smtp.NoEnhancedCode, Message: a.SMTPText}
-		if m := enhanced.FindStringSubmatch(a.SMTPText); m != nil {
+		// The protocol doubles every percent sign (smfi_setreply).
+		text := strings.ReplaceAll(a.SMTPText, "%%", "%")
+		e := &smtp.SMTPError{Code: a.SMTPCode, EnhancedCode: smtp.NoEnhancedCode, Message: text}
+		if m := enhanced.FindStringSubmatch(text); m != nil {
 			for i := range e.EnhancedCode {
 				e.EnhancedCode[i], _ = strconv.Atoi(m[i+1])
 			}
-			e.Message = a.SMTPText[len(m[0]):]
+			e.Message = text[len(m[0]):]
 		}
 		return e
 	}
