@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"path"
@@ -40,7 +39,7 @@ func (in *Intake) documents(ctx context.Context, attached []mailparse.Document) 
 		if n := in.Config.Pages; n > 0 && f.Pages > n {
 			return nil, errTooManyPages(d.Name, f.Pages, n)
 		}
-		out = append(out, workflow.NewDocument{Name: pdfName(d.Name), Content: d.Content, Pages: f.Pages, Signed: f.Signed, Notes: f.Notes})
+		out = append(out, workflow.NewDocument{Name: d.Name, Content: d.Content, Pages: f.Pages, Signed: f.Signed, Notes: f.Notes})
 	}
 	return out, nil
 }
@@ -48,16 +47,7 @@ func (in *Intake) documents(ctx context.Context, attached []mailparse.Document) 
 // isPDF goes by what the file says of itself; what only its sender calls a PDF
 // is one too, for the Inspector to say what is wrong with it.
 func isPDF(d mailparse.Document) bool {
-	return bytes.Contains(d.Content[:min(len(d.Content), 1024)], []byte("%PDF-")) ||
-		d.Type == "application/pdf" || strings.EqualFold(path.Ext(d.Name), ".pdf")
-}
-
-// pdfName gives a PDF that came under another name (scan.bin) its extension.
-func pdfName(name string) string {
-	if strings.EqualFold(path.Ext(name), ".pdf") {
-		return name
-	}
-	return name + ".pdf"
+	return mailparse.LooksPDF(d.Content) || d.Type == "application/pdf" || strings.EqualFold(path.Ext(d.Name), ".pdf")
 }
 
 // named says which document a refusal is about.

@@ -25,7 +25,8 @@ type address struct {
 	full  string // john.doe+advanced@sign.corp.com
 	local string // john.doe+advanced
 	base  string // john.doe
-	tag   string // advanced; "" without +
+	plus  bool   // has a +
+	tag   string // what stands behind it: advanced
 }
 
 func parseAddress(full string) address {
@@ -33,7 +34,7 @@ func parseAddress(full string) address {
 	if i := strings.LastIndexByte(full, '@'); i >= 0 {
 		a.local = full[:i]
 	}
-	a.base, a.tag, _ = strings.Cut(a.local, "+")
+	a.base, a.tag, a.plus = strings.Cut(a.local, "+")
 	return a
 }
 
@@ -74,12 +75,12 @@ func (in *Intake) signatory(ctx context.Context, a address, sender *workflow.Per
 	if a.word() != self {
 		// Somebody's address may have a + of its own.
 		p, err := in.Directory.ByLocalPart(ctx, a.local)
-		if err == nil || a.tag == "" || !errors.Is(err, directory.ErrNotFound) {
+		if err == nil || !a.plus || !errors.Is(err, directory.ErrNotFound) {
 			return p, "", in.errSignatory(a, err)
 		}
 	}
 	var level workflow.Level
-	if a.tag != "" || strings.HasSuffix(a.local, "+") {
+	if a.plus {
 		l, ok := workflow.ParseLevel(a.tag)
 		if !ok {
 			return none, "", in.errTag(a)

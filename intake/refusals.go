@@ -13,11 +13,11 @@ import (
 // refuse is a permanent refusal, codes after RFC 3463: 5.1.x addresses, 5.2.x
 // mailboxes, 5.5.x commands, 5.6.x media, 5.7.x security.
 func refuse(code int, enhanced, reason, format string, args ...any) error {
-	return &workflow.Refusal{Code: code, Enhanced: enhanced, Reason: reason, Text: fmt.Sprintf(format, args...)}
+	return &workflow.Refusal{Code: code, Enhanced: enhanced, Reason: reason, Text: fmt.Sprintf(format, args...) + "."}
 }
 
 func later(enhanced, reason, text string, cause error) error {
-	return &workflow.Refusal{Code: 451, Enhanced: enhanced, Reason: reason, Text: text, Err: cause}
+	return &workflow.Refusal{Code: 451, Enhanced: enhanced, Reason: reason, Text: text + ".", Err: cause}
 }
 
 // Who asks.

@@ -10,17 +10,17 @@ import (
 // registry: 5.3.4 too big for the system, 5.5.4 invalid arguments, 5.6.x media,
 // 5.7.x security.
 func refuse(enhanced, reason, text string, cause error) error {
-	return &workflow.Refusal{Code: 554, Enhanced: enhanced, Reason: reason, Text: text, Err: cause}
+	return &workflow.Refusal{Code: 554, Enhanced: enhanced, Reason: reason, Text: text + ".", Err: cause}
 }
 
 func errTooLarge(limit int64) error {
 	return &workflow.Refusal{Code: 552, Enhanced: "5.3.4", Reason: "too-large",
-		Text: fmt.Sprintf("This mail is larger than the %s that the signature desk takes; send fewer or smaller documents", size(limit))}
+		Text: fmt.Sprintf("This mail is larger than the %s that the signature desk takes; send fewer or smaller documents.", size(limit))}
 }
 
 func errHeaderTooLarge(limit int64) error {
 	return &workflow.Refusal{Code: 552, Enhanced: "5.3.4", Reason: "header-too-large",
-		Text: fmt.Sprintf("A header of this mail is larger than %s; please write a new mail", size(limit))}
+		Text: fmt.Sprintf("A header of this mail is larger than %s; please write a new mail.", size(limit))}
 }
 
 func errParts(limit int) error {

@@ -157,9 +157,19 @@ func (w *walk) leaf(h textproto.Header, ct, cd field, body io.Reader, c within) 
 	if err != nil {
 		return err
 	}
+	kind := ct.value
+	if LooksPDF(content) {
+		kind = "application/pdf" // scanners and old clients say octet-stream
+	}
 	w.documents = append(w.documents, Document{
-		Name: unique(safeName(name, ct.value), w.names), Type: ct.value, Content: content})
+		Name: unique(safeName(name, kind), w.names), Type: ct.value, Content: content})
 	return nil
+}
+
+// LooksPDF reports whether a file says of itself that it is a PDF; readers
+// take up to 1,024 bytes before its header (ISO 32000-1, annex H, note 13).
+func LooksPDF(content []byte) bool {
+	return bytes.Contains(content[:min(len(content), 1024)], []byte("%PDF-"))
 }
 
 // what names a part in a refusal.

@@ -17,7 +17,7 @@ const (
 )
 
 var errEvasive = &workflow.Refusal{Code: 550, Enhanced: "5.1.3", Reason: "routed-address",
-	Text: "Write to the sign domain with a plain address, name@domain, without %, ! or a second @"}
+	Text: "Write to the sign domain with a plain address, name@domain, without %, ! or a second @."}
 
 // classify finds out whether Postfix could deliver an address to the sign
 // domain. Postfix itself resolves trailing dots, source routes, the percent

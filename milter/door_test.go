@@ -174,10 +174,10 @@ func TestConversation(t *testing.T) {
 	m.mail("jane@corp.test", "jane")
 	m.rcpt("bob@corp.test", "bob@corp.test", "c")
 	m.rcpt("nobody@sign.corp.test", "nobody@sign.corp.test", "550 5.1.1 100%% nobody, M?ller")
-	m.rcpt("odd@sign.corp.test", "odd@sign.corp.test", "451 4.3.0 The signature desk cannot take this mail right now; please try again later")
+	m.rcpt("odd@sign.corp.test", "odd@sign.corp.test", "451 4.3.0 The signature desk cannot take this mail right now; please try again later.")
 	m.rcpt("x%sign.corp.test@mx", "john@sign.corp.test", "c")
 	m.rcpt("john@sign.corp.test", "john@sign.corp.test", "c")
-	m.rcpt("x%sign.corp.test@mx", "x%sign.corp.test@mx", "550 5.1.3 Write to the sign domain with a plain address, name@domain, without %%, ! or a second @")
+	m.rcpt("x%sign.corp.test@mx", "x%sign.corp.test@mx", "550 5.1.3 Write to the sign domain with a plain address, name@domain, without %%, ! or a second @.")
 	m.header("Subject", " one\n two", "c")
 	m.header("X-Tight", "no blank", "c")
 	m.header("X-Empty", "", "c")
@@ -245,7 +245,7 @@ func TestSizes(t *testing.T) {
 		m.header("Subject", " x", "c")
 	}
 	begin(m)
-	m.rest(strings.Repeat("x", 3<<20), "552 5.3.4 This mail is larger than the 2 MB that the signature desk takes; send fewer or smaller documents")
+	m.rest(strings.Repeat("x", 3<<20), "552 5.3.4 This mail is larger than the 2 MB that the signature desk takes; send fewer or smaller documents.")
 	begin(m)
 	m.rest("small", "a")
 
@@ -260,7 +260,7 @@ func TestSizes(t *testing.T) {
 	}
 	n := h.connect(t)
 	begin(n)
-	n.rest(strings.Repeat("x", 3<<19), "451 4.3.2 The signature desk has too many mails in hand right now; please try again in a few minutes")
+	n.rest(strings.Repeat("x", 3<<19), "451 4.3.2 The signature desk has too many mails in hand right now; please try again in a few minutes.")
 	_, act, err = m.End()
 	m.want(act, err, "a")
 	begin(n)

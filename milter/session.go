@@ -152,13 +152,13 @@ func (s *session) add(b []byte) (milter.Response, error) {
 	n := int64(len(b))
 	if int64(len(s.raw))+n > s.door.MaxSize {
 		return s.end(s.refuse("mail refused", &workflow.Refusal{Code: 552, Enhanced: "5.3.4", Reason: "too-large",
-			Text: fmt.Sprintf("This mail is larger than the %d MB that the signature desk takes; send fewer or smaller documents",
+			Text: fmt.Sprintf("This mail is larger than the %d MB that the signature desk takes; send fewer or smaller documents.",
 				s.door.MaxSize>>20)})), nil
 	}
 	if s.door.held.Add(n) > s.door.MaxHeld {
 		s.held += n
 		return s.end(s.refuse("mail put off", &workflow.Refusal{Code: 451, Enhanced: "4.3.2", Reason: "busy",
-			Text: "The signature desk has too many mails in hand right now; please try again in a few minutes"})), nil
+			Text: "The signature desk has too many mails in hand right now; please try again in a few minutes."})), nil
 	}
 	s.held += n
 	s.raw = append(s.raw, b...)
@@ -220,7 +220,7 @@ func (s *session) refuse(msg string, err error, attrs ...any) *workflow.Refusal 
 	var r *workflow.Refusal
 	if !errors.As(err, &r) {
 		r = &workflow.Refusal{Code: 451, Enhanced: "4.3.0", Reason: "internal", Err: err,
-			Text: "The signature desk cannot take this mail right now; please try again later"}
+			Text: "The signature desk cannot take this mail right now; please try again later."}
 	}
 	attrs = append(s.attrs(), append(attrs, "reason", r.Reason, "reply", replyText(r))...)
 	if r.Err != nil {

@@ -1,12 +1,12 @@
 package postfix_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +18,7 @@ import (
 	"milterd/internal/cases"
 	"milterd/milter"
 	"milterd/postfix"
+	"milterd/signature/pdf"
 	"milterd/workflow"
 )
 
@@ -84,19 +85,22 @@ func mails(people []workflow.Person) []string {
 	return out
 }
 
-// glance stands in for the PDF inspection, which has tests of its own.
-type glance struct{}
+// inspector is the real inspection in a child process.
+type inspector struct{}
 
-func (glance) Inspect(_ context.Context, b []byte) (intake.Finding, error) {
-	for mark, reason := range map[string]string{"/Encrypt": "encrypted-pdf", "/XFA": "xfa-pdf"} {
-		if bytes.Contains(b, []byte(mark)) {
-			return intake.Finding{}, &workflow.Refusal{Code: 554, Enhanced: "5.7.5", Reason: reason, Text: "cannot be signed"}
-		}
+func (inspector) Inspect(ctx context.Context, b []byte) (intake.Finding, error) {
+	info, err := pdf.InspectInChild(ctx, b)
+	if err != nil {
+		return intake.Finding{}, err
 	}
-	if !bytes.Contains(b, []byte("startxref")) {
-		return intake.Finding{}, &workflow.Refusal{Code: 554, Enhanced: "5.6.0", Reason: "broken-pdf", Text: "is broken"}
+	return intake.Finding{Pages: info.Pages, Signed: info.Signed, Notes: info.Notes}, nil
+}
+
+func TestMain(m *testing.M) {
+	if pdf.ChildMain() {
+		return
 	}
-	return intake.Finding{Pages: 1}, nil
+	os.Exit(m.Run())
 }
 
 var (
@@ -123,7 +127,7 @@ func open(t *testing.T, settings ...string) *house {
 	in := &intake.Intake{
 		Config: intake.Config{Domain: "sign.corp.test", Level: workflow.Standard,
 			Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}},
-		Directory: dirUsers, Inspector: glance{}, Desk: h.desk, Log: log,
+		Directory: dirUsers, Inspector: inspector{}, Desk: h.desk, Log: log,
 	}
 	socket := filepath.Join(dir, "milter.sock")
 	ln, err := milter.Listen("unix:"+socket, 0o666)
