@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,16 +199,21 @@ func TestHealthAndMetrics(t *testing.T) {
 			t.Errorf("/metrics lacks %q", want)
 		}
 	}
-	// Without its database, the program is up and says what is away.
-	p.Store.Close()
-	resp, err = http.Get("http://" + c.Monitor.Listen + "/healthz")
-	if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
-		t.Fatalf("health without a database: %v, %v", resp, err)
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&parts); err != nil || parts["database"] != "away" || parts["milter"] != "ok" {
-		t.Errorf("health without a database is %v, %v", parts, err)
+	// Store and doors are closed now, and monitoring says so.
+	w := httptest.NewRecorder()
+	p.monitor().ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+	if err := json.NewDecoder(w.Body).Decode(&parts); err != nil || w.Code != http.StatusServiceUnavailable || parts["database"] != "away" ||
+		parts["milter"] != "not serving" || parts["jobs"] != "not running" {
+		t.Errorf("health after the end is %d, %v, %v", w.Code, parts, err)
 	}
-	stop()
+	w = httptest.NewRecorder()
+	p.monitor().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if body := w.Body.String(); w.Code != 200 || !strings.Contains(body, "milterd_http_seconds") || strings.Contains(body, "milterd_sessions{") {
+		t.Errorf("metrics without a database: %d, %s", w.Code, body)
+	}
 }
 
 func TestRunStopsCleanly(t *testing.T) {
