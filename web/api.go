@@ -124,15 +124,16 @@ func (s *site) document(ctx context.Context, c *call) error {
 	return nil
 }
 
-// probe says whether a signature could be completed now.
-func (s *site) probe(ctx context.Context, c *call) error {
+// ready says whether a signature could be completed now. The desk keeps the
+// answer for everyone, so a visitor who leaves must not make it a bad one.
+func (s *site) ready(ctx context.Context, c *call) error {
 	var in struct {
 		Token string `json:"token"`
 	}
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	err := s.ready.check(ctx, s.now())
+	err := s.Desk.Ready(context.WithoutCancel(ctx))
 	if err != nil {
 		s.Log.Warn("web: signatures would have to wait", "err", err)
 	}

@@ -314,3 +314,19 @@ func (b *tab) neverSent(secret string) {
 		b.t.Errorf("only %d requests were seen", len(b.urls))
 	}
 }
+
+// cookies are the values of the tab's cookies; scripts do not see them.
+func cookies(b *tab) (values []string) {
+	b.t.Helper()
+	if s := eval[string](b, "document.cookie"); s != "" {
+		b.t.Errorf("scripts see cookies: %q", s)
+	}
+	got, err := chromedp.Call(b.ctx, network.GetCookies, network.GetCookiesParams{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, c := range got.Cookies {
+		values = append(values, c.Value)
+	}
+	return values
+}

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"milterd/workflow"
@@ -55,7 +54,6 @@ type site struct {
 	tokens  *limiter // requests by link
 	guesses *limiter // codes tried by link
 	assets  *assets
-	ready   probe
 	now     func() time.Time
 }
 
@@ -85,7 +83,6 @@ func New(c Config) (http.Handler, error) {
 	if s.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
-	s.ready.ask = c.Desk.Ready
 	return s.routes(), nil
 }
 
@@ -101,7 +98,7 @@ func (s *site) routes() http.Handler {
 	mux.Handle("POST /api/code", s.api(4<<10, s.code))
 	mux.Handle("POST /api/open", s.api(4<<10, s.open))
 	mux.Handle("POST /api/document", s.api(4<<10, s.document))
-	mux.Handle("POST /api/ready", s.api(4<<10, s.probe))
+	mux.Handle("POST /api/ready", s.api(4<<10, s.ready))
 	mux.Handle("POST /api/sign", s.api(maxSignBody, s.sign))
 	mux.Handle("POST /api/decline", s.api(32<<10, s.decline))
 	mux.HandleFunc("GET /api/", onlyPost)
@@ -136,30 +133,4 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-}
-
-// probe asks the timestamp authority at most every readyFor, however many pages
-// want to know.
-type probe struct {
-	ask func(context.Context) error
-	mu  sync.Mutex
-	at  time.Time
-	err error
-}
-
-const readyFor = 15 * time.Second
-
-func (p *probe) check(ctx context.Context, now time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.at) < readyFor {
-		return p.err
-	}
-	// Not the caller's context: a visitor who leaves must not make the
-	// authority look away for everyone else.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	p.err = p.ask(ctx)
-	p.at = now
-	return p.err
 }

@@ -184,13 +184,15 @@ export class Viewer {
   private section(d: Doc): () => Promise<boolean> {
     const title = "doc" + d.index;
     const state = h("div", { class: "check" }, h("span", { class: "spin", "aria-hidden": "true" }), t("doc.loading"));
+    // The mailed document's pages; signature pages count once they are seen.
+    const facts = h("p", { class: "quiet" }, [d.pages > 0 && t("pages", { n: d.pages }), size(d.head_size)].filter(Boolean).join(" · "));
     const column = h("div", { class: "pages", tabindex: "0", role: "group", "aria-label": t("doc.pages-of", { name: d.name }) });
     column.append(h("div", { class: "page waiting" }));
     const download = h("button", { type: "button", class: "tool named", disabled: true }, icon("down"), t("download"));
     this.el.append(h("section", { class: "doc", "aria-labelledby": title },
       h("div", { class: "doc-head" },
         h("div", { class: "doc-name" }, h("h2", { id: title }, d.name),
-          h("p", { class: "quiet" }, [d.pages > 0 && t("pages", { n: d.pages }), size(d.head_size)].filter(Boolean).join(" · "))),
+          facts),
         download),
       state, ...notes(d), column));
     return async () => {
@@ -198,6 +200,7 @@ export class Viewer {
         const [lib, file] = await Promise.all([pdfjs(), open(d)]);
         this.shown.push(file.shown);
         state.replaceWith(digests(d, file));
+        facts.textContent = t("pages", { n: file.pages.length }) + " · " + size(d.head_size);
         download.disabled = false;
         download.addEventListener("click", () => save(d, file.bytes));
         const sheets = file.pages.map((p, i) => new Sheet(p, lib, t("page", { i: i + 1, of: file.pages.length })));
@@ -275,7 +278,7 @@ function genuine(d: Doc): string {
 export function digests(d: Doc, f: Loaded): HTMLElement {
   if (!f.genuine) return h("p", { class: "notice bad", role: "alert" }, icon("alert"), h("span", {}, t("doc.wrong")));
   return h("details", { class: "check good" },
-    h("summary", {}, icon("check"), h("span", {}, t("doc." + genuine(d))), h("code", {}, short(d.kind === "report" ? f.shown.sha256 : d.sha256))),
+    h("summary", {}, icon("check"), h("span", { class: "lines" }, h("span", {}, t("doc." + genuine(d))), h("code", {}, short(d.kind === "report" ? f.shown.sha256 : d.sha256)))),
     h("dl", { class: "digests" },
       ...(d.kind === "report" ? [] : [h("dt", {}, t("digest.original")), h("dd", {}, h("code", {}, d.sha256))]),
       h("dt", {}, t("digest.shown", { revision: f.shown.revision })), h("dd", {}, h("code", {}, f.shown.sha256))),
