@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"milterd/postfix"
 )
 
 var (
@@ -65,5 +67,26 @@ func TestLinksLead(t *testing.T) {
 	}
 	if _, err := os.Stat("../../docs/img/signing-phone.png"); err != nil {
 		t.Errorf("README's picture: %v", err)
+	}
+}
+
+// README's lines for Postfix are those that the program prints.
+func TestReadmeWiresPostfix(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := postfix.MainCF(postfix.Settings(postfix.Site{SignDomain: "sign.corp.com", Milter: "unix:/run/milterd/milter.sock"}))
+	lines := 0
+	for line := range strings.Lines(string(b)) {
+		if name, _, ok := strings.Cut(strings.TrimSpace(line), " ="); ok && strings.HasPrefix(line, "    ") && !strings.Contains(name, " ") {
+			lines++
+			if !strings.Contains(printed, strings.TrimSpace(line)+"\n") {
+				t.Errorf("milterd postfix print does not say %q", strings.TrimSpace(line))
+			}
+		}
+	}
+	if lines != 5 {
+		t.Errorf("README has %d lines for main.cf, want 5", lines)
 	}
 }
