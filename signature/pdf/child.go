@@ -20,10 +20,9 @@ import (
 
 // Limits of a child.
 const (
-	childTime   = 30 * time.Second // wall clock
-	childCPU    = 25               // seconds
-	childData   = 1 << 30          // bytes of writable memory
-	childSpace  = 4 << 30          // bytes of address space; Go reserves much more than it uses
+	childCPU    = 25      // seconds
+	childData   = 1 << 30 // bytes of writable memory
+	childSpace  = 4 << 30 // bytes of address space; Go reserves much more than it uses
 	childFiles  = 16
 	childMemory = "640MiB" // where the garbage collector tries harder
 	maxReply    = 192 << 20
@@ -33,6 +32,9 @@ const (
 	childCount  = 4
 	exitFault   = 70 // the child has trouble of its own, not with the document
 )
+
+// childTime is how long a child may take, by the clock on the wall.
+var childTime = 30 * time.Second
 
 // children bounds how many run at once.
 var children = make(chan struct{}, childCount)

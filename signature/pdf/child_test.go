@@ -1,13 +1,129 @@
 package pdf
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"os"
+	"strings"
 	"testing"
+	"time"
+
+	"milterd/signature/pdf/cos"
+	"milterd/workflow"
 )
 
+// TestMain is also the child's: besides the real tasks it has some that break
+// one limit each.
 func TestMain(m *testing.M) {
+	switch task := os.Getenv(childTask); task {
+	case "hang":
+		time.Sleep(time.Minute)
+	case "eat", "write":
+		if err := limitSelf(); err != nil {
+			panic(err)
+		}
+		misbehave(task)
+	}
 	if ChildMain() {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+var eaten [][]byte
+
+func misbehave(task string) {
+	switch task {
+	case "eat":
+		for {
+			b := make([]byte, 64<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			eaten = append(eaten, b)
+		}
+	case "write":
+		f, err := os.CreateTemp("/tmp", "milterd")
+		if err == nil {
+			defer os.Remove(f.Name())
+			_, err = f.Write([]byte("x"))
+		}
+		if err != nil {
+			os.Exit(9)
+		}
+	}
+}
+
+// TestChildLimits: a child that takes too much is a refusal, whatever it took.
+func TestChildLimits(t *testing.T) {
+	old := childTime
+	defer func() { childTime = old }()
+	for _, task := range []string{"eat", "write", "hang"} {
+		if task == "hang" {
+			childTime = 300 * time.Millisecond
+		}
+		_, _, err := runChild(context.Background(), task, nil, nil)
+		var r *workflow.Refusal
+		if !errors.As(err, &r) || r.Reason != "pdf-too-complex" || r.Code != 554 {
+			t.Errorf("%s: %v", task, err)
+		}
+	}
+}
+
+// TestChildTrouble: what is not the document's fault is no refusal.
+func TestChildTrouble(t *testing.T) {
+	var r *workflow.Refusal
+	_, _, err := runChild(context.Background(), "nothing", nil, nil)
+	if err == nil || errors.As(err, &r) || !strings.Contains(err.Error(), `no task "nothing"`) {
+		t.Errorf("unknown task: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := InspectInChild(ctx, sample(t, "table.pdf")); !errors.Is(err, context.Canceled) || errors.As(err, &r) {
+		t.Errorf("a context that has ended: %v", err)
+	}
+	t.Setenv(childTask, "inspect")
+	if _, err := InspectInChild(context.Background(), sample(t, "table.pdf")); err == nil || !strings.Contains(err.Error(), "ChildMain") {
+		t.Errorf("a child that starts children: %v", err)
+	}
+}
+
+func TestLayoutInChild(t *testing.T) {
+	for _, name := range []string{"contract.pdf", "signed.pdf"} {
+		data := sample(t, name)
+		want, err := Layout(data, plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := LayoutInChild(context.Background(), data, plan)
+		if err != nil || string(got) != string(want) || (got == nil) != (want == nil) {
+			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, len(want))
+		}
+	}
+	var r *workflow.Refusal
+	if _, err := LayoutInChild(context.Background(), sample(t, "broken-cut.pdf"), plan); !errors.As(err, &r) || r.Reason != "broken-pdf" {
+		t.Errorf("broken: %v", err)
+	}
+	if _, err := LayoutInChild(context.Background(), sample(t, "table.pdf"), Plan{}); err == nil || errors.As(err, &r) {
+		t.Errorf("nobody to sign: %v", err)
+	}
+}
+
+func TestReply(t *testing.T) {
+	for _, out := range []string{"", "no JSON\n", `{"suffix":3}` + "\nab", `{"error":"x"}` + "\n"} {
+		if _, _, err := readReply([]byte(out)); err == nil {
+			t.Errorf("%q is taken as a reply", out)
+		}
+	}
+	refusal := refuse(cos.ErrEncrypted)
+	refusal.Err = nil
+	b, err := json.Marshal(reply{Refusal: refusal, Cause: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r *workflow.Refusal
+	if _, _, err := readReply(append(b, '\n')); !errors.As(err, &r) || r.Reason != "encrypted-pdf" || r.Err.Error() != "c" {
+		t.Errorf("got %v", err)
+	}
 }

@@ -132,14 +132,14 @@ func fit(s style, size, width float64, line string) (string, float64) {
 	if size *= max(width/w, 2.0/3); s.face().Width(line, size) <= width+0.01 {
 		return line, size
 	}
-	r := []rune(line)
-	if len(r) > 1000 {
-		r = r[:1000]
+	room := width - s.face().Width("…", size)
+	used := 0.0
+	for i, r := range line {
+		if used += s.face().Width(string(r), size); used > room {
+			return line[:i] + "…", size
+		}
 	}
-	for len(r) > 0 && s.face().Width(string(r)+"…", size) > width {
-		r = r[:len(r)-1]
-	}
-	return string(r) + "…", size
+	return line, size
 }
 
 // wrap breaks a text into lines of at most width points, at spaces where it can.
