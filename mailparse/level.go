@@ -23,12 +23,14 @@ func SubjectLevel(subject string) (workflow.Level, error) {
 	bare := subject
 	for again := true; again; {
 		again = false
-		if p := prefix.FindString(bare); p != "" {
+		// A mark is short. Given all that follows, the matcher would look at
+		// the whole rest for each of thousands of marks.
+		if p := prefix.FindString(bare[:min(len(bare), 64)]); p != "" {
 			bare, again = bare[len(p):], true
 		}
 		if t := strings.TrimSpace(bare); strings.HasPrefix(t, "[") {
-			if loc := bracketed.FindStringIndex(t); loc != nil && loc[0] == 0 {
-				bare, again = t[loc[1]:], true
+			if end := strings.IndexAny(t[1:], "[]"); end >= 0 && t[1+end] == ']' {
+				bare, again = t[end+2:], true
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -235,6 +236,17 @@ func TestOwnWords(t *testing.T) {
 	}
 }
 
+// busy is the processor time of this process so far: unlike the clock, it does
+// not count what other tests do on the same machine.
+func busy(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // TestLimits feeds what is too much of everything, each within a second.
 func TestLimits(t *testing.T) {
 	head := "From: jane@corp.test\r\nMIME-Version: 1.0\r\n"
@@ -264,9 +276,9 @@ func TestLimits(t *testing.T) {
 		"long text":     {head + "\r\n" + strings.Repeat("a\n", 12<<20), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
+			start := busy(t)
 			r, err := Parse([]byte(c.raw), Limits{})
-			if took := time.Since(start); took > time.Second {
+			if took := busy(t) - start; took > time.Second {
 				t.Errorf("took %s", took)
 			}
 			var refusal *workflow.Refusal
