@@ -3,6 +3,7 @@ package postfix_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -111,34 +112,51 @@ var (
 // house is a private Postfix with a door in front of a recording desk.
 type house struct {
 	*postfix.Private
-	desk *desk
-	door *milter.Door
+	desk   *desk
+	intake *intake.Intake
+	door   *milter.Door
+	socket string
+}
+
+// serve opens the door.
+func (h *house) serve(t *testing.T, socket string) {
+	t.Helper()
+	ln, err := milter.Listen("unix:"+socket, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := &milter.Door{Domain: "sign.corp.test", Intake: h.intake, Log: h.intake.Log}
+	h.door, h.socket = door, socket
+	done := make(chan error, 1)
+	go func() { done <- door.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := door.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, milter.ErrClosed) {
+			t.Error(err)
+		}
+	})
 }
 
 func open(t *testing.T, settings ...string) *house {
 	t.Helper()
 	dir := t.TempDir()
-	dirUsers, err := directory.Open("../testdata/cases/users.toml")
+	people, err := directory.Open("../testdata/cases/users.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	h := &house{desk: &desk{seen: map[string]bool{}}}
-	in := &intake.Intake{
+	h.intake = &intake.Intake{
 		Config: intake.Config{Domain: "sign.corp.test", Level: workflow.Standard,
 			Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}},
-		Directory: dirUsers, Inspector: inspector{}, Desk: h.desk, Log: log,
+		Directory: people, Inspector: inspector{}, Desk: h.desk, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
-	socket := filepath.Join(dir, "milter.sock")
-	ln, err := milter.Listen("unix:"+socket, 0o666)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.door = &milter.Door{Domain: "sign.corp.test", Intake: in, Log: log}
-	done := make(chan error, 1)
-	go func() { done <- h.door.Serve(ln) }()
+	h.serve(t, filepath.Join(dir, "milter.sock"))
 	h.Private, err = postfix.StartPrivate(t.Context(), postfix.Options{
-		Dir: filepath.Join(dir), Milter: "unix:" + socket, SignDomain: "sign.corp.test", Domain: "corp.test",
+		Dir: dir, Milter: "unix:" + h.socket, SignDomain: "sign.corp.test", Domain: "corp.test",
 		Users: passwords, Mailboxes: boxes, Postmaster: "chris@corp.test",
 		Settings: append([]string{"smtpd_authorized_xclient_hosts = 127.0.0.1"}, settings...),
 	})
@@ -147,14 +165,6 @@ func open(t *testing.T, settings ...string) *house {
 	}
 	t.Cleanup(func() {
 		if err := h.Stop(); err != nil {
-			t.Error(err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := h.door.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; !errors.Is(err, milter.ErrClosed) {
 			t.Error(err)
 		}
 		if t.Failed() {
@@ -199,3 +209,109 @@ func TestCases(t *testing.T) {
 		}
 	}
 }
+
+// TestBytes: what is stored is what was sent, byte for byte.
+func TestBytes(t *testing.T) {
+	h := open(t)
+	mail := "X-First: kept\r\nSubject:no blank\r\nX-Fold: one\r\n\ttwo\r\n   three\r\nX-Empty:\r\nX-Blank: \r\nX-Eight: \xfcml\xe4ut\r\n" +
+		"From: jane@corp.test\r\nTo: self@sign.corp.test\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <bytes@corp.test>\r\n" +
+		"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n..two dots\r\n.\x01\tcontrol  \r\n\r\n" +
+		"--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + contract(t) + "\r\n--b--\r\nepilogue\r\n\r\n\r\n"
+	file := filepath.Join(t.TempDir(), "bytes.eml")
+	if err := os.WriteFile(file, []byte(mail), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := cases.Parse("bytes", "login jane\nmail jane@corp.test\nrcpt self@sign.corp.test\ndata bytes.eml\n"+
+		"> opened level=Standard sender=jane@corp.test signatories=jane@corp.test copies= documents=a.pdf\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := h.stage()
+	s.Files = filepath.Dir(file)
+	if err := c.Play(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(h.desk.opened[0].Mail); got != mail {
+		t.Errorf("stored:\n%q\nsent:\n%q", got, mail)
+	}
+}
+
+// contract is a document of testdata as base64.
+func contract(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../testdata/mail/scanner.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(b), "\n\n")
+	return strings.ReplaceAll(strings.TrimSpace(body), "\n", "\r\n")
+}
+
+// TestAway: without milterd mail waits at its client; it passes when milterd is back.
+func TestAway(t *testing.T) {
+	h := open(t)
+	play := func(text string) {
+		t.Helper()
+		c, err := cases.Parse("away", text)
+		if err == nil {
+			err = c.Play(t.Context(), h.stage())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	socket := h.socket
+	if err := h.door.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	play("mail bob@elsewhere.test\n< 451\n")
+	h.serve(t, socket)
+	play("mail bob@elsewhere.test\nrcpt bob@corp.test\ndata other.eml\n> delivered bob@corp.test other.eml\n")
+}
+
+// TestMany: the sign mails of one busy connection are not throttled, which
+// DISCARD would be after a hundred (docs/postfix.md).
+func TestMany(t *testing.T) {
+	h := open(t)
+	h.intake.Inspector = quick{}
+	send := func(n int) time.Duration {
+		c, err := cases.Parse("many", "login jane\n"+strings.Repeat("mail jane@corp.test\nrcpt john.doe@sign.corp.test\ndata contract.eml\n", n)+
+			"> opened level=Standard sender=jane@corp.test signatories=john.doe@corp.test copies= documents=contract.pdf\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := c.Play(t.Context(), h.stage()); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(start)
+	}
+	first, then := send(110), send(20)
+	t.Logf("110 mails in %s, 20 more in %s", first, then)
+	if then > 15*time.Second { // the throttle is a second for each recipient
+		t.Errorf("Postfix throttles: 20 mails took %s", then)
+	}
+}
+
+// quick finds nothing wrong.
+type quick struct{}
+
+func (quick) Inspect(context.Context, []byte) (intake.Finding, error) {
+	return intake.Finding{Pages: 1}, nil
+}
+
+func TestMainCF(t *testing.T) {
+	got := postfix.MainCF(postfix.Settings(postfix.Site{SignDomain: "sign.corp.com", Milter: "unix:/run/milterd/milter.sock", Postmaster: "it@corp.com"}))
+	const file = "testdata/main.cf"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || got != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s\n%v", got, want, err)
+	}
+}
+
+var update = flag.Bool("update", false, "write the expected files anew")

@@ -97,7 +97,7 @@ func Load(dir string) ([]*Case, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading cases: %w", err)
 		}
-		c, err := parse(strings.TrimSuffix(filepath.Base(f), ".txt"), string(b))
+		c, err := Parse(strings.TrimSuffix(filepath.Base(f), ".txt"), string(b))
 		if err != nil {
 			return nil, fmt.Errorf("%s:%w", f, err)
 		}
@@ -106,7 +106,8 @@ func Load(dir string) ([]*Case, error) {
 	return out, nil
 }
 
-func parse(name, text string) (*Case, error) {
+// Parse reads one case. The error begins with its line.
+func Parse(name, text string) (*Case, error) {
 	c := &Case{Name: name}
 	for i, l := range strings.Split(text, "\n") {
 		l = strings.TrimSpace(l)

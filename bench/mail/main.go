@@ -1,0 +1,160 @@
+// Command mail measures what milterd costs mail, as ratios within one run:
+// other mail past milterd and past opendkim against no milter, intercepted mail
+// against plain mail, and how long a client waits at RCPT and at the end of a
+// sign mail. It runs three private Postfixes, so it needs root.
+//
+//	go run ./bench/mail
+//
+// Intercepted mail goes the whole way that is paid before 250: parsing, PDF
+// inspection in a child process, the session on disk in SQLite (synchronous
+// FULL). The jobs that follow are not run. Every Postfix delivers to discard(8),
+// so that a local delivery, which interception saves, favours nobody.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"milterd/signature/pdf"
+)
+
+// pairs is how often each comparison is made, its sides in turn.
+const pairs = 9
+
+func main() {
+	if pdf.ChildMain() {
+		return
+	}
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench/mail:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "milterd-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s, err := build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+
+	fmt.Printf("other mail, time against no milter (median of %d interleaved rounds, smallest–largest)\n", pairs)
+	for _, c := range []struct {
+		name  string
+		size  int
+		batch int
+		limit float64
+	}{{"1 KB", 1 << 10, 80, 1.3}, {"5 MB", 5 << 20, 5, 1.05}} {
+		if err := s.other(c.name, other(c.size), c.batch, c.limit); err != nil {
+			return err
+		}
+	}
+	fmt.Println("intercepted mail with a PDF of 100 KB, time against the same mail to a colleague")
+	if err := s.intercepted(30, 1.6); err != nil {
+		return err
+	}
+	fmt.Println("1,000 sign mails of 2 KB in a row")
+	return s.row(1000, 10*time.Millisecond)
+}
+
+// other compares mail that is not for the sign domain.
+func (s *stage) other(name string, mail []byte, batch int, limit float64) error {
+	var milterd, dkim []float64
+	for i := -1; i < pairs; i++ {
+		took := map[string]time.Duration{}
+		order := []string{"none", "milterd", "opendkim"}
+		for k := range order {
+			side := order[(k+i+3)%3]
+			start := time.Now()
+			for range batch {
+				if err := send(s.addr(side), "", mail, []string{"bob@corp.test"}, nil); err != nil {
+					return fmt.Errorf("%s: %w", side, err)
+				}
+			}
+			took[side] = time.Since(start)
+		}
+		if i < 0 {
+			continue // the first round warms everything up
+		}
+		milterd = append(milterd, took["milterd"].Seconds()/took["none"].Seconds())
+		dkim = append(dkim, took["opendkim"].Seconds()/took["none"].Seconds())
+	}
+	fmt.Printf("  %-5s milterd   %s   limit %.2f%s\n  %-5s opendkim  %s\n", name, spread(milterd), limit, verdict(milterd, limit), name, spread(dkim))
+	return nil
+}
+
+// intercepted compares a sign mail with the same mail to a person, both past milterd.
+func (s *stage) intercepted(batch int, limit float64) error {
+	var ratios []float64
+	for i := -1; i < pairs; i++ {
+		took := map[string]time.Duration{}
+		sides := []string{"bob@corp.test", "john.doe@sign.corp.test"}
+		for k := range sides {
+			to := sides[(k+i+2)%2]
+			start := time.Now()
+			for range batch {
+				if err := send(s.addr("milterd"), "jane", request(100<<10), []string{to}, nil); err != nil {
+					return fmt.Errorf("to %s: %w", to, err)
+				}
+			}
+			took[to] = time.Since(start)
+		}
+		if i >= 0 {
+			ratios = append(ratios, took[sides[1]].Seconds()/took[sides[0]].Seconds())
+		}
+	}
+	fmt.Printf("  %s   limit %.2f%s\n", spread(ratios), limit, verdict(ratios, limit))
+	return nil
+}
+
+// row sends sign mails on one connection and looks at the slow ones.
+func (s *stage) row(n int, limit time.Duration) error {
+	c, err := dial(s.addr("milterd"), "jane")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var t times
+	start := time.Now()
+	for range n {
+		if err := c.mail(request(2<<10), []string{"john.doe@sign.corp.test"}, &t); err != nil {
+			return err
+		}
+	}
+	p := percentile(t.rcpt, 0.99)
+	mark := ""
+	if p > limit {
+		mark = "  OVER"
+	}
+	fmt.Printf("  RCPT         median %s   p99 %s   limit %s%s\n", ms(percentile(t.rcpt, 0.5)), ms(p), ms(limit), mark)
+	fmt.Printf("  end of body  median %s   p99 %s   %.0f mails/s\n", ms(percentile(t.data, 0.5)), ms(percentile(t.data, 0.99)),
+		float64(n)/time.Since(start).Seconds())
+	return nil
+}
+
+func spread(r []float64) string {
+	s := slices.Sorted(slices.Values(r))
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", s[len(s)/2], s[0], s[len(s)-1])
+}
+
+func verdict(r []float64, limit float64) string {
+	if s := slices.Sorted(slices.Values(r)); s[len(s)/2] > limit {
+		return "  OVER"
+	}
+	return ""
+}
+
+func percentile(d []time.Duration, p float64) time.Duration {
+	s := slices.Sorted(slices.Values(d))
+	return s[min(len(s)-1, int(p*float64(len(s))))]
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000) }
