@@ -271,7 +271,7 @@ const short = (digest: string): string => digest.slice(0, 8) + " … " + digest.
 /** genuine names what a document that passed the check is. */
 function genuine(d: Doc): string {
   if (d.kind === "report") return "report";
-  return d.head === "original" ? "genuine" : d.head === "layout" ? "genuine-fields" : "genuine-signed";
+  return d.head === "original" ? "genuine" : "genuine-inside";
 }
 
 /** digests says what the page itself has computed, and what that means. */
