@@ -64,7 +64,8 @@ type Document struct {
 	Content []byte
 }
 
-// References of a mail that answers this one, itself last (RFC 5322, 3.6.4).
+// Thread is what mails in this one's thread need to name. A mail that only has
+// In-Reply-To continues the thread of that one parent (RFC 5322, 3.6.4).
 func (r *Request) Thread() workflow.Thread {
 	refs := r.References
 	if len(refs) == 0 && len(r.InReplyTo) == 1 {

@@ -30,12 +30,14 @@ func Settings(s Site) []Setting {
 		{Name: "smtpd_milters", Add: true,
 			Value: fmt.Sprintf("{ %s, default_action=tempfail, connect_timeout=5s, command_timeout=30s, content_timeout=60s }", s.Milter),
 			Why: "milterd sees every mail and takes those to the sign domain. It stands last in the list, so that nothing rejects a mail " +
-				"that milterd has stored. With milterd away mail waits at its client (451) instead of passing by unseen."},
+				"that milterd has stored. With milterd away mail waits at its client (451) instead of passing by unseen. A chrooted smtpd (Debian's default) does not see " +
+				"a socket in /run: postconf -F smtp/inet/chroot=n."},
 		{Name: "relay_domains", Value: s.SignDomain, Add: true,
 			Why: "Postfix accepts recipients of the sign domain, from whomever: milterd refuses those who are not proven."},
 		{Name: "transport_maps", Value: fmt.Sprintf("inline:{ {%s = lmtp:unix:%s} }", s.SignDomain, lmtp), Add: true,
-			Why: "What milterd does not see, because an alias leads to the sign domain after the milter, waits in the queue for milterd's LMTP " +
-				"door instead of looping. error: or retry: here would refuse every mail before milterd is asked."},
+			Why: "Mail that an alias leads to the sign domain passes after the milter, unseen by milterd. Until milterd has an LMTP door at this " +
+				"socket such mail waits in the queue and then bounces; without the line it would loop. error: or retry: here would refuse every " +
+				"mail before milterd is asked."},
 		{Name: "virtual_alias_maps", Value: fmt.Sprintf("inline:{ {postmaster@%s = %s}, {abuse@%s = %s} }", s.SignDomain, post, s.SignDomain, post), Add: true,
 			Why: "RFC 2142: a person reads postmaster@ and abuse@. milterd lets them pass."},
 		{Name: "smtpd_forbid_bare_newline", Value: "normalize",

@@ -15,7 +15,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"milterd/signature/pdf"
@@ -28,7 +30,9 @@ func main() {
 	if pdf.ChildMain() {
 		return
 	}
-	if err := run(context.Background()); err != nil {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/mail:", err)
 		os.Exit(1)
 	}
@@ -45,7 +49,17 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer s.stop()
+	done := make(chan error, 1)
+	go func() { done <- s.measure() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done(): // the Postfixes must not outlive us
+		return ctx.Err()
+	}
+}
 
+func (s *stage) measure() error {
 	fmt.Printf("other mail, time against no milter (median of %d interleaved rounds, smallest–largest)\n", pairs)
 	for _, c := range []struct {
 		name  string
