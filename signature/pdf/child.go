@@ -1,9 +1,9 @@
 package pdf
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,18 +26,32 @@ const (
 	childFiles  = 16
 	childMemory = "640MiB" // where the garbage collector tries harder
 	maxReply    = 192 << 20
-	childTask   = "MILTERD_PDF_CHILD" // environment: which task, and that this is a child
+	childMark   = "MILTERD_PDF_CHILD" // environment: this is a child
 	taskInspect = "inspect"
 	taskLayout  = "layout"
 	childCount  = 4
 	exitFault   = 70 // the child has trouble of its own, not with the document
 )
 
-// childTime is how long a child may take, by the clock on the wall.
+// childTime is how long a child may take for a document, by the clock on the wall.
 var childTime = 30 * time.Second
+
+// startTime is how long a child may take to start; spareTime, how long one that
+// was started ahead waits for a document before it is let go.
+const (
+	startTime = 15 * time.Second
+	spareTime = time.Minute
+)
 
 // children bounds how many run at once.
 var children = make(chan struct{}, childCount)
+
+// order is what a child is asked to do; the document's bytes follow its line.
+type order struct {
+	Task string `json:"task"`
+	Head []byte `json:"head,omitempty"`
+	Size int    `json:"size"`
+}
 
 // reply is what a child answers; after it come the bytes of a suffix.
 type reply struct {
@@ -73,10 +87,90 @@ func LayoutInChild(ctx context.Context, original []byte, plan Plan) ([]byte, err
 	return suffix, err
 }
 
-// runChild starts this program again for one task, hands it head and data on
-// standard input, and reads its reply.
+// child is a process that waits for one document.
+type child struct {
+	cmd       *exec.Cmd
+	in        io.WriteCloser
+	out       *bufio.Reader
+	complaint bounded
+}
+
+// spare holds a child that was started ahead, so that a document need not wait
+// for a process to start. Each child still sees one document only.
+var spare = make(chan *child, 1)
+
+// takeChild gives the spare or a new one, and has the next started meanwhile.
+func takeChild() (*child, error) {
+	defer func() { go refill() }()
+	select {
+	case c := <-spare:
+		return c, nil
+	default:
+		return startChild()
+	}
+}
+
+func refill() {
+	c, err := startChild()
+	if err != nil {
+		return // whoever needs one tries again, and says why
+	}
+	select {
+	case spare <- c:
+		time.AfterFunc(spareTime, func() {
+			select {
+			case old := <-spare:
+				old.end()
+			default:
+			}
+		})
+	default:
+		c.end()
+	}
+}
+
+// startChild starts this program again, and waits until it is ready.
+func startChild() (*child, error) {
+	program, err := ownProgram()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{cmd: exec.Command(program)}
+	c.complaint.limit = 4096
+	c.cmd.Args = []string{os.Args[0], "pdf-child"}
+	c.cmd.Env = []string{childMark + "=1", "GOMEMLIMIT=" + childMemory, "GOTRACEBACK=none"}
+	c.cmd.Dir = "/"
+	c.cmd.WaitDelay = 2 * time.Second
+	c.cmd.Stderr = &c.complaint
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.out = bufio.NewReader(io.LimitReader(out, maxReply))
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	late := time.AfterFunc(startTime, func() { c.cmd.Process.Kill() })
+	defer late.Stop()
+	if ready, err := c.out.ReadByte(); err != nil || ready != '!' {
+		c.end()
+		return nil, fmt.Errorf("it did not start: %v: %s", err, firstLine(c.complaint.String()))
+	}
+	return c, nil
+}
+
+// end lets a child go that is not needed.
+func (c *child) end() {
+	c.cmd.Process.Kill()
+	c.cmd.Wait()
+}
+
+// runChild hands a task with head and data to a child, and reads its reply.
 func runChild(ctx context.Context, task string, head, data []byte) (*reply, []byte, error) {
-	if os.Getenv(childTask) != "" {
+	if os.Getenv(childMark) != "" {
 		return nil, nil, errors.New("pdf child: main did not call pdf.ChildMain first")
 	}
 	select {
@@ -85,38 +179,51 @@ func runChild(ctx context.Context, task string, head, data []byte) (*reply, []by
 	case <-ctx.Done():
 		return nil, nil, fmt.Errorf("pdf child: %w", ctx.Err())
 	}
-	program, err := ownProgram()
+	if ctx.Err() != nil {
+		return nil, nil, fmt.Errorf("pdf child: %w", ctx.Err())
+	}
+	line, err := json.Marshal(order{task, head, len(data)})
 	if err != nil {
 		return nil, nil, fmt.Errorf("pdf child: %w", err)
 	}
+	line = append(line, '\n')
+	for {
+		c, err := takeChild()
+		if err != nil {
+			return nil, nil, fmt.Errorf("pdf child: %w", err)
+		}
+		n, _ := c.in.Write(line)
+		if n == 0 {
+			c.end() // a spare that died while it waited
+			continue
+		}
+		return c.run(ctx, data)
+	}
+}
+
+// run gives a child its document and waits for the reply, until ctx ends or
+// the time is over.
+func (c *child) run(ctx context.Context, data []byte) (*reply, []byte, error) {
 	timed, cancel := context.WithTimeout(ctx, childTime)
 	defer cancel()
-	cmd := exec.CommandContext(timed, program)
-	cmd.Args = []string{os.Args[0], "pdf-child"}
-	cmd.Env = []string{childTask + "=" + task, "GOMEMLIMIT=" + childMemory, "GOTRACEBACK=none"}
-	cmd.Dir = "/"
-	cmd.WaitDelay = 2 * time.Second
-	size := binary.BigEndian.AppendUint64(nil, uint64(len(head)))
-	cmd.Stdin = io.MultiReader(bytes.NewReader(size), bytes.NewReader(head), bytes.NewReader(data))
-	var out, complaint bounded
-	out.limit, complaint.limit = maxReply, 4096
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Start(); err != nil {
-		return nil, nil, fmt.Errorf("pdf child: %w", err)
-	}
-	err = cmd.Wait()
+	stop := context.AfterFunc(timed, func() { c.cmd.Process.Kill() })
+	defer stop()
+	c.in.Write(data) // a child that died says why below
+	c.in.Close()
+	out, _ := io.ReadAll(c.out)
+	err := c.cmd.Wait()
 	if ctx.Err() != nil {
 		return nil, nil, fmt.Errorf("pdf child: %w", ctx.Err())
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() != exitFault {
 		// Killed by a signal, by time, or by Go itself for want of memory.
-		return nil, nil, refuse(fmt.Errorf("pdf child: %w: %w: %s", cos.ErrLimit, err, firstLine(complaint.String())))
+		return nil, nil, refuse(fmt.Errorf("pdf child: %w: %w: %s", cos.ErrLimit, err, firstLine(c.complaint.String())))
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("pdf child: %w: %s", err, firstLine(complaint.String()))
+		return nil, nil, fmt.Errorf("pdf child: %w: %s", err, firstLine(c.complaint.String()))
 	}
-	return readReply(out.Bytes())
+	return readReply(out)
 }
 
 // ownProgram is this program's file, also after an upgrade has replaced it.
@@ -157,63 +264,69 @@ func readReply(out []byte) (*reply, []byte, error) {
 //		return
 //	}
 func ChildMain() bool {
-	task := os.Getenv(childTask)
-	if task == "" {
+	if os.Getenv(childMark) == "" {
 		return false
 	}
-	if err := childWork(task, os.Stdin, os.Stdout); err != nil {
+	if err := childWork(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(exitFault)
 	}
 	return true
 }
 
-func childWork(task string, in io.Reader, out io.Writer) error {
-	if err := limitSelf(); err != nil {
-		return err
-	}
-	input, err := io.ReadAll(io.LimitReader(in, MaxBytes+1<<20))
-	if err != nil {
-		return err
-	}
-	if len(input) < 8 {
-		return errors.New("short input")
-	}
-	n := binary.BigEndian.Uint64(input)
-	input = input[8:]
-	if n > uint64(len(input)) {
-		return errors.New("short input")
-	}
-	head, data := input[:n], input[n:]
-	var r reply
-	var suffix []byte
-	switch task {
-	case taskInspect:
+// tasks are what a child can do with a document.
+var tasks = map[string]func(head, data []byte) (reply, []byte, error){
+	taskInspect: func(_, data []byte) (r reply, suffix []byte, err error) {
 		r.Info, err = Inspect(data)
-	case taskLayout:
+		return r, nil, err
+	},
+	taskLayout: func(head, data []byte) (r reply, suffix []byte, err error) {
 		var plan Plan
 		if err := json.Unmarshal(head, &plan); err != nil {
-			return err
+			return r, nil, err
 		}
 		suffix, err = Layout(data, plan)
 		r.Suffix = len(suffix)
-	default:
-		return fmt.Errorf("no task %q", task)
+		return r, suffix, err
+	},
+}
+
+func childWork(stdin io.Reader, out io.Writer) error {
+	if err := limitSelf(); err != nil {
+		return err
 	}
+	if _, err := out.Write([]byte("!")); err != nil {
+		return err
+	}
+	in := bufio.NewReader(stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	var o order
+	if err := json.Unmarshal(line, &o); err != nil {
+		return err
+	}
+	work := tasks[o.Task]
+	if work == nil || o.Size < 0 || o.Size > MaxBytes {
+		return fmt.Errorf("no task %q of %d bytes", o.Task, o.Size)
+	}
+	data := make([]byte, o.Size)
+	if _, err := io.ReadFull(in, data); err != nil {
+		return err
+	}
+	r, suffix, err := work(o.Head, data)
 	switch refusal := (*workflow.Refusal)(nil); {
 	case errors.As(err, &refusal):
-		r.Refusal = refusal
-		r.Cause = fmt.Sprint(refusal.Err)
+		r.Refusal, r.Cause = refusal, fmt.Sprint(refusal.Err)
 		refusal.Err = nil
-	case err != nil && (errors.Is(err, cos.ErrBroken) || errors.Is(err, cos.ErrLimit) || errors.Is(err, cos.ErrEncrypted)):
-		r.Refusal = refuse(err)
-		r.Cause = err.Error()
+	case errors.Is(err, cos.ErrBroken), errors.Is(err, cos.ErrLimit), errors.Is(err, cos.ErrEncrypted):
+		r.Refusal, r.Cause = refuse(err), err.Error()
 		r.Refusal.Err = nil
 	case err != nil:
 		r.Error = err.Error()
 	}
-	line, err := json.Marshal(r)
-	if err != nil {
+	if line, err = json.Marshal(r); err != nil {
 		return err
 	}
 	if _, err := out.Write(append(line, '\n')); err != nil {

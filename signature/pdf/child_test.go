@@ -16,14 +16,23 @@ import (
 // TestMain is also the child's: besides the real tasks it has some that break
 // one limit each.
 func TestMain(m *testing.M) {
-	switch task := os.Getenv(childTask); task {
-	case "hang":
-		time.Sleep(time.Minute)
-	case "eat", "write":
-		if err := limitSelf(); err != nil {
-			panic(err)
+	tasks["hang"] = func(_, _ []byte) (reply, []byte, error) { time.Sleep(time.Minute); return reply{}, nil, nil }
+	tasks["eat"] = func(_, _ []byte) (reply, []byte, error) {
+		for {
+			b := make([]byte, 64<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			eaten = append(eaten, b)
 		}
-		misbehave(task)
+	}
+	tasks["write"] = func(_, _ []byte) (reply, []byte, error) {
+		f, err := os.CreateTemp("/tmp", "milterd")
+		if err == nil {
+			defer os.Remove(f.Name())
+			_, err = f.Write([]byte("x"))
+		}
+		return reply{}, nil, err
 	}
 	if ChildMain() {
 		return
@@ -33,33 +42,14 @@ func TestMain(m *testing.M) {
 
 var eaten [][]byte
 
-func misbehave(task string) {
-	switch task {
-	case "eat":
-		for {
-			b := make([]byte, 64<<20)
-			for i := 0; i < len(b); i += 4096 {
-				b[i] = 1
-			}
-			eaten = append(eaten, b)
-		}
-	case "write":
-		f, err := os.CreateTemp("/tmp", "milterd")
-		if err == nil {
-			defer os.Remove(f.Name())
-			_, err = f.Write([]byte("x"))
-		}
-		if err != nil {
-			os.Exit(9)
-		}
-	}
-}
-
 // TestChildLimits: a child that takes too much is a refusal, whatever it took.
 func TestChildLimits(t *testing.T) {
 	old := childTime
 	defer func() { childTime = old }()
-	for _, task := range []string{"eat", "write", "hang"} {
+	if _, _, err := runChild(context.Background(), "write", nil, nil); err == nil || !strings.Contains(err.Error(), "file too large") {
+		t.Errorf("a child that writes a file: %v", err)
+	}
+	for _, task := range []string{"eat", "hang"} {
 		if task == "hang" {
 			childTime = 300 * time.Millisecond
 		}
@@ -69,6 +59,23 @@ func TestChildLimits(t *testing.T) {
 			t.Errorf("%s: %v", task, err)
 		}
 	}
+}
+
+// TestSpare: a child that was started ahead takes the next document, and one
+// that died while it waited costs nobody anything.
+func TestSpare(t *testing.T) {
+	data := sample(t, "table.pdf")
+	for range 3 {
+		if _, err := InspectInChild(context.Background(), data); err != nil {
+			t.Fatal(err)
+		}
+		c := <-spare
+		c.cmd.Process.Kill()
+		c.cmd.Process.Wait()
+		spare <- c
+	}
+	c := <-spare
+	c.end()
 }
 
 // TestChildTrouble: what is not the document's fault is no refusal.
@@ -83,7 +90,7 @@ func TestChildTrouble(t *testing.T) {
 	if _, err := InspectInChild(ctx, sample(t, "table.pdf")); !errors.Is(err, context.Canceled) || errors.As(err, &r) {
 		t.Errorf("a context that has ended: %v", err)
 	}
-	t.Setenv(childTask, "inspect")
+	t.Setenv(childMark, "1")
 	if _, err := InspectInChild(context.Background(), sample(t, "table.pdf")); err == nil || !strings.Contains(err.Error(), "ChildMain") {
 		t.Errorf("a child that starts children: %v", err)
 	}
