@@ -196,3 +196,33 @@ func (b *tab) focused(sel string) {
 	b.t.Helper()
 	b.until("focus on "+sel, `document.activeElement.matches(`+quote(sel)+`)`)
 }
+
+// TestTurningThePhone changes the pad's size under a stroke: nothing is lost,
+// and the pad goes on.
+func TestTurningThePhone(t *testing.T) {
+	st, tok := jane(t)
+	st.cookies["known"] = "jane.doe@corp.test"
+	b := blank(t, launch(t), phone)
+	b.cookie(st.URL, "known")
+	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.painted()
+	b.press("Sign contract.pdf")
+	b.sees("With a finger, a pen or the mouse")
+	b.press("Send me a code to sign")
+	b.enter(".digits", fakeCode)
+	r := eval[[4]float64](b, `(r => [r.x, r.y, r.width, r.height])(document.querySelector(".ink").getBoundingClientRect())`)
+	b.do(chromedp.MouseEvent(chromedp.MousePressed, r[0]+40, r[1]+40, chromedp.ButtonLeft, chromedp.ClickCount(1), held),
+		chromedp.MouseEvent(chromedp.MouseMoved, r[0]+90, r[1]+60, chromedp.ButtonLeft, held),
+		chromedp.EmulateViewport(844, 700, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2)))
+	b.until("the pad grows", `document.querySelector(".ink").clientWidth > 450`)
+	time.Sleep(100 * time.Millisecond) // the observer's frame
+	b.do(chromedp.MouseEvent(chromedp.MouseMoved, r[0]+200, r[1]+90, chromedp.ButtonLeft, held),
+		chromedp.MouseEvent(chromedp.MouseReleased, r[0]+200, r[1]+90, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+	b.draw()
+	b.shot("turned")
+	b.press("Sign contract.pdf")
+	b.sees("Your signature is being placed")
+	if len(st.signed) != 1 || len(st.signed[0].Strokes) != 4 || st.signed[0].Width < 450 {
+		t.Errorf("signed: %+v", st.signed)
+	}
+}

@@ -14,6 +14,7 @@ export class Hand {
   private readonly draw: HTMLInputElement;
   private readonly type: HTMLInputElement;
   private width = 0;
+  private drawing = false;
   private readonly watch: ResizeObserver;
 
   /** changed is called when something is drawn or typed. */
@@ -37,7 +38,8 @@ export class Hand {
         h("div", { class: "under" }, h("span", { class: "quiet" }, t("pad.hint")), clear)),
       h("div", { class: "typing" }, h("label", { for: field }, t("pad.name")), this.typed, preview));
     this.pad = new SignaturePad(this.canvas, { penColor: "#14224d", minWidth: 0.9, maxWidth: 2.6, minDistance: 3 });
-    this.pad.addEventListener("beginStroke", changed);
+    this.pad.addEventListener("beginStroke", () => { this.drawing = true; changed(); });
+    this.pad.addEventListener("endStroke", () => { this.drawing = false; this.size(); });
     this.watch = new ResizeObserver(() => this.size());
     this.watch.observe(this.canvas);
     this.choose();
@@ -48,14 +50,21 @@ export class Hand {
     this.pad.off();
   }
 
-  focus(): void { (this.draw.checked ? this.draw : this.typed).focus(); }
+  focus(): void {
+    this.size(); // now that it has a place on the screen
+    (this.draw.checked ? this.draw : this.typed).focus();
+  }
 
-  private choose(): void { this.el.classList.toggle("types", this.type.checked); }
+  private choose(): void {
+    this.el.classList.toggle("types", this.type.checked);
+    this.size();
+  }
 
   /** size follows the pad's place on the screen; what was drawn grows or shrinks with it. */
   private size(): void {
     const { clientWidth: w, clientHeight: hgt } = this.canvas;
-    if (!w || w === this.width) return;
+    // Clearing the pad under a stroke would leave it deaf: the stroke's end comes back here.
+    if (!w || w === this.width || this.drawing) return;
     const data = this.pad.toData(), by = this.width ? w / this.width : 1;
     const density = Math.max(1, window.devicePixelRatio || 1);
     this.canvas.width = w * density;
