@@ -300,6 +300,23 @@ func TestSelfGetsOneMail(t *testing.T) {
 	want(t, "mails", d.mails(), []string{"invitation to jane@corp.test, 0 files"})
 }
 
+// A job whose end was lost in a crash runs again; its mail must not.
+func TestMailOnRecordIsNotSentAgain(t *testing.T) {
+	d := newDesk(t)
+	s := open(t, d, opening("m1", jane))
+	for range 2 {
+		if err := d.run(t, s.ID, workflow.JobMail); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, "mails", d.mails(), []string{"invitation to jane@corp.test, 0 files"})
+	if n, err := d.Resend(t.Context(), s.ID); n != 1 || err != nil {
+		t.Fatalf("resend: %d, %v", n, err)
+	}
+	d.run(t, s.ID, workflow.JobMail)
+	want(t, "mails after an administrator asked for it again", d.mails(), []string{"invitation to jane@corp.test, 0 files"})
+}
+
 func TestSameMailTwice(t *testing.T) {
 	d := newDesk(t)
 	s := open(t, d, opening("m1", john))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 	n := Notice{
 		Kind: j.Mail, Session: s, To: j.Person, By: -1,
 		Key: s.MailKey(j.Person, j.Mail, j.Round, j.Challenge),
+	}
+	if sent, err := d.onRecord(ctx, n); sent || err != nil {
+		return err
 	}
 	switch j.Mail {
 	case MailInvitation, MailResult:
@@ -125,6 +129,18 @@ func (d *Document) ResultName() string {
 	return strings.TrimSuffix(d.Name, ext) + "-signed" + ext
 }
 
+// onRecord reports whether the mail went out before: a job whose end was lost
+// in a crash runs again, and what the trail knows must not be sent twice.
+func (d *Desk) onRecord(ctx context.Context, n Notice) (bool, error) {
+	events, err := d.Store.Events(ctx, n.Session.ID)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(events, func(e Event) bool {
+		return e.Kind == EventMailed && e.Detail["key"] == n.Key
+	}), nil
+}
+
 // send delivers and puts it on record. A mail that is refused for good is on
 // record too: the address may be wrong, and somebody must hear of it.
 func (d *Desk) send(ctx context.Context, n Notice) error {
@@ -135,7 +151,7 @@ func (d *Desk) send(ctx context.Context, n Notice) error {
 		return err
 	}
 	e := Event{Time: d.now(), Kind: EventMailed, Actor: byMilterd, Detail: map[string]string{
-		"mail": string(n.Kind), "to": to,
+		"mail": string(n.Kind), "to": to, "key": n.Key,
 	}}
 	if err != nil {
 		e.Kind = EventUnsent
