@@ -157,7 +157,7 @@ func TestProofIsNeeded(t *testing.T) {
 	// Before proof: no content, no colleagues, no whole address, no comment.
 	st.visits[tok].Session.People[2].Comment = "secret comment"
 	_, body := st.post(t, "/api/visit", bodies(tok)["visit"])
-	for _, secret := range []string{"jane.doe@", "Max", "max.weber", "Marie", "secret"} {
+	for _, secret := range []string{"jane.doe@", "Max", "max.weber", "Marie", "secret", "here is the lease"} {
 		if strings.Contains(body, secret) {
 			t.Errorf("an unproven visitor is told %q: %s", secret, body)
 		}
@@ -166,7 +166,7 @@ func TestProofIsNeeded(t *testing.T) {
 		t.Errorf("an unproven visitor: %s", body)
 	}
 	_, body = st.post(t, "/api/visit", bodies(tok)["visit"], st.proven)
-	for _, known := range []string{"jane.doe@", "Max Weber", `"proven":true`} {
+	for _, known := range []string{"jane.doe@", "Max Weber", "here is the lease", `"proven":true`} {
 		if !strings.Contains(body, known) {
 			t.Errorf("a proven visitor is not told %q: %s", known, body)
 		}

@@ -66,11 +66,11 @@ func (s *site) look(v workflow.Visit, proven bool) look {
 	ses := v.Session
 	out := look{
 		Organisation: s.Organisation, Session: ses.ID, State: ses.State, Level: ses.Level,
-		Subject: ses.Thread.Subject, Message: ses.Message, Created: ses.Created, Deadline: ses.Deadline,
+		Subject: ses.Thread.Subject, Created: ses.Created, Deadline: ses.Deadline,
 		Ended: ses.Ended, Purged: !ses.Purged.IsZero(), Download: ses.Delivery == workflow.Download, Proven: proven,
 	}
-	if proven {
-		out.Reason = ses.Reason
+	if proven { // the mail's own words can be the content itself (decision 7)
+		out.Reason, out.Message = ses.Reason, ses.Message
 	}
 	if p := ses.Sender(); p != nil {
 		out.Sender = lookSender{p.Name, p.Mail}

@@ -111,7 +111,7 @@ func (d *Desk) decide(ctx context.Context, v Visit, fn func(Tx, *Session, *Parti
 }
 
 // checkShown wants each mailed document exactly once, by the digest of one of
-// its revisions. Any revision will do: later ones only add signatures.
+// the revisions that pages show: those since the layout, which add signatures only.
 func checkShown(s *Session, shown []Shown) error {
 	mismatch := refuse("digest-mismatch", "What the page showed is not what would be signed. Please load the page again.", nil)
 	seen := make(map[int]bool)
@@ -120,7 +120,7 @@ func checkShown(s *Session, shown []Shown) error {
 			return mismatch
 		}
 		doc := &s.Documents[sh.Document]
-		if doc.Kind != Mailed || sh.Revision < 0 || sh.Revision >= len(doc.Revisions) ||
+		if doc.Kind != Mailed || sh.Revision < doc.firstShown() || sh.Revision >= len(doc.Revisions) ||
 			doc.Revisions[sh.Revision].SHA256 != sh.SHA256 {
 			return mismatch
 		}
@@ -130,6 +130,14 @@ func checkShown(s *Session, shown []Shown) error {
 		return mismatch
 	}
 	return nil
+}
+
+// firstShown is the layout, or the original where nothing was laid out.
+func (d *Document) firstShown() int {
+	if len(d.Revisions) > 1 && d.Revisions[1].Kind == Layout {
+		return 1
+	}
+	return 0
 }
 
 func (a Appearance) kind() string {

@@ -135,7 +135,8 @@ func (d *Desk) Ready(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now := d.now(); r.at.IsZero() || now.Sub(r.at) > 10*time.Second || now.Before(r.at) {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		// A visitor who goes away must not leave "away" behind for the next.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		r.err, r.at = d.Signer.Ready(ctx), now
 	}

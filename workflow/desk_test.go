@@ -41,16 +41,17 @@ func (d *desk) Send(_ context.Context, n workflow.Notice) error {
 
 // recorder signs by appending a line that says who did what.
 type recorder struct {
-	mu   sync.Mutex
-	fail error
-	wait func() // called in the middle of a signature
+	mu     sync.Mutex
+	fail   error
+	layout error
+	wait   func() // called in the middle of a signature
 }
 
 func (r *recorder) Ready(context.Context) error { return r.fail }
 
 func (r *recorder) Layout(_ context.Context, s *workflow.Session, doc int, original []byte) ([]byte, error) {
-	if s.Documents[doc].Signed {
-		return nil, nil
+	if r.layout != nil || s.Documents[doc].Signed {
+		return nil, r.layout
 	}
 	return []byte("layout\n"), nil
 }
@@ -331,6 +332,14 @@ func TestSameMailTwice(t *testing.T) {
 	}
 	want(t, "signatories", len(more.Signatories()), 1)
 	want(t, "who", more.People[more.Signatories()[0]].Mail, emma.Mail)
+	// Without a Message-ID, another subject makes another mail.
+	one, two := opening("m2", john), opening("m2", john)
+	one.Thread.MessageID, two.Thread.MessageID, two.Thread.Subject = "", "", "Another contract"
+	for _, o := range []workflow.Opening{one, two} {
+		if _, created, err = d.Open(t.Context(), o); err != nil || !created {
+			t.Fatalf("without a Message-ID: created %v, %v", created, err)
+		}
+	}
 	// After its bound, the key is forgotten.
 	d.tick(31 * 24 * time.Hour)
 	if _, created, err = d.Open(t.Context(), opening("m1", john)); err != nil || !created {
@@ -482,6 +491,9 @@ func TestSignRefuses(t *testing.T) {
 	bad := slices.Clone(good)
 	bad[1].SHA256[0]++
 	want(t, "other digest", sign(v, bad, typed), "digest-mismatch")
+	before := slices.Clone(good)
+	before[0] = workflow.Shown{Document: 0, SHA256: v.Session.Documents[0].Original().SHA256}
+	want(t, "the original, which no page shows", sign(v, before, typed), "digest-mismatch")
 	want(t, "one document missing", sign(v, good[:1], typed), "digest-mismatch")
 	want(t, "one document twice", sign(v, []workflow.Shown{good[0], good[0]}, typed), "digest-mismatch")
 	want(t, "nothing written", sign(v, good, workflow.Appearance{}), "bad-appearance")
@@ -491,6 +503,36 @@ func TestSignRefuses(t *testing.T) {
 	want(t, "unknown link", reason(err), "unknown-link")
 	want(t, "signed", d.Sign(t.Context(), v, good, typed, "", consume), nil)
 	want(t, "twice", sign(v, good, typed), "already-decided")
+}
+
+func TestHopelessSessionEnds(t *testing.T) {
+	hopeless := &workflow.Refusal{Code: 554, Enhanced: "5.6.2", Reason: "broken-pdf", Text: "The PDF is damaged."}
+	for _, kind := range []workflow.JobKind{workflow.JobPrepare, workflow.JobSign} {
+		d := newDesk(t)
+		var s *workflow.Session
+		if kind == workflow.JobPrepare {
+			d.signer.layout = hopeless
+			s, _, _ = d.Open(t.Context(), opening("m1", john))
+		} else {
+			s = open(t, d, opening("m1", john))
+			if err := d.signAs(t, s, john); err != nil {
+				t.Fatal(err)
+			}
+			d.signer.fail = hopeless
+		}
+		var drop workflow.Drop
+		if err := d.run(t, s.ID, kind); !errors.As(err, &drop) {
+			t.Errorf("%s: %v, want it dropped", kind, err)
+		}
+		s = d.session(t, s.ID)
+		want(t, string(kind), fmt.Sprint(s.State, ": ", s.Reason), "cancelled: The PDF is damaged.")
+		d.run(t, s.ID, workflow.JobMail)
+		if kind == workflow.JobPrepare {
+			want(t, "mails", d.mails(), []string{"cancelled to jane@corp.test, 0 files"})
+		} else {
+			want(t, "mails", len(d.mails()), 3)
+		}
+	}
 }
 
 func TestLargeResultIsAnnounced(t *testing.T) {

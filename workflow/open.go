@@ -75,11 +75,12 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 	return s, created, nil
 }
 
-// requestKey is what makes the same mail the same: sender, Message-ID, body
-// and one sign recipient. Added headers and other recipients change nothing.
+// requestKey is what makes the same mail the same: sender, Message-ID, subject
+// (scripts send mail without a Message-ID), body and one sign recipient. Added
+// headers and other recipients change nothing.
 func requestKey(o Opening, signatory Person) [32]byte {
 	return sha256.Sum256([]byte(strings.Join([]string{
-		strings.ToLower(o.Sender.Mail), o.Thread.MessageID, string(o.BodyHash[:]), strings.ToLower(signatory.Mail),
+		strings.ToLower(o.Sender.Mail), o.Thread.MessageID, o.Thread.Subject, string(o.BodyHash[:]), strings.ToLower(signatory.Mail),
 	}, "\x00")))
 }
 

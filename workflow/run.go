@@ -42,9 +42,28 @@ func (d *Desk) Run(ctx context.Context, j Job) error {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrGone):
 		return Drop{err}
 	case errors.As(err, &r) && r.Code >= 500:
+		if j.Kind != JobMail {
+			if err := d.giveUp(ctx, j.Session, r); err != nil {
+				return err
+			}
+		}
 		return Drop{err}
 	}
 	return err
+}
+
+// giveUp ends a session whose documents can never be signed, and tells
+// everyone who knows of it. Intake rehearses what signing will do, so this is
+// for what it could not foresee.
+func (d *Desk) giveUp(ctx context.Context, id string, why *Refusal) error {
+	return d.change(ctx, id, func(tx Tx, s *Session) error {
+		if s.State.Ended() {
+			return errMoot
+		}
+		s.Reason = why.Text
+		return d.end(tx, s, Cancelled, Event{Time: d.now(), Kind: EventCancelled, Actor: byMilterd,
+			Detail: map[string]string{"reason": why.Text}})
+	})
 }
 
 // errMoot ends a transaction whose purpose somebody else has fulfilled.

@@ -139,6 +139,9 @@ func inspect(data []byte) (*Info, error) {
 	if err := info.walk(f, cat); err != nil {
 		return nil, err
 	}
+	if err := rehearse(data, f, cat); err != nil {
+		return nil, err
+	}
 	return info, nil
 }
 
@@ -160,6 +163,9 @@ func (info *Info) readSignatures(f *cos.File) error {
 	newField := true
 	for i := len(signatures) - 1; i >= 0; i-- {
 		s := signatures[i]
+		if !s.whole(f.Data()) {
+			return fmt.Errorf("signature in %q is not one: %w", s.Field.Name, cos.ErrBroken)
+		}
 		info.Signed = true
 		info.Signatures = append(info.Signatures, SignedField{
 			Field: s.Field.Name, SubFilter: string(s.SubFilter), ByteRange: s.ByteRange, Name: f.String(s.Dict["Name"]).UTF8(),

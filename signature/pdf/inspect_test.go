@@ -133,15 +133,19 @@ func FuzzInspect(f *testing.F) {
 		}
 		suffix, err := Layout(data, plan)
 		if err != nil {
-			return // some trees can be read, but not extended
+			t.Fatalf("laying out what was inspected: %v", err)
 		}
 		if (suffix == nil) != info.Signed {
 			t.Fatalf("signed is %v, and the layout has %d bytes", info.Signed, len(suffix))
 		}
 		out := append(data[:len(data):len(data)], suffix...)
-		p, err := Place(out, Signing{Field: FieldName(plan.Session, 0), Reserve: 10, Look: looks()[0], Paraphs: ParaphName(plan.Session, 0)})
+		p, err := Place(out, Signing{Field: FieldName(plan.Session, 0), Reserve: 100, Look: looks()[0], Paraphs: ParaphName(plan.Session, 0)})
 		if err != nil {
 			t.Fatalf("signing what was laid out: %v", err)
+		}
+		at, reserve := p.Contents()
+		if err := Embed(p.Suffix, at, reserve, append([]byte{0x30, 98}, make([]byte, 98)...)); err != nil {
+			t.Fatal(err)
 		}
 		after, err := inspect(append(out, p.Suffix...))
 		if err != nil {
