@@ -15,8 +15,9 @@ import (
 //
 // What is left alone and what is refused depends on who would read a refusal.
 // A program that logged in shows it to its user. A relay makes a new mail of
-// it, so what a machine wrote is left alone there. Our own mails, and answers
-// in their threads that bring no document, are always left alone.
+// it, so what a machine wrote is left alone there. Answers in the
+// threads of our own mails that bring no document are always left alone: they
+// are for the people beside us.
 func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
 	asked := in.dropBounces(e)
 	if len(asked) == 0 {
@@ -64,27 +65,30 @@ func (in *Intake) dropBounces(e milter.Envelope) []address {
 // loop names the reason why a mail opens no session although it could; err is
 // what to say about it, nil for nothing.
 func (in *Intake) loop(r *mailparse.Request, p proof) (why string, err error) {
-	if in.ours(r.MessageID) || strings.HasSuffix(strings.ToLower(r.From.Address), "@"+in.Config.Domain) {
-		return "own mail", nil
-	}
-	for _, id := range append(r.InReplyTo[:len(r.InReplyTo):len(r.InReplyTo)], r.References...) {
-		if in.ours(id) {
-			if len(r.Documents) == 0 {
-				return "answer in a thread of ours", nil
-			}
-			return "answer in a thread of ours", errThread()
-		}
-	}
 	switch {
+	case in.ours(r.MessageID), p.relayed() && strings.HasSuffix(strings.ToLower(r.From.Address), "@"+in.Config.Domain):
+		// A logged-in sender's From of ours is refused as not theirs (sender).
+		why, err = "own mail", errOwn()
 	case r.AutoSubmitted != "":
 		why, err = "auto-submitted", errAutomatic(r.AutoSubmitted)
 	case r.List:
 		why, err = "mailing list", errList()
 	}
-	if p.relayed() {
-		err = nil
+	if why != "" && p.relayed() {
+		return why, nil
 	}
-	return why, err
+	if why != "" {
+		return why, err
+	}
+	for _, id := range append(r.InReplyTo[:len(r.InReplyTo):len(r.InReplyTo)], r.References...) {
+		if in.ours(id) && len(r.Documents) == 0 {
+			return "answer in a thread of ours", nil
+		}
+		if in.ours(id) {
+			return "answer in a thread of ours", errThread()
+		}
+	}
+	return "", nil
 }
 
 // ours recognises the Message-IDs that package notify gives:

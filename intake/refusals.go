@@ -132,6 +132,11 @@ func errThread() error {
 		"This mail answers one of the signature desk's own mails, which opens no new request; write a new mail to ask for signatures")
 }
 
+func errOwn() error {
+	return refuse(554, "5.5.0", "own-mail",
+		"This is one of the signature desk's own mails, which opens no new request; write a new mail to ask for signatures")
+}
+
 func errAutomatic(word string) error {
 	return refuse(554, "5.7.0", "auto-submitted",
 		"This mail calls itself automatic (Auto-Submitted: %s), and the signature desk answers none of those", word)

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/emersion/go-message"
@@ -27,12 +28,16 @@ func decodeWords(s string) string {
 	return oneLine(s)
 }
 
-// oneLine makes controls and invalid bytes harmless.
+// oneLine makes controls and invalid bytes harmless, and drops what turns text
+// around or hides it (format characters; a joiner holds emoji together).
 func oneLine(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 {
 			return ' '
+		}
+		if unicode.Is(unicode.Cf, r) && r != '\u200d' {
+			return -1
 		}
 		return r
 	}, s))

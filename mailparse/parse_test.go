@@ -145,6 +145,20 @@ func TestSubjectLevel(t *testing.T) {
 	}
 }
 
+func TestOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		" a\r\n b\x00c ":             "a   b c",
+		"invoice \u202etxt.exe":      "invoice txt.exe",
+		"Ad\u200bvan\u00adced":       "Advanced",
+		"\U0001F468\u200d\U0001F4BB": "\U0001F468\u200d\U0001F4BB",
+		"bad\xff":                    "bad\ufffd",
+	} {
+		if got := decodeWords(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestSafeName(t *testing.T) {
 	for _, c := range []struct{ name, mediaType, want string }{
 		{"contract.pdf", "application/pdf", "contract.pdf"},
