@@ -26,7 +26,7 @@ type conn struct {
 }
 
 func newConn(nc net.Conn, idle time.Duration) *conn {
-	return &conn{Conn: nc, r: bufio.NewReaderSize(nc, 70<<10), idle: idle}
+	return &conn{Conn: nc, r: bufio.NewReaderSize(nc, 4<<10), idle: idle}
 }
 
 // Read reports every end that is not a broken packet as io.EOF, which the

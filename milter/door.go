@@ -132,7 +132,7 @@ func (d *Door) serve(nc net.Conn) bool {
 		NewMilter: func() milter.Milter { return s },
 		Actions:   milter.OptRemoveRcpt | milter.OptSetSymList,
 		Protocol: milter.OptNoConnect | milter.OptNoHelo | milter.OptNoUnknown | milter.OptNoData |
-			milter.OptHeaderLeadingSpace,
+			milter.OptNoMailReply | milter.OptHeaderLeadingSpace,
 		SymList: map[milter.Stage][]string{
 			milter.StageMailFrom: {"{client_addr}", "{auth_authen}", "{mail_addr}"},
 			milter.StageRcptTo:   {"{rcpt_addr}"},

@@ -49,7 +49,8 @@ func (s *session) Helo(string, *milter.Modifier) (milter.Response, error) {
 }
 
 // MailFrom starts a mail. Macros are replaced by each packet of them, so what
-// counts is saved here.
+// counts is saved here. It gives no answer, and Postfix waits for none
+// (OptNoMailReply).
 func (s *session) MailFrom(from string, m *milter.Modifier) (milter.Response, error) {
 	s.reset(true)
 	s.start = time.Now()
@@ -61,7 +62,7 @@ func (s *session) MailFrom(from string, m *milter.Modifier) (milter.Response, er
 	if a, err := netip.ParseAddr(strings.TrimPrefix(m.Macros["{client_addr}"], "IPv6:")); err == nil {
 		s.env.Client = a.Unmap()
 	}
-	return milter.RespContinue, nil
+	return nil, nil
 }
 
 // RcptTo never answers with a final reply: ACCEPT would hide a later sign

@@ -137,6 +137,7 @@ func (s *stage) row(n int, limit time.Duration) error {
 	}
 	defer c.Close()
 	var t times
+	s.inspected, s.opened = nil, nil
 	start := time.Now()
 	for range n {
 		if err := c.mail(request(2<<10), []string{"john.doe@sign.corp.test"}, &t); err != nil {
@@ -151,6 +152,8 @@ func (s *stage) row(n int, limit time.Duration) error {
 	fmt.Printf("  RCPT         median %s   p99 %s   limit %s%s\n", ms(percentile(t.rcpt, 0.5)), ms(p), ms(limit), mark)
 	fmt.Printf("  end of body  median %s   p99 %s   %.0f mails/s\n", ms(percentile(t.data, 0.5)), ms(percentile(t.data, 0.99)),
 		float64(n)/time.Since(start).Seconds())
+	fmt.Printf("  of which     inspection median %s p99 %s, store median %s p99 %s\n", ms(percentile(s.inspected, 0.5)),
+		ms(percentile(s.inspected, 0.99)), ms(percentile(s.opened, 0.5)), ms(percentile(s.opened, 0.99)))
 	return nil
 }
 

@@ -29,6 +29,9 @@ type stage struct {
 	store *store.Store
 	door  *milter.Door
 	dkim  *exec.Cmd
+
+	// Mails come one after another here, so nothing guards these.
+	inspected, opened []time.Duration
 }
 
 func (s *stage) addr(side string) string { return s.mtas[side].SMTPAddr }
@@ -96,10 +99,10 @@ func (s *stage) startDoor(ctx context.Context, dir string) (err error) {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s.door = &milter.Door{Domain: "sign.corp.test", Log: log, Intake: &intake.Intake{
 		Config:    intake.Config{Domain: "sign.corp.test", Level: workflow.Standard},
-		Directory: people, Inspector: inspector{}, Log: log,
-		Desk: &workflow.Desk{Store: s.store, Secrets: keys, Log: log, Now: time.Now, Policy: workflow.Policy{
+		Directory: people, Inspector: inspector{&s.inspected}, Log: log,
+		Desk: opener{&workflow.Desk{Store: s.store, Secrets: keys, Log: log, Now: time.Now, Policy: workflow.Policy{
 			URL: "https://sign.corp.test", Deadline: 24 * time.Hour, Retention: 24 * time.Hour, MailLimit: 50 << 20,
-			Repeat: time.Hour, MailSize: notify.MailSize}},
+			Repeat: time.Hour, MailSize: notify.MailSize}}, &s.opened},
 	}}
 	ln, err := milter.Listen("unix:"+filepath.Join(dir, "milter.sock"), 0o666)
 	if err != nil {
@@ -109,14 +112,26 @@ func (s *stage) startDoor(ctx context.Context, dir string) (err error) {
 	return nil
 }
 
-type inspector struct{}
+// inspector and opener are the real ones, with a clock.
+type inspector struct{ took *[]time.Duration }
 
-func (inspector) Inspect(ctx context.Context, b []byte) (intake.Finding, error) {
+func (i inspector) Inspect(ctx context.Context, b []byte) (intake.Finding, error) {
+	defer func(start time.Time) { *i.took = append(*i.took, time.Since(start)) }(time.Now())
 	info, err := pdf.InspectInChild(ctx, b)
 	if err != nil {
 		return intake.Finding{}, err
 	}
 	return intake.Finding{Pages: info.Pages, Signed: info.Signed, Notes: info.Notes}, nil
+}
+
+type opener struct {
+	*workflow.Desk
+	took *[]time.Duration
+}
+
+func (o opener) Open(ctx context.Context, op workflow.Opening) (*workflow.Session, bool, error) {
+	defer func(start time.Time) { *o.took = append(*o.took, time.Since(start)) }(time.Now())
+	return o.Desk.Open(ctx, op)
 }
 
 // startDKIM runs opendkim as a verifier, as most sites do.
