@@ -8,7 +8,8 @@ import (
 	"milterd/workflow"
 )
 
-// Layout lays out pages and fields in a process with limits; see pdf.Layout.
+// Layout lays out pages and fields; see pdf.Layout. It needs no process of its
+// own: inspection has rehearsed it on the same bytes in one that has limits.
 func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document int, original []byte) ([]byte, error) {
 	d := &sess.Documents[document]
 	if d.Signed {
@@ -25,7 +26,7 @@ func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document in
 		p := sess.People[i]
 		plan.Signatories = append(plan.Signatories, pdf.Signatory{Person: i, Name: p.Name, Mail: p.Mail})
 	}
-	suffix, err := pdf.LayoutInChild(ctx, original, plan)
+	suffix, err := pdf.Layout(ctx, original, plan)
 	if err != nil {
 		return nil, fmt.Errorf("laying out pages: %w", err)
 	}

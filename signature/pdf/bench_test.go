@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func padded(b testing.TB, size int) []byte {
 		b.Fatal(err)
 	}
 	data = append(data, more...)
-	suffix, err := Layout(data, plan)
+	suffix, err := Layout(context.Background(), data, plan)
 	if err != nil {
 		b.Fatal(err)
 	}

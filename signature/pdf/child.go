@@ -28,7 +28,6 @@ const (
 	maxReply    = 192 << 20
 	childMark   = "MILTERD_PDF_CHILD" // environment: this is a child
 	taskInspect = "inspect"
-	taskLayout  = "layout"
 	childCount  = 4
 	exitFault   = 70 // the child has trouble of its own, not with the document
 )
@@ -49,17 +48,15 @@ var children = make(chan struct{}, childCount)
 // order is what a child is asked to do; the document's bytes follow its line.
 type order struct {
 	Task string `json:"task"`
-	Head []byte `json:"head,omitempty"`
 	Size int    `json:"size"`
 }
 
-// reply is what a child answers; after it come the bytes of a suffix.
+// reply is what a child answers, in one line.
 type reply struct {
 	Info    *Info             `json:"info,omitempty"`
 	Refusal *workflow.Refusal `json:"refusal,omitempty"`
 	Cause   string            `json:"cause,omitempty"` // of the refusal
 	Error   string            `json:"error,omitempty"`
-	Suffix  int               `json:"suffix,omitempty"` // bytes that follow
 }
 
 // InspectInChild is Inspect in a process of its own, with limits on memory, CPU,
@@ -69,22 +66,7 @@ func InspectInChild(ctx context.Context, data []byte) (*Info, error) {
 	if len(data) > MaxBytes {
 		return Inspect(data) // says that it is too large
 	}
-	r, _, err := runChild(ctx, taskInspect, nil, data)
-	if err != nil {
-		return nil, err
-	}
-	return r.Info, nil
-}
-
-// LayoutInChild is Layout in a process of its own, like InspectInChild. The
-// suffix is nil for a document that has signatures.
-func LayoutInChild(ctx context.Context, original []byte, plan Plan) ([]byte, error) {
-	head, err := json.Marshal(plan)
-	if err != nil {
-		return nil, fmt.Errorf("laying out %s: %w", plan.Document, err)
-	}
-	_, suffix, err := runChild(ctx, taskLayout, head, original)
-	return suffix, err
+	return runChild(ctx, taskInspect, data)
 }
 
 // child is a process that waits for one document.
@@ -168,29 +150,29 @@ func (c *child) end() {
 	c.cmd.Wait()
 }
 
-// runChild hands a task with head and data to a child, and reads its reply.
-func runChild(ctx context.Context, task string, head, data []byte) (*reply, []byte, error) {
+// runChild hands a task with data to a child, and reads its reply.
+func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
 	if os.Getenv(childMark) != "" {
-		return nil, nil, errors.New("pdf child: main did not call pdf.ChildMain first")
+		return nil, errors.New("pdf child: main did not call pdf.ChildMain first")
 	}
 	select {
 	case children <- struct{}{}:
 		defer func() { <-children }()
 	case <-ctx.Done():
-		return nil, nil, fmt.Errorf("pdf child: %w", ctx.Err())
+		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
 	}
 	if ctx.Err() != nil {
-		return nil, nil, fmt.Errorf("pdf child: %w", ctx.Err())
+		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
 	}
-	line, err := json.Marshal(order{task, head, len(data)})
+	line, err := json.Marshal(order{task, len(data)})
 	if err != nil {
-		return nil, nil, fmt.Errorf("pdf child: %w", err)
+		return nil, fmt.Errorf("pdf child: %w", err)
 	}
 	line = append(line, '\n')
 	for {
 		c, err := takeChild()
 		if err != nil {
-			return nil, nil, fmt.Errorf("pdf child: %w", err)
+			return nil, fmt.Errorf("pdf child: %w", err)
 		}
 		n, _ := c.in.Write(line)
 		if n == 0 {
@@ -203,7 +185,7 @@ func runChild(ctx context.Context, task string, head, data []byte) (*reply, []by
 
 // run gives a child its document and waits for the reply, until ctx ends or
 // the time is over.
-func (c *child) run(ctx context.Context, data []byte) (*reply, []byte, error) {
+func (c *child) run(ctx context.Context, data []byte) (*Info, error) {
 	timed, cancel := context.WithTimeout(ctx, childTime)
 	defer cancel()
 	stop := context.AfterFunc(timed, func() { c.cmd.Process.Kill() })
@@ -213,15 +195,15 @@ func (c *child) run(ctx context.Context, data []byte) (*reply, []byte, error) {
 	out, _ := io.ReadAll(c.out)
 	err := c.cmd.Wait()
 	if ctx.Err() != nil {
-		return nil, nil, fmt.Errorf("pdf child: %w", ctx.Err())
+		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() != exitFault {
 		// Killed by a signal, by time, or by Go itself for want of memory.
-		return nil, nil, refuse(fmt.Errorf("pdf child: %w: %w: %s", cos.ErrLimit, err, firstLine(c.complaint.String())))
+		return nil, refuse(fmt.Errorf("pdf child: %w: %w: %s", cos.ErrLimit, err, firstLine(c.complaint.String())))
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("pdf child: %w: %s", err, firstLine(c.complaint.String()))
+		return nil, fmt.Errorf("pdf child: %w: %s", err, firstLine(c.complaint.String()))
 	}
 	return readReply(out)
 }
@@ -234,26 +216,22 @@ func ownProgram() (string, error) {
 	return os.Executable()
 }
 
-func readReply(out []byte) (*reply, []byte, error) {
-	line, rest, _ := bytes.Cut(out, []byte("\n"))
+func readReply(out []byte) (*Info, error) {
 	var r reply
-	if err := json.Unmarshal(line, &r); err != nil {
-		return nil, nil, fmt.Errorf("pdf child: bad reply: %w", err)
+	if err := json.Unmarshal(out, &r); err != nil {
+		return nil, fmt.Errorf("pdf child: bad reply: %w", err)
 	}
 	if r.Refusal != nil {
 		r.Refusal.Err = errors.New(r.Cause)
-		return nil, nil, r.Refusal
+		return nil, r.Refusal
 	}
 	if r.Error != "" {
-		return nil, nil, errors.New(r.Error)
+		return nil, errors.New(r.Error)
 	}
-	if len(rest) != r.Suffix {
-		return nil, nil, fmt.Errorf("pdf child: %d bytes instead of %d", len(rest), r.Suffix)
+	if r.Info == nil {
+		return nil, errors.New("pdf child: empty reply")
 	}
-	if r.Suffix == 0 {
-		rest = nil
-	}
-	return &r, rest, nil
+	return r.Info, nil
 }
 
 // ChildMain does the work of a child if this process was started as one, and
@@ -275,21 +253,7 @@ func ChildMain() bool {
 }
 
 // tasks are what a child can do with a document.
-var tasks = map[string]func(head, data []byte) (reply, []byte, error){
-	taskInspect: func(_, data []byte) (r reply, suffix []byte, err error) {
-		r.Info, err = Inspect(data)
-		return r, nil, err
-	},
-	taskLayout: func(head, data []byte) (r reply, suffix []byte, err error) {
-		var plan Plan
-		if err := json.Unmarshal(head, &plan); err != nil {
-			return r, nil, err
-		}
-		suffix, err = Layout(data, plan)
-		r.Suffix = len(suffix)
-		return r, suffix, err
-	},
-}
+var tasks = map[string]func(data []byte) (*Info, error){taskInspect: Inspect}
 
 func childWork(stdin io.Reader, out io.Writer) error {
 	if err := limitSelf(); err != nil {
@@ -315,24 +279,19 @@ func childWork(stdin io.Reader, out io.Writer) error {
 	if _, err := io.ReadFull(in, data); err != nil {
 		return err
 	}
-	r, suffix, err := work(o.Head, data)
+	info, err := work(data)
+	r := reply{Info: info}
 	switch refusal := (*workflow.Refusal)(nil); {
 	case errors.As(err, &refusal):
 		r.Refusal, r.Cause = refusal, fmt.Sprint(refusal.Err)
 		refusal.Err = nil
-	case errors.Is(err, cos.ErrBroken), errors.Is(err, cos.ErrLimit), errors.Is(err, cos.ErrEncrypted):
-		r.Refusal, r.Cause = refuse(err), err.Error()
-		r.Refusal.Err = nil
 	case err != nil:
 		r.Error = err.Error()
 	}
 	if line, err = json.Marshal(r); err != nil {
 		return err
 	}
-	if _, err := out.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	_, err = out.Write(suffix)
+	_, err = out.Write(append(line, '\n'))
 	return err
 }
 

@@ -16,8 +16,8 @@ import (
 // TestMain is also the child's: besides the real tasks it has some that break
 // one limit each.
 func TestMain(m *testing.M) {
-	tasks["hang"] = func(_, _ []byte) (reply, []byte, error) { time.Sleep(time.Minute); return reply{}, nil, nil }
-	tasks["eat"] = func(_, _ []byte) (reply, []byte, error) {
+	tasks["hang"] = func([]byte) (*Info, error) { time.Sleep(time.Minute); return nil, nil }
+	tasks["eat"] = func([]byte) (*Info, error) {
 		for {
 			b := make([]byte, 64<<20)
 			for i := 0; i < len(b); i += 4096 {
@@ -26,13 +26,13 @@ func TestMain(m *testing.M) {
 			eaten = append(eaten, b)
 		}
 	}
-	tasks["write"] = func(_, _ []byte) (reply, []byte, error) {
+	tasks["write"] = func([]byte) (*Info, error) {
 		f, err := os.CreateTemp("/tmp", "milterd")
 		if err == nil {
 			defer os.Remove(f.Name())
 			_, err = f.Write([]byte("x"))
 		}
-		return reply{}, nil, err
+		return nil, err
 	}
 	if ChildMain() {
 		return
@@ -46,14 +46,14 @@ var eaten [][]byte
 func TestChildLimits(t *testing.T) {
 	old := childTime
 	defer func() { childTime = old }()
-	if _, _, err := runChild(context.Background(), "write", nil, nil); err == nil || !strings.Contains(err.Error(), "file too large") {
+	if _, err := runChild(context.Background(), "write", nil); err == nil || !strings.Contains(err.Error(), "file too large") {
 		t.Errorf("a child that writes a file: %v", err)
 	}
 	for _, task := range []string{"eat", "hang"} {
 		if task == "hang" {
 			childTime = 300 * time.Millisecond
 		}
-		_, _, err := runChild(context.Background(), task, nil, nil)
+		_, err := runChild(context.Background(), task, nil)
 		var r *workflow.Refusal
 		if !errors.As(err, &r) || r.Reason != "pdf-too-complex" || r.Code != 554 {
 			t.Errorf("%s: %v", task, err)
@@ -81,7 +81,7 @@ func TestSpare(t *testing.T) {
 // TestChildTrouble: what is not the document's fault is no refusal.
 func TestChildTrouble(t *testing.T) {
 	var r *workflow.Refusal
-	_, _, err := runChild(context.Background(), "nothing", nil, nil)
+	_, err := runChild(context.Background(), "nothing", nil)
 	if err == nil || errors.As(err, &r) || !strings.Contains(err.Error(), `no task "nothing"`) {
 		t.Errorf("unknown task: %v", err)
 	}
@@ -96,30 +96,9 @@ func TestChildTrouble(t *testing.T) {
 	}
 }
 
-func TestLayoutInChild(t *testing.T) {
-	for _, name := range []string{"contract.pdf", "signed.pdf"} {
-		data := sample(t, name)
-		want, err := Layout(data, plan)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := LayoutInChild(context.Background(), data, plan)
-		if err != nil || string(got) != string(want) || (got == nil) != (want == nil) {
-			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, len(want))
-		}
-	}
-	var r *workflow.Refusal
-	if _, err := LayoutInChild(context.Background(), sample(t, "broken-cut.pdf"), plan); !errors.As(err, &r) || r.Reason != "broken-pdf" {
-		t.Errorf("broken: %v", err)
-	}
-	if _, err := LayoutInChild(context.Background(), sample(t, "table.pdf"), Plan{}); err == nil || errors.As(err, &r) {
-		t.Errorf("nobody to sign: %v", err)
-	}
-}
-
 func TestReply(t *testing.T) {
-	for _, out := range []string{"", "no JSON\n", `{"suffix":3}` + "\nab", `{"error":"x"}` + "\n"} {
-		if _, _, err := readReply([]byte(out)); err == nil {
+	for _, out := range []string{"", "no JSON\n", "{}\n", `{"error":"x"}` + "\n"} {
+		if _, err := readReply([]byte(out)); err == nil {
 			t.Errorf("%q is taken as a reply", out)
 		}
 	}
@@ -130,7 +109,7 @@ func TestReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r *workflow.Refusal
-	if _, _, err := readReply(append(b, '\n')); !errors.As(err, &r) || r.Reason != "encrypted-pdf" || r.Err.Error() != "c" {
+	if _, err := readReply(append(b, '\n')); !errors.As(err, &r) || r.Reason != "encrypted-pdf" || r.Err.Error() != "c" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -131,7 +131,7 @@ func FuzzInspect(f *testing.F) {
 		if err != nil {
 			return
 		}
-		suffix, err := Layout(data, plan)
+		suffix, err := Layout(context.Background(), data, plan)
 		if err != nil {
 			t.Fatalf("laying out what was inspected: %v", err)
 		}

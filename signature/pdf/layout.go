@@ -1,7 +1,9 @@
 package pdf
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,21 +15,21 @@ import (
 
 // Plan says what Layout writes.
 type Plan struct {
-	Organisation string         `json:"organisation"`
-	VAT          string         `json:"vat"` // may be empty
-	Session      string         `json:"session"`
-	Document     string         `json:"document"` // file name
-	Level        workflow.Level `json:"level"`
-	Sender       string         `json:"sender"` // name and address, as it is to be printed
-	Created      time.Time      `json:"created"`
-	Signatories  []Signatory    `json:"signatories"`
+	Organisation string
+	VAT          string // may be empty
+	Session      string
+	Document     string // file name
+	Level        workflow.Level
+	Sender       string // name and address, as it is to be printed
+	Created      time.Time
+	Signatories  []Signatory
 }
 
 // Signatory is somebody who gets a box on a signature page.
 type Signatory struct {
-	Person int    `json:"person"` // index in Session.People, for FieldName
-	Name   string `json:"name"`
-	Mail   string `json:"mail"`
+	Person int // index in Session.People, for FieldName
+	Name   string
+	Mail   string
 }
 
 // Limits of a layout. Beyond those of paraphs a document is signed without
@@ -43,17 +45,30 @@ const (
 // paraph field per page and signatory, a signature field per signatory, the
 // seal's field, and an invisible one for the document timestamp. It is nil for
 // a document that has signatures already: there nothing may be laid out.
-func Layout(original []byte, plan Plan) ([]byte, error) {
+//
+// It works in this process, so it is for documents that InspectInChild let
+// pass. What the document is to blame for is a *workflow.Refusal, also when
+// layoutTime is over; what ctx ends is not.
+func Layout(ctx context.Context, original []byte, plan Plan) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, layoutTime, fmt.Errorf("longer than %v: %w", layoutTime, cos.ErrLimit))
+	defer cancel()
 	f, err := cos.Open(original)
-	if err != nil {
-		return nil, fmt.Errorf("laying out %s: %w", plan.Document, err)
+	var suffix []byte
+	if err == nil {
+		suffix, err = layout(ctx, f, plan)
 	}
-	suffix, err := layout(f, plan)
-	if err != nil {
-		return nil, fmt.Errorf("laying out %s: %w", plan.Document, err)
+	if err == nil {
+		return suffix, nil
 	}
-	return suffix, nil
+	err = fmt.Errorf("laying out %s: %w", plan.Document, err)
+	if errors.Is(err, cos.ErrBroken) || errors.Is(err, cos.ErrLimit) || errors.Is(err, cos.ErrEncrypted) {
+		return nil, refuse(err)
+	}
+	return nil, err
 }
+
+// layoutTime is how long one layout may take; it is looked at on each page.
+var layoutTime = 30 * time.Second
 
 // layouter holds one layout while it is made.
 type layouter struct {
@@ -74,7 +89,7 @@ type layouter struct {
 	shared map[sharing]cos.Ref   // new Resources
 }
 
-func layout(f *cos.File, plan Plan) ([]byte, error) {
+func layout(ctx context.Context, f *cos.File, plan Plan) ([]byte, error) {
 	if n := len(plan.Signatories); n < 1 || n > MaxSignatories {
 		return nil, fmt.Errorf("%d signatories, want 1 to %d", n, MaxSignatories)
 	}
@@ -96,6 +111,9 @@ func layout(f *cos.File, plan Plan) ([]byte, error) {
 		l.fonts[cos.Name(s)] = l.u.Reserve()
 	}
 	for i, p := range pages {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err := l.page(i, p); err != nil {
 			return nil, fmt.Errorf("page %d: %w", i+1, err)
 		}

@@ -2,6 +2,8 @@ package pdf
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -52,7 +54,7 @@ func scribble() workflow.Appearance {
 func complete(t testing.TB, name string) []byte {
 	t.Helper()
 	out := sample(t, name)
-	suffix, err := Layout(out, plan)
+	suffix, err := Layout(context.Background(), out, plan)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -239,11 +241,11 @@ func TestLayoutText(t *testing.T) {
 }
 
 func TestLayoutSame(t *testing.T) {
-	a, err := Layout(sample(t, "contract.pdf"), plan)
+	a, err := Layout(context.Background(), sample(t, "contract.pdf"), plan)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Layout(sample(t, "contract.pdf"), plan)
+	b, err := Layout(context.Background(), sample(t, "contract.pdf"), plan)
 	if err != nil || !bytes.Equal(a, b) {
 		t.Errorf("two layouts differ, %v", err)
 	}
@@ -252,7 +254,7 @@ func TestLayoutSame(t *testing.T) {
 // TestLayoutSigned: what others have signed gets no layout.
 func TestLayoutSigned(t *testing.T) {
 	for _, name := range []string{"signed.pdf", "signed-form.pdf", "signed-packed.pdf", "certified-2.pdf"} {
-		if suffix, err := Layout(sample(t, name), plan); err != nil || suffix != nil {
+		if suffix, err := Layout(context.Background(), sample(t, name), plan); err != nil || suffix != nil {
 			t.Errorf("%s: %d bytes, %v", name, len(suffix), err)
 		}
 	}
@@ -292,7 +294,7 @@ func TestLayoutMany(t *testing.T) {
 		many.Signatories = append(many.Signatories, Signatory{Person: i, Name: fmt.Sprint("Person ", i+1), Mail: fmt.Sprintf("p%d@corp.test", i+1)})
 	}
 	data := sample(t, "table.pdf")
-	suffix, err := Layout(data, many)
+	suffix, err := Layout(context.Background(), data, many)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +306,29 @@ func TestLayoutMany(t *testing.T) {
 		t.Errorf("%d pages, %d empty fields, %d fields", info.Pages, len(info.EmptyFields), info.Fields)
 	}
 	many.Signatories = append(many.Signatories, Signatory{})
-	if _, err := Layout(data, many); err == nil {
+	if _, err := Layout(context.Background(), data, many); err == nil {
 		t.Error("more signatories than there can be")
+	}
+}
+
+// What the document is to blame for is a refusal, so that its session ends;
+// what is not is tried again.
+func TestLayoutErrors(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var r *workflow.Refusal
+	if _, err := Layout(ctx, sample(t, "broken-cut.pdf"), plan); !errors.As(err, &r) || r.Reason != "broken-pdf" {
+		t.Errorf("broken: %v", err)
+	}
+	if _, err := Layout(ctx, sample(t, "table.pdf"), Plan{}); err == nil || errors.As(err, &r) {
+		t.Errorf("nobody to sign: %v", err)
+	}
+	cancel()
+	if _, err := Layout(ctx, sample(t, "table.pdf"), plan); !errors.Is(err, context.Canceled) || errors.As(err, &r) {
+		t.Errorf("a context that has ended: %v", err)
+	}
+	defer func(old time.Duration) { layoutTime = old }(layoutTime)
+	layoutTime = 0
+	if _, err := Layout(context.Background(), sample(t, "table.pdf"), plan); !errors.As(err, &r) || r.Reason != "pdf-too-complex" {
+		t.Errorf("too slow: %v", err)
 	}
 }

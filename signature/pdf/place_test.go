@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"runtime"
@@ -16,7 +17,7 @@ import (
 func laid(t testing.TB, name string) []byte {
 	t.Helper()
 	data := sample(t, name)
-	suffix, err := Layout(data, plan)
+	suffix, err := Layout(context.Background(), data, plan)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ func rehearse(data []byte, f *cos.File, cat cos.Dict) error {
 		return err
 	}
 	const session = "aaaaaaaaaaaaaaaa"
-	suffix, err := Layout(data, Plan{Organisation: "milterd", Session: session, Document: "rehearsal", Level: workflow.Standard,
+	suffix, err := Layout(context.Background(), data, Plan{Organisation: "milterd", Session: session, Document: "rehearsal", Level: workflow.Standard,
 		Created: time.Unix(0, 0), Signatories: []Signatory{{Name: "nobody", Mail: "nobody@example.org"}}})
 	if err != nil {
 		return err
