@@ -74,8 +74,17 @@ func (c *Config) check() Problems {
 	if !strings.HasPrefix(c.Database.URL, "sqlite:") && !strings.HasPrefix(c.Database.URL, "postgres://") {
 		bad("database.url", "%q is no database, want sqlite:PATH or postgres://HOST/NAME", c.Database.URL)
 	}
-	if c.Directory.Users == "" {
-		bad("directory.users", "is missing, want the path of a users.toml")
+	c.checkDirectory(bad)
+	between("senders.per_hour", c.Senders.PerHour, 0, 100000)
+	for _, d := range c.Senders.DKIM {
+		if !domainName.MatchString(d) {
+			bad("senders.dkim", "%q is no domain name, want for example corp.com in lower case", d)
+		}
+	}
+	for _, a := range c.Senders.Blocked {
+		if _, domain, ok := strings.Cut(a, "@"); !ok || domain == "" {
+			bad("senders.blocked", "%q is no mail address, want for example intern@corp.com", a)
+		}
 	}
 	if l := c.Sessions.Level; l == "advanced" || l == "qualified" {
 		bad("sessions.level", "%q cannot be made yet, want standard", l)
@@ -130,10 +139,17 @@ func (c *Config) checkURL(bad func(field, format string, args ...any)) {
 }
 
 func (c *Config) checkDoors(bad func(field, format string, args ...any)) {
-	if network, _, err := c.Milter.Socket(); err != nil {
+	if network, address, err := c.Milter.Socket(); err != nil {
 		bad("milter.listen", "%v", err)
-	} else if network == "tcp" && !loopback(strings.TrimPrefix(c.Milter.Listen, "inet:")) {
+	} else if network == "tcp" && !loopback(address) {
 		bad("milter.listen", "%q is open to other machines, which could then speak for anybody, want unix:PATH or a loopback address", c.Milter.Listen)
+	}
+	if network, address, err := socket(c.LMTP.Listen); c.LMTP.Listen != "" && err != nil {
+		bad("lmtp.listen", "%v, or empty for none", err)
+	} else if network == "tcp" && !loopback(address) {
+		bad("lmtp.listen", "%q is open to other machines, which could then forge logins, want unix:PATH or a loopback address", c.LMTP.Listen)
+	} else if c.LMTP.Listen != "" && c.LMTP.Listen == c.Milter.Listen {
+		bad("lmtp.listen", "is the socket of the milter, want another one")
 	}
 	for _, t := range c.Milter.TrustedClients {
 		switch _, err := ParseClient(t); {
@@ -163,14 +179,66 @@ func (c *Config) checkDoors(bad func(field, format string, args ...any)) {
 }
 
 // Socket splits Listen into what net.Listen takes: "unix" or "tcp", and the address.
-func (m Milter) Socket() (network, address string, err error) {
-	switch kind, rest, _ := strings.Cut(m.Listen, ":"); {
+func (m Milter) Socket() (network, address string, err error) { return socket(m.Listen) }
+
+func socket(listen string) (network, address string, err error) {
+	switch kind, rest, _ := strings.Cut(listen, ":"); {
 	case kind == "unix" && filepath.IsAbs(rest):
 		return "unix", rest, nil
 	case kind == "inet" && hostPort(rest):
 		return "tcp", rest, nil
 	}
-	return "", "", fmt.Errorf("%q is no socket, want unix:PATH (absolute) or inet:HOST:PORT", m.Listen)
+	return "", "", fmt.Errorf("%q is no socket, want unix:PATH (absolute) or inet:HOST:PORT", listen)
+}
+
+// checkDirectory refuses settings that contradict each other: a directory that
+// answers nothing would bounce good mail.
+func (c *Config) checkDirectory(bad func(field, format string, args ...any)) {
+	l := c.Directory.LDAP
+	if len(l.Servers) == 0 {
+		if c.Directory.Users == "" {
+			bad("directory.users", "is missing, want the path of a users.toml, or directory.ldap.servers")
+		}
+		if l.Base != "" || l.BindDN != "" {
+			bad("directory.ldap.servers", "is missing, although other fields of [directory.ldap] are set")
+		}
+		return
+	}
+	for _, s := range l.Servers {
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" || u.Path != "":
+			bad("directory.ldap.servers", "%q is no server, want ldaps://HOST or ldap://HOST", s)
+		case u.Scheme == "ldap" && !l.StartTLS && !loopback(net.JoinHostPort(u.Hostname(), "389")):
+			bad("directory.ldap.starttls", "%q would be asked without encryption, want starttls = true or ldaps://", s)
+		}
+	}
+	if (l.BindDN == "") != (l.PasswordFile == "") {
+		bad("directory.ldap.bind_dn", "bind_dn and password_file go together, want both or none")
+	}
+	if l.Base == "" {
+		bad("directory.ldap.base", "is missing, want for example ou=people,dc=corp,dc=com")
+	}
+	if len(l.Addresses) == 0 {
+		bad("directory.ldap.addresses", "is empty, want for example [\"mail\"]")
+	}
+	if l.GroupBase == "" && len(c.Policy.groups()) > 0 {
+		bad("directory.ldap.group_base", "is missing, although [policy] names groups")
+	}
+	if d := l.Cache; d.bare != "" {
+		bad("directory.ldap.cache", "%s has no unit, want for example cache = \"5m\"", d.bare)
+	} else if d.Duration < 0 || d.Duration > 24*time.Hour {
+		bad("directory.ldap.cache", "%s is out of range, want 0m to 1d", d)
+	}
+}
+
+// groups are all that the policy names.
+func (p Policy) groups() []string {
+	var all []string
+	for _, g := range []Groups{p.Request, p.Sign} {
+		all = append(append(append(all, g.Standard...), g.Advanced...), g.Qualified...)
+	}
+	return all
 }
 
 // Clients are TrustedClients as networks; a single address is a network of one.

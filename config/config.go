@@ -8,6 +8,8 @@
 // they differ). The file is TOML 1.0, and an unknown field is an error.
 package config
 
+import "time"
+
 //go:generate go test milterd/config/reference -update
 
 // MaxDeadline is the longest time that a session may stay open.
@@ -32,6 +34,15 @@ type Config struct {
 	Organisation Organisation `toml:"organisation"`
 	// The door for Postfix.
 	Milter Milter `toml:"milter"`
+	// The second door for Postfix: for mail that it delivers to the sign
+	// domain without having asked the milter, because an alias led there or
+	// because milterd was away.
+	LMTP LMTP `toml:"lmtp"`
+	// Who may ask: what proves a sender besides a login and a trusted client,
+	// and how much one sender may ask. A From header alone proves nothing.
+	Senders Senders `toml:"senders"`
+	// Which groups of the directory may ask for which level, and sign at it.
+	Policy Policy `toml:"policy"`
 	// The door for people.
 	HTTP HTTP `toml:"http"`
 	// The door for the monitoring: /healthz and /metrics, without a password.
@@ -76,6 +87,60 @@ type Milter struct {
 	// who can send from there can ask in anybody's name: list single machines.
 	// Postfix's mynetworks is not taken, because it usually holds whole offices.
 	TrustedClients []string `toml:"trusted_clients" example:"[\"192.0.2.10\"]"`
+}
+
+// LMTP is the second door for Postfix.
+type LMTP struct {
+	// Socket that Postfix delivers to: unix:PATH or inet:HOST:PORT, or empty
+	// for none.
+	Listen string `toml:"listen" example:"unix:/run/milterd/lmtp.sock"`
+	// Host name that this site's own Postfix writes behind "by" in the topmost
+	// Received line (its myhostname). A login that stands in such a line counts
+	// as proof here; Postfix writes it with smtpd_sasl_authenticated_header =
+	// yes. Empty: only DKIM proves a sender at this door.
+	ReceivedBy string `toml:"received_by" example:"mx.corp.com"`
+}
+
+// Senders says who may ask.
+type Senders struct {
+	// The organisation's own mail domains whose DKIM signature proves their
+	// From addresses. A signature counts if it is fresh, covers From, To, Cc,
+	// Subject, Date, Message-ID and Content-Type, and one of its recipients is
+	// the sign address.
+	DKIM []string `toml:"dkim" example:"[\"corp.com\"]"`
+	// Name of the server in this site's Authentication-Results lines
+	// (authserv-id) that checks DKIM before milterd sees the mail. Its word
+	// counts like a check of our own where it stands above the topmost
+	// Received line. Empty: none.
+	Authserv string `toml:"authserv" example:"mx.corp.com"`
+	// Ask internal senders who are not proven to confirm their request on a
+	// page, by a mail that quotes nothing of theirs. Off: they are refused.
+	Confirm bool `toml:"confirm" example:"true"`
+	// Sessions that one sender may open in an hour; 0 for any number.
+	PerHour int `toml:"per_hour" example:"60"`
+	// Addresses of people who may not ask.
+	Blocked []string `toml:"blocked" example:"[\"intern@corp.com\"]"`
+}
+
+// Policy says which groups may do what.
+type Policy struct {
+	// Groups whose members may ask for signatures of a level. Empty: everybody
+	// in the directory. A group is named as in users.toml, or by its
+	// distinguished name in LDAP.
+	Request Groups `toml:"request"`
+	// Groups whose members may sign at a level. Empty: everybody in the
+	// directory.
+	Sign Groups `toml:"sign"`
+}
+
+// Groups are names of groups for each level.
+type Groups struct {
+	// Groups for Standard.
+	Standard []string `toml:"standard" example:"[\"staff\"]"`
+	// Groups for Advanced.
+	Advanced []string `toml:"advanced" example:"[\"management\"]"`
+	// Groups for Qualified.
+	Qualified []string `toml:"qualified" example:"[\"cn=board,ou=groups,dc=corp,dc=com\"]"`
 }
 
 // HTTP is the door for people.
@@ -123,8 +188,51 @@ type Database struct {
 
 // Directory is who may ask and who may sign.
 type Directory struct {
-	// TOML file with people: mail, other addresses, name, language.
+	// TOML file with people and groups, for a site without LDAP. Not used
+	// where ldap.servers is set.
 	Users string `toml:"users" example:"/etc/milterd/users.toml"`
+	// People and groups in LDAP: OpenLDAP, Active Directory and their kin.
+	LDAP LDAP `toml:"ldap"`
+}
+
+// LDAP says where people and groups are, and what their attributes mean.
+type LDAP struct {
+	// Servers, asked in this order: ldaps://HOST, or ldap://HOST with starttls.
+	Servers []string `toml:"servers" example:"[\"ldaps://ldap1.corp.com\", \"ldaps://ldap2.corp.com\"]"`
+	// Begin TLS on ldap:// connections, or do without the server. Off only for
+	// a server on this machine.
+	StartTLS bool `toml:"starttls" example:"true"`
+	// PEM file with the authorities of the servers' certificates; empty for
+	// those of the system.
+	CA string `toml:"ca" example:"/etc/milterd/ldap-ca.pem"`
+	// Distinguished name to log in with, or empty for anonymous.
+	BindDN string `toml:"bind_dn" example:"cn=milterd,ou=services,dc=corp,dc=com"`
+	// File that holds its password, on one line.
+	PasswordFile string `toml:"password_file" example:"/etc/milterd/ldap.password"`
+	// Where people are.
+	Base string `toml:"base" example:"ou=people,dc=corp,dc=com"`
+	// Which entries are people.
+	Filter string `toml:"filter" example:"(objectClass=person)"`
+	// Attributes that hold a person's mail addresses; the first value of the
+	// first one is the primary address. A value may begin with smtp: as in
+	// Active Directory's proxyAddresses.
+	Addresses []string `toml:"addresses" example:"[\"mail\", \"proxyAddresses\"]"`
+	// Attributes that hold a login name, as Postfix reports it.
+	Logins []string `toml:"logins" example:"[\"uid\", \"sAMAccountName\"]"`
+	// Attribute with the name as it is printed in signatures.
+	Name string `toml:"name" example:"displayName"`
+	// Attribute with the language (RFC 2798).
+	Language string `toml:"language" example:"preferredLanguage"`
+	// Attribute with a person's own certificates.
+	Certificate string `toml:"certificate" example:"userCertificate;binary"`
+	// Where groups are, or empty for no groups.
+	GroupBase string `toml:"group_base" example:"ou=groups,dc=corp,dc=com"`
+	// Which entries are groups.
+	GroupFilter string `toml:"group_filter" example:"(objectClass=groupOfNames)"`
+	// Attribute with the distinguished names of a group's members.
+	Member string `toml:"member" example:"member"`
+	// Answers are kept for so long; changes in LDAP are seen after it.
+	Cache Duration `toml:"cache" unit:"days, hours or minutes" example:"5m"`
 }
 
 // Sessions are the rules for signing sessions.
@@ -187,17 +295,22 @@ type Log struct {
 // name and country, directory users.
 func Default() *Config {
 	return &Config{
-		Data:       "/var/lib/milterd",
-		Milter:     Milter{Listen: "unix:/run/milterd/milter.sock"},
-		HTTP:       HTTP{Listen: "127.0.0.1:8470"},
-		Monitor:    Monitor{Listen: "127.0.0.1:8471"},
-		SMTP:       SMTP{Relay: "127.0.0.1:25", TLS: "opportunistic"},
-		Database:   Database{URL: "sqlite:milterd.db"},
-		Sessions:   Sessions{Level: "standard", Deadline: Days(14), Retention: Days(90)},
-		Limits:     Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
-		Jobs:       Jobs{Workers: 4},
-		Log:        Log{Level: "info", Format: "text"},
-		Directory:  Directory{Users: "/etc/milterd/users.toml"},
+		Data:     "/var/lib/milterd",
+		Milter:   Milter{Listen: "unix:/run/milterd/milter.sock"},
+		HTTP:     HTTP{Listen: "127.0.0.1:8470"},
+		Monitor:  Monitor{Listen: "127.0.0.1:8471"},
+		SMTP:     SMTP{Relay: "127.0.0.1:25", TLS: "opportunistic"},
+		Database: Database{URL: "sqlite:milterd.db"},
+		Sessions: Sessions{Level: "standard", Deadline: Days(14), Retention: Days(90)},
+		Limits:   Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
+		Jobs:     Jobs{Workers: 4},
+		Log:      Log{Level: "info", Format: "text"},
+		LMTP:     LMTP{Listen: "unix:/run/milterd/lmtp.sock"},
+		Senders:  Senders{PerHour: 60},
+		Directory: Directory{Users: "/etc/milterd/users.toml", LDAP: LDAP{StartTLS: true, Filter: "(objectClass=person)",
+			Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"}, Name: "cn", Language: "preferredLanguage",
+			Certificate: "userCertificate;binary", GroupFilter: "(objectClass=groupOfNames)", Member: "member",
+			Cache: Duration{Duration: 5 * time.Minute}}},
 		Timestamps: Timestamps{},
 	}
 }

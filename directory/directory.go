@@ -28,6 +28,13 @@ type Directory interface {
 	ByLocalPart(ctx context.Context, local string) (workflow.Person, error)
 	// ByLogin finds who logs in to the mail server (SASL) under a name.
 	ByLogin(ctx context.Context, login string) (workflow.Person, error)
+	// Group gives everyone in the one group with an address whose part before
+	// the @ is local, groups in groups resolved; ErrNotFound where there is none.
+	Group(ctx context.Context, local string) ([]workflow.Person, error)
+	// Groups names the groups that the person with a primary address is in,
+	// also by way of other groups, as the policy writes them: the name in the
+	// file, the distinguished name in LDAP.
+	Groups(ctx context.Context, mail string) ([]string, error)
 }
 
 // Answers that will be the same next time.

@@ -262,3 +262,9 @@ func fieldLine(b []byte, users []int, n int, field string) int {
 	}
 	return users[n]
 }
+
+// Group implements Directory: a file has no groups.
+func (f *File) Group(context.Context, string) ([]workflow.Person, error) { return nil, ErrNotFound }
+
+// Groups implements Directory: a file has no groups.
+func (f *File) Groups(context.Context, string) ([]string, error) { return nil, nil }

@@ -8,6 +8,10 @@ import (
 
 // Envelope is what the SMTP conversation says about a mail.
 type Envelope struct {
+	// Relayed says that the mail came through the LMTP door: Postfix has
+	// answered for it already, nothing is known about the client (Login and
+	// Client are empty), and a refusal becomes a bounce to From.
+	Relayed    bool
 	Client     netip.Addr // who speaks SMTP; not valid if Postfix does not know
 	Login      string     // SASL login ({auth_authen}), "" without
 	From       string     // envelope sender, "" for the null sender

@@ -70,8 +70,15 @@ func entries(source []byte) ([]entry, error) {
 var required = map[string]bool{"domain": true, "url": true, "organisation.name": true, "organisation.country": true}
 
 func literal(f config.Field, v reflect.Value) string {
-	if v.IsZero() && v.Kind() != reflect.Bool {
+	if v.IsZero() && v.Kind() != reflect.Bool || v.Kind() == reflect.Slice && v.Len() == 0 {
 		return ""
+	}
+	if list, ok := v.Interface().([]string); ok {
+		quoted := make([]string, len(list))
+		for i, s := range list {
+			quoted[i] = fmt.Sprintf("%q", s)
+		}
+		return f.Assignment("[" + strings.Join(quoted, ", ") + "]")
 	}
 	return f.Assignment(fmt.Sprint(v.Interface()))
 }
