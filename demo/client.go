@@ -17,26 +17,28 @@ import (
 	"milterd/workflow"
 )
 
-// browser speaks to the signing pages as their own script does: the token from
+// Browser speaks to the signing pages as their own script does: the token from
 // the link's fragment, JSON by POST, one cookie for the device.
-type browser struct {
+type Browser struct {
+	Client string // sent as X-Forwarded-For, if not empty: a visitor behind a proxy
+
 	base   string
 	token  string
 	cookie string // of the remembered device, NAME=VALUE
 	http   *http.Client
 }
 
-// follow opens a link.
-func follow(link string) (*browser, error) {
+// Follow opens a link.
+func Follow(link string) (*Browser, error) {
 	u, err := url.Parse(link)
 	if err != nil || u.Fragment == "" {
 		return nil, fmt.Errorf("%q is no link to a signing page", link)
 	}
-	return &browser{base: u.Scheme + "://" + u.Host, token: u.Fragment, http: &http.Client{Timeout: time.Minute}}, nil
+	return &Browser{base: u.Scheme + "://" + u.Host, token: u.Fragment, http: &http.Client{Timeout: time.Minute}}, nil
 }
 
-// post calls the pages' API. The answer is decoded into out, if it is not nil.
-func (b *browser) post(ctx context.Context, call string, in map[string]any, out any) (*http.Response, []byte, error) {
+// Post calls the pages' API. The answer is decoded into out, if it is not nil.
+func (b *Browser) Post(ctx context.Context, call string, in map[string]any, out any) (*http.Response, []byte, error) {
 	if in == nil {
 		in = map[string]any{}
 	}
@@ -52,6 +54,9 @@ func (b *browser) post(ctx context.Context, call string, in map[string]any, out 
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Milterd-Request", "1")
 	req.Header.Set("Origin", b.base)
+	if b.Client != "" {
+		req.Header.Set("X-Forwarded-For", b.Client)
+	}
 	if b.cookie != "" {
 		req.Header.Set("Cookie", b.cookie)
 	}
@@ -82,10 +87,10 @@ func (b *browser) post(ctx context.Context, call string, in map[string]any, out 
 	return resp, content, nil
 }
 
-// document fetches a document and checks the digest that the page would bind
+// Document fetches a document and checks the digest that the page would bind
 // the signature to against the bytes that came.
-func (b *browser) document(ctx context.Context, n int) (workflow.Shown, []byte, error) {
-	resp, content, err := b.post(ctx, "document", map[string]any{"document": n}, nil)
+func (b *Browser) Document(ctx context.Context, n int) (workflow.Shown, []byte, error) {
+	resp, content, err := b.Post(ctx, "document", map[string]any{"document": n}, nil)
 	if err != nil {
 		return workflow.Shown{}, nil, err
 	}

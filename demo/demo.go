@@ -16,6 +16,7 @@ import (
 
 	"milterd/config"
 	"milterd/pki"
+	"milterd/postfix"
 	"milterd/program"
 )
 
@@ -87,7 +88,7 @@ func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, 
 		return nil, err
 	}
 	milter := "unix:" + filepath.Join(h.dir, "milter.sock")
-	if err := h.startMail(o, milter, log); err != nil {
+	if err := h.startMail(ctx, o, milter, log); err != nil {
 		return nil, err
 	}
 	cfg, err := h.configure(milter)
@@ -119,14 +120,22 @@ func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, 
 }
 
 // startMail starts the mail server with a mailbox for everybody.
-func (h *house) startMail(o Options, milter string, log *slog.Logger) error {
+func (h *house) startMail(ctx context.Context, o Options, milter string, log *slog.Logger) error {
 	for _, p := range h.people {
 		h.boxes.boxes[p.Mail] = true
 	}
 	if o.Postfix {
-		p, err := startPostfix(h, milter)
+		var addresses []string
+		for _, p := range h.people {
+			addresses = append(addresses, p.Mail)
+		}
+		p, err := StartPostfix(ctx, postfix.Options{Dir: filepath.Join(h.dir, "postfix"), Milter: milter, SignDomain: SignDomain,
+			Domain: MailDomain, Users: h.logins, Mailboxes: addresses, Postmaster: addresses[0]}, h.boxes)
+		if err != nil {
+			return err // not into h.mail: a nil *Postfix there would not be nil
+		}
 		h.mail = p
-		return err
+		return nil
 	}
 	s := &MailServer{Domain: MailDomain, SignDomain: SignDomain, Users: h.logins, Milter: milter, Boxes: h.boxes, Log: log}
 	if err := s.Start(); err != nil {

@@ -116,7 +116,7 @@ func (r *run) sign(ctx context.Context, c scenario) {
 	defer cancel()
 	var sent []byte
 	var invitation, code *Message
-	var b *browser
+	var b *Browser
 	var shown []workflow.Shown
 	who := c.signatory.Mail
 	before := len(r.boxes.In(""))
@@ -132,28 +132,28 @@ func (r *run) sign(ctx context.Context, c scenario) {
 		return "", err
 	}) && r.step("link opens the page", func() (string, error) {
 		var err error
-		if b, err = follow(invitation.Link()); err != nil {
+		if b, err = Follow(invitation.Link()); err != nil {
 			return "", err
 		}
-		_, _, err = b.post(ctx, "visit", nil, nil)
+		_, _, err = b.Post(ctx, "visit", nil, nil)
 		return "", err
 	}) && r.step("documents stay closed without a proof", func() (string, error) {
-		if _, _, err := b.document(ctx, 0); err == nil {
+		if _, _, err := b.Document(ctx, 0); err == nil {
 			return "", errors.New("the document opened without a code")
 		}
 		return "", nil
 	}) && r.step("code by mail", func() (string, error) {
-		if _, _, err := b.post(ctx, "code", nil, nil); err != nil {
+		if _, _, err := b.Post(ctx, "code", nil, nil); err != nil {
 			return "", err
 		}
 		var err error
 		code, err = r.next(ctx, who, before, func(m *Message) bool { return m.Code() != "" })
 		return "", err
 	}) && r.step("code opens the document", func() (string, error) {
-		if _, _, err := b.post(ctx, "open", map[string]any{"code": code.Code()}, nil); err != nil {
+		if _, _, err := b.Post(ctx, "open", map[string]any{"code": code.Code()}, nil); err != nil {
 			return "", err
 		}
-		s, content, err := b.document(ctx, 0)
+		s, content, err := b.Document(ctx, 0)
 		if err != nil {
 			return "", err
 		}
@@ -163,7 +163,7 @@ func (r *run) sign(ctx context.Context, c scenario) {
 		shown = []workflow.Shown{s}
 		return fmt.Sprintf("revision %d, digest %.16s… equal to the page's", s.Revision, s.SHA256), nil
 	}) && r.step("signature taken", func() (string, error) {
-		_, _, err := b.post(ctx, "sign", map[string]any{"code": code.Code(), "shown": shown, "appearance": c.appearance}, nil)
+		_, _, err := b.Post(ctx, "sign", map[string]any{"code": code.Code(), "shown": shown, "appearance": c.appearance}, nil)
 		return "", err
 	}) && r.result(ctx, c, before, sent)
 }

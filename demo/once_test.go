@@ -50,7 +50,7 @@ func TestStepCountsFailures(t *testing.T) {
 	if r.step("x", func() (string, error) { return "", os.ErrInvalid }) || r.failed != 1 || !strings.HasPrefix(out.String(), "  FAILED") {
 		t.Errorf("failed=%d, %q", r.failed, out.String())
 	}
-	if _, err := follow("http://localhost/s"); err == nil {
+	if _, err := Follow("http://localhost/s"); err == nil {
 		t.Error("a link without a token is followed")
 	}
 }

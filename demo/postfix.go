@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -11,42 +12,48 @@ import (
 	"milterd/postfix"
 )
 
-// privatePostfix is a real Postfix in a folder of its own, whose maildirs are
-// read into the demo's mailboxes.
-type privatePostfix struct {
+// Postfix is a real Postfix in a folder of its own, whose maildirs are read into
+// Mailboxes as mail arrives.
+type Postfix struct {
 	*postfix.Private
 	done chan struct{}
 	wait sync.WaitGroup
 }
 
-func startPostfix(h *house, milter string) (*privatePostfix, error) {
-	var addresses []string
-	for _, p := range h.people {
-		addresses = append(addresses, p.Mail)
-	}
-	p, err := postfix.StartPrivate(context.Background(), postfix.Options{Dir: filepath.Join(h.dir, "postfix"), Milter: milter,
-		SignDomain: SignDomain, Domain: MailDomain, Users: h.logins, Mailboxes: addresses, Postmaster: addresses[0]})
+// StartPostfix starts a private Postfix and reads the maildirs of o.Mailboxes
+// into boxes. It needs root.
+func StartPostfix(ctx context.Context, o postfix.Options, boxes *Mailboxes) (*Postfix, error) {
+	p, err := postfix.StartPrivate(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("private Postfix: %w", err)
 	}
-	q := &privatePostfix{Private: p, done: make(chan struct{})}
-	q.wait.Go(func() { q.collect(h.boxes, addresses) })
+	q := &Postfix{Private: p, done: make(chan struct{})}
+	q.wait.Go(func() { q.collect(boxes, o.Mailboxes) })
 	return q, nil
 }
 
 // collect looks for new mail five times a second.
-func (q *privatePostfix) collect(boxes *Mailboxes, addresses []string) {
-	seen := map[string]int{}
+func (q *Postfix) collect(boxes *Mailboxes, addresses []string) {
+	seen := map[string]bool{}
 	for {
 		for _, a := range addresses {
-			mails, err := q.Mails(a)
+			folder := filepath.Join(q.Maildir(a), "new")
+			entries, err := os.ReadDir(folder)
 			if err != nil {
-				continue // not there yet; looked at again in a moment
+				continue // not there before the first mail
 			}
-			for _, raw := range mails[min(seen[a], len(mails)):] {
+			for _, e := range entries {
+				file := filepath.Join(folder, e.Name())
+				if seen[file] {
+					continue
+				}
+				raw, err := os.ReadFile(file)
+				if err != nil {
+					continue // looked at again in a moment
+				}
+				seen[file] = true
 				boxes.deliver(a, returnPath(raw), raw)
 			}
-			seen[a] = max(seen[a], len(mails))
 		}
 		select {
 		case <-q.done:
@@ -69,9 +76,11 @@ func returnPath(raw []byte) string {
 	return ""
 }
 
-func (q *privatePostfix) Address() string { return q.SMTPAddr }
+// Address is host:port, for SMTP with and without login.
+func (q *Postfix) Address() string { return q.SMTPAddr }
 
-func (q *privatePostfix) Close() error {
+// Close ends it. The folder stays.
+func (q *Postfix) Close() error {
 	close(q.done)
 	q.wait.Wait()
 	return q.Stop()
