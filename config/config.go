@@ -80,8 +80,9 @@ type Organisation struct {
 // Milter is the door for Postfix.
 type Milter struct {
 	// Socket that Postfix connects to: unix:PATH or inet:HOST:PORT. A UNIX
-	// socket is three times faster.
-	Listen string `toml:"listen" example:"unix:/run/milterd/milter.sock"`
+	// socket is three times faster; below Postfix's queue directory it is seen
+	// by a chrooted smtpd (Debian's default) and by one that is not.
+	Listen string `toml:"listen" example:"unix:/var/spool/postfix/milterd/milter.sock"`
 	// Addresses or networks whose mail is believed to come from the address
 	// in its From header without a login, for example a scanner. Everybody
 	// who can send from there can ask in anybody's name: list single machines.
@@ -93,7 +94,7 @@ type Milter struct {
 type LMTP struct {
 	// Socket that Postfix delivers to: unix:PATH or inet:HOST:PORT, or empty
 	// for none.
-	Listen string `toml:"listen" example:"unix:/run/milterd/lmtp.sock"`
+	Listen string `toml:"listen" example:"unix:/var/spool/postfix/milterd/lmtp.sock"`
 	// Host name that this site's own Postfix writes behind "by" in the topmost
 	// Received line (its myhostname). A login that stands in such a line counts
 	// as proof here; Postfix writes it with smtpd_sasl_authenticated_header =
@@ -296,7 +297,7 @@ type Log struct {
 func Default() *Config {
 	return &Config{
 		Data:     "/var/lib/milterd",
-		Milter:   Milter{Listen: "unix:/run/milterd/milter.sock"},
+		Milter:   Milter{Listen: "unix:/var/spool/postfix/milterd/milter.sock"},
 		HTTP:     HTTP{Listen: "127.0.0.1:8470"},
 		Monitor:  Monitor{Listen: "127.0.0.1:8471"},
 		SMTP:     SMTP{Relay: "127.0.0.1:25", TLS: "opportunistic"},
@@ -305,7 +306,7 @@ func Default() *Config {
 		Limits:   Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
 		Jobs:     Jobs{Workers: 4},
 		Log:      Log{Level: "info", Format: "text"},
-		LMTP:     LMTP{Listen: "unix:/run/milterd/lmtp.sock"},
+		LMTP:     LMTP{Listen: "unix:/var/spool/postfix/milterd/lmtp.sock"},
 		Senders:  Senders{PerHour: 60},
 		Directory: Directory{Users: "/etc/milterd/users.toml", LDAP: LDAP{StartTLS: true, Filter: "(objectClass=person)",
 			Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"}, Name: "cn", Language: "preferredLanguage",

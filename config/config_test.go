@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 	if got := c.SQLite(); got != "/var/lib/milterd/milterd.db" {
 		t.Errorf("database is %s", got)
 	}
-	if n, a, err := c.Milter.Socket(); n != "unix" || a != "/run/milterd/milter.sock" || err != nil {
+	if n, a, err := c.Milter.Socket(); n != "unix" || a != "/var/spool/postfix/milterd/milter.sock" || err != nil {
 		t.Error(n, a, err)
 	}
 }
