@@ -19,7 +19,8 @@ import (
 // maxFile bounds users.toml; 100,000 people fit.
 const maxFile = 32 << 20
 
-// File is a directory in a TOML file, a [[user]] for each person:
+// File is a directory in a TOML file, a [[user]] for each person and a [[group]]
+// for each group:
 //
 //	[[user]]
 //	mail = "jane@corp.com"          # primary address: what people are told and asked by
@@ -27,6 +28,11 @@ const maxFile = 32 << 20
 //	other = ["j.doe@corp.com"]      # further addresses, optional
 //	language = "de"                 # of the mails to her, default "en"
 //	login = "jane"                  # SASL login, default: any of her addresses, or its local part
+//
+//	[[group]]
+//	name = "board"                  # as the policy and other groups name it
+//	mail = "board@corp.com"         # who writes to it asks every member; optional, as is other
+//	members = ["jane@corp.com", "directors"]  # users by address, groups by name
 //
 // It is safe for concurrent use.
 type File struct {
@@ -36,13 +42,17 @@ type File struct {
 	index *index
 }
 
-var _ Directory = (*File)(nil)
+var _ Backend = (*File)(nil)
 
-// index finds people by what is asked for. A nil person stands for several.
+// index finds people and groups by what is asked for. A nil person or group
+// stands for several.
 type index struct {
 	people                 []workflow.Person
 	address, local, logins map[string]*workflow.Person
 	written                map[string]bool // logins that stand in a login field
+
+	groups, groupAddress, groupLocal map[string]*group
+	groupsOf                         map[*workflow.Person][]string
 }
 
 // user is one entry as it is written.
@@ -66,21 +76,30 @@ func Open(path string) (*File, error) {
 // Reload reads the file again (serve does so at SIGHUP). On an error the
 // entries stay as they were.
 func (f *File) Reload() error {
-	b, err := os.ReadFile(f.path)
+	ix, err := load(f.path)
 	if err != nil {
-		return fmt.Errorf("reading the directory: %w", err)
-	}
-	if len(b) > maxFile {
-		return fmt.Errorf("reading the directory: %s is larger than %d MB", f.path, maxFile>>20)
-	}
-	ix, err := parse(b)
-	if err != nil {
-		return fmt.Errorf("%s:%w", f.path, err)
+		return err
 	}
 	f.mu.Lock()
 	f.index = ix
 	f.mu.Unlock()
 	return nil
+}
+
+// load reads and checks the file.
+func load(path string) (*index, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the directory: %w", err)
+	}
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("reading the directory: %s is larger than %d MB", path, maxFile>>20)
+	}
+	ix, err := parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%w", path, err)
+	}
+	return ix, nil
 }
 
 // Len is how many people are in it.
@@ -121,7 +140,8 @@ func (f *File) find(by func(*index) map[string]*workflow.Person, key string) (wo
 // parse reads and checks a file.
 func parse(b []byte) (*index, error) {
 	var doc struct {
-		User []user `toml:"user"`
+		User  []user  `toml:"user"`
+		Group []group `toml:"group"`
 	}
 	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
 	if err := d.Decode(&doc); err != nil {
@@ -130,14 +150,13 @@ func parse(b []byte) (*index, error) {
 	if len(doc.User) == 0 {
 		return nil, errors.New("1: nobody is in it: want at least one [[user]]")
 	}
-	lines := userLines(b)
 	ix := &index{people: make([]workflow.Person, len(doc.User)),
 		address: map[string]*workflow.Person{}, local: map[string]*workflow.Person{}, logins: map[string]*workflow.Person{},
-		written: map[string]bool{}}
+		written: map[string]bool{}, groups: map[string]*group{}, groupAddress: map[string]*group{},
+		groupLocal: map[string]*group{}, groupsOf: map[*workflow.Person][]string{}}
 	for i, u := range doc.User {
-		field, err := ix.add(&ix.people[i], u)
-		if err != nil {
-			return nil, fmt.Errorf("%d: %s: %w", fieldLine(b, lines, i, field), field, err)
+		if field, err := ix.add(&ix.people[i], u); err != nil {
+			return nil, fmt.Errorf("%d: %s: %w", fieldLine(b, "[[user]]", i, field), field, err)
 		}
 	}
 	for i, u := range doc.User {
@@ -146,7 +165,7 @@ func parse(b []byte) (*index, error) {
 			ix.defaultLogins(&ix.people[i], u)
 		}
 	}
-	return ix, nil
+	return ix, ix.addGroups(b, doc.Group)
 }
 
 // add enters one user and says which field is wrong.
@@ -199,8 +218,8 @@ func (ix *index) defaultLogins(p *workflow.Person, u user) {
 	}
 }
 
-// enter marks a key that fits two people as ambiguous.
-func enter(m map[string]*workflow.Person, key string, p *workflow.Person) {
+// enter marks a key that fits two as ambiguous.
+func enter[T any](m map[string]*T, key string, p *T) {
 	if q, ok := m[key]; ok && q != p {
 		p = nil
 	}
@@ -221,7 +240,7 @@ func tomlError(err error) error {
 	if errors.As(err, &strict) && len(strict.Errors) > 0 {
 		e := strict.Errors[0]
 		line, _ := e.Position()
-		return fmt.Errorf("%d: %s: unknown field; a [[user]] has mail, name, other, language, login", line, strings.Join(e.Key(), "."))
+		return fmt.Errorf("%d: %s: unknown field; a [[user]] has mail, name, other, language, login, a [[group]] name, mail, other, members", line, strings.Join(e.Key(), "."))
 	}
 	var e *toml.DecodeError
 	if errors.As(err, &e) {
@@ -234,37 +253,25 @@ func tomlError(err error) error {
 	return err
 }
 
-// userLines gives the line of each [[user]].
-func userLines(b []byte) []int {
-	var out []int
+// fieldLine finds where a field of the nth table with a header is written, or
+// where that table begins.
+func fieldLine(b []byte, header string, n int, field string) int {
+	begin, inside := 1, false
 	for i, l := range strings.Split(string(b), "\n") {
-		if strings.HasPrefix(strings.ReplaceAll(strings.TrimSpace(l), " ", ""), "[[user]]") {
-			out = append(out, i+1)
-		}
-	}
-	return out
-}
-
-// fieldLine finds where a field of user n is written, or where the user begins.
-func fieldLine(b []byte, users []int, n int, field string) int {
-	if n >= len(users) {
-		return 1
-	}
-	end := len(b)
-	if n+1 < len(users) {
-		end = users[n+1] - 1
-	}
-	for i, l := range strings.Split(string(b), "\n") {
-		key, _, ok := strings.Cut(l, "=")
-		if i+1 > users[n] && i+1 <= end && ok && strings.TrimSpace(key) == field {
+		l = strings.TrimSpace(l)
+		if strings.HasPrefix(l, "[") {
+			if inside {
+				break
+			}
+			if strings.HasPrefix(strings.ReplaceAll(l, " ", ""), header) {
+				if n == 0 {
+					begin, inside = i+1, true
+				}
+				n--
+			}
+		} else if key, _, ok := strings.Cut(l, "="); inside && ok && strings.TrimSpace(key) == field {
 			return i + 1
 		}
 	}
-	return users[n]
+	return begin
 }
-
-// Group implements Directory: a file has no groups.
-func (f *File) Group(context.Context, string) ([]workflow.Person, error) { return nil, ErrNotFound }
-
-// Groups implements Directory: a file has no groups.
-func (f *File) Groups(context.Context, string) ([]string, error) { return nil, nil }
