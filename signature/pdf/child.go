@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"milterd/signature/pdf/cos"
@@ -25,21 +28,33 @@ const (
 	childSpace  = 4 << 30 // bytes of address space; Go reserves much more than it uses
 	childFiles  = 16
 	childMemory = "640MiB" // where the garbage collector tries harder
-	maxReply    = 192 << 20
+	maxReply    = 64 << 20
 	childMark   = "MILTERD_PDF_CHILD" // environment: this is a child
 	taskInspect = "inspect"
 	childCount  = 4
 	exitFault   = 70 // the child has trouble of its own, not with the document
 )
 
-// childTime is how long a child may take for a document, by the clock on the wall.
-var childTime = 30 * time.Second
+// How much a child may have behind it and still take another document; see
+// docs/decisions.md for why several may share one.
+const (
+	usedDocuments = 32
+	usedCPU       = time.Second // so that each document finds nearly all of childCPU
+	usedMemory    = 64 << 20    // bytes that Go holds from the system
+)
 
-// startTime is how long a child may take to start; spareTime, how long one that
-// was started ahead waits for a document before it is let go.
+// childTime is how long a child may take for a document, by the clock on the
+// wall; usedTime, how long one that has seen other documents may.
+var (
+	childTime = 30 * time.Second
+	usedTime  = 3 * time.Second
+)
+
+// startTime is how long a child may take to start; idleTime, how long one waits
+// for a document before it is let go.
 const (
 	startTime = 15 * time.Second
-	spareTime = time.Minute
+	idleTime  = time.Minute
 )
 
 // children bounds how many run at once.
@@ -47,12 +62,15 @@ var children = make(chan struct{}, childCount)
 
 // order is what a child is asked to do; the document's bytes follow its line.
 type order struct {
+	ID   string `json:"id"` // unguessable, for the reply
 	Task string `json:"task"`
 	Size int    `json:"size"`
 }
 
 // reply is what a child answers, in one line.
 type reply struct {
+	ID      string            `json:"id"`
+	More    bool              `json:"more,omitempty"` // it takes another document
 	Info    *Info             `json:"info,omitempty"`
 	Refusal *workflow.Refusal `json:"refusal,omitempty"`
 	Cause   string            `json:"cause,omitempty"` // of the refusal
@@ -69,45 +87,72 @@ func InspectInChild(ctx context.Context, data []byte) (*Info, error) {
 	return runChild(ctx, taskInspect, data)
 }
 
-// child is a process that waits for one document.
+// child is a process that takes documents, one after the other.
 type child struct {
 	cmd       *exec.Cmd
 	in        io.WriteCloser
 	out       *bufio.Reader
-	complaint bounded
+	left      *io.LimitedReader // under out: what a reply may still bring
+	complaint bounded           // to be read when it has ended
+	used      bool              // it has seen a document
+	let       *time.Timer       // lets it go while it waits
 }
 
-// spare holds a child that was started ahead, so that a document need not wait
-// for a process to start. Each child still sees one document only.
-var spare = make(chan *child, 1)
-
-// takeChild gives the spare or a new one, and has the next started meanwhile.
-func takeChild() (*child, error) {
-	defer func() { go refill() }()
-	select {
-	case c := <-spare:
-		return c, nil
-	default:
-		return startChild()
-	}
+// idle holds children that wait for a document, so that none has to wait for a
+// process to start.
+var idle struct {
+	sync.Mutex
+	list []*child
 }
 
-func refill() {
-	c, err := startChild()
-	if err != nil {
-		return // whoever needs one tries again, and says why
+// takeChild gives a child that waits, or a new one. A fresh one has never seen
+// a document.
+func takeChild(fresh bool) (*child, error) {
+	idle.Lock()
+	for i, c := range slices.Backward(idle.list) {
+		if !fresh || !c.used {
+			idle.list = slices.Delete(idle.list, i, i+1)
+			idle.Unlock()
+			c.let.Stop()
+			return c, nil
+		}
 	}
-	select {
-	case spare <- c:
-		time.AfterFunc(spareTime, func() {
-			select {
-			case old := <-spare:
-				old.end()
-			default:
-			}
-		})
-	default:
-		c.end()
+	idle.Unlock()
+	return startChild()
+}
+
+// wait lets a child wait for a document, but not for ever.
+func (c *child) wait() {
+	idle.Lock()
+	defer idle.Unlock()
+	if len(idle.list) >= childCount {
+		go c.end()
+		return
+	}
+	idle.list = append(idle.list, c)
+	c.let = time.AfterFunc(idleTime, func() {
+		idle.Lock()
+		i := slices.Index(idle.list, c)
+		if i >= 0 {
+			idle.list = slices.Delete(idle.list, i, i+1)
+		}
+		idle.Unlock()
+		if i >= 0 {
+			c.end()
+		}
+	})
+}
+
+// replace starts a child for the next document when none is left.
+func replace() {
+	idle.Lock()
+	enough := len(idle.list) > 0
+	idle.Unlock()
+	if enough {
+		return
+	}
+	if c, err := startChild(); err == nil { // else whoever needs one tries again, and says why
+		c.wait()
 	}
 }
 
@@ -131,7 +176,8 @@ func startChild() (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.out = bufio.NewReader(io.LimitReader(out, maxReply))
+	c.left = &io.LimitedReader{R: out, N: maxReply}
+	c.out = bufio.NewReader(c.left)
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -150,7 +196,9 @@ func (c *child) end() {
 	c.cmd.Wait()
 }
 
-// runChild hands a task with data to a child, and reads its reply.
+// runChild hands a task with data to a child, and reads its reply. Where a
+// child that has seen other documents says anything but yes, it does not count:
+// a fresh one is asked.
 func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
 	if os.Getenv(childMark) != "" {
 		return nil, errors.New("pdf child: main did not call pdf.ChildMain first")
@@ -161,51 +209,82 @@ func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
 	}
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
-	}
-	line, err := json.Marshal(order{task, len(data)})
-	if err != nil {
-		return nil, fmt.Errorf("pdf child: %w", err)
-	}
-	line = append(line, '\n')
-	for {
-		c, err := takeChild()
+	for fresh := false; ; {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("pdf child: %w", ctx.Err())
+		}
+		c, err := takeChild(fresh)
 		if err != nil {
 			return nil, fmt.Errorf("pdf child: %w", err)
 		}
-		n, _ := c.in.Write(line)
-		if n == 0 {
-			c.end() // a spare that died while it waited
+		o := order{rand.Text(), task, len(data)}
+		line, err := json.Marshal(o)
+		if err != nil {
+			c.end()
+			return nil, fmt.Errorf("pdf child: %w", err)
+		}
+		if n, _ := c.in.Write(append(line, '\n')); n == 0 {
+			c.end() // it died while it waited
 			continue
 		}
-		return c.run(ctx, data)
+		used := c.used
+		info, err := c.run(ctx, o.ID, data)
+		if err == nil || !used || ctx.Err() != nil {
+			return info, err
+		}
+		fresh = true
 	}
 }
 
-// run gives a child its document and waits for the reply, until ctx ends or
-// the time is over.
-func (c *child) run(ctx context.Context, data []byte) (*Info, error) {
-	timed, cancel := context.WithTimeout(ctx, childTime)
+// run gives a child the document of an order and waits for the reply, until ctx
+// ends or the time is over. A child that takes more documents then waits for
+// one; any other has ended.
+func (c *child) run(ctx context.Context, id string, data []byte) (*Info, error) {
+	limit := childTime
+	if c.used {
+		limit = usedTime
+	}
+	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stop := context.AfterFunc(timed, func() { c.cmd.Process.Kill() })
-	defer stop()
+	c.left.N = maxReply
 	c.in.Write(data) // a child that died says why below
+	line, err := c.out.ReadBytes('\n')
+	if err != nil {
+		defer stop()
+		return nil, c.died(ctx)
+	}
+	info, more, err := readReply(line, id)
+	if stop() && more { // else the time has killed it meanwhile
+		c.used = true
+		c.wait()
+	} else {
+		c.end()
+		go replace()
+	}
+	return info, err
+}
+
+// died says why a child has ended, or ends after a reply that has no end.
+func (c *child) died(ctx context.Context) error {
+	if c.left.N == 0 {
+		c.end()
+		return refuse(fmt.Errorf("pdf child: a reply of more than %d bytes: %w", maxReply, cos.ErrLimit))
+	}
 	c.in.Close()
-	out, _ := io.ReadAll(c.out)
 	err := c.cmd.Wait()
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
+		return fmt.Errorf("pdf child: %w", ctx.Err())
 	}
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() != exitFault {
+	switch said := firstLine(c.complaint.String()); {
+	case errors.As(err, &exit) && exit.ExitCode() != exitFault:
 		// Killed by a signal, by time, or by Go itself for want of memory.
-		return nil, refuse(fmt.Errorf("pdf child: %w: %w: %s", cos.ErrLimit, err, firstLine(c.complaint.String())))
+		return refuse(fmt.Errorf("pdf child: %w: %w: %s", cos.ErrLimit, err, said))
+	case err != nil:
+		return fmt.Errorf("pdf child: %w: %s", err, said)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("pdf child: %w: %s", err, firstLine(c.complaint.String()))
-	}
-	return readReply(out)
+	return errors.New("pdf child: no reply")
 }
 
 // ownProgram is this program's file, also after an upgrade has replaced it.
@@ -216,83 +295,25 @@ func ownProgram() (string, error) {
 	return os.Executable()
 }
 
-func readReply(out []byte) (*Info, error) {
+// readReply reads the reply to the order with this id. more is whether the
+// child is given another document: never after anything but yes.
+func readReply(line []byte, id string) (info *Info, more bool, err error) {
 	var r reply
-	if err := json.Unmarshal(out, &r); err != nil {
-		return nil, fmt.Errorf("pdf child: bad reply: %w", err)
+	if err := json.Unmarshal(line, &r); err != nil {
+		return nil, false, fmt.Errorf("pdf child: bad reply: %w", err)
 	}
-	if r.Refusal != nil {
+	switch {
+	case r.ID != id:
+		return nil, false, errors.New("pdf child: a reply to another order")
+	case r.Refusal != nil:
 		r.Refusal.Err = errors.New(r.Cause)
-		return nil, r.Refusal
+		return nil, false, r.Refusal
+	case r.Error != "":
+		return nil, false, errors.New(r.Error)
+	case r.Info == nil:
+		return nil, false, errors.New("pdf child: empty reply")
 	}
-	if r.Error != "" {
-		return nil, errors.New(r.Error)
-	}
-	if r.Info == nil {
-		return nil, errors.New("pdf child: empty reply")
-	}
-	return r.Info, nil
-}
-
-// ChildMain does the work of a child if this process was started as one, and
-// says so. Every program that inspects documents calls it first in main, and in
-// TestMain:
-//
-//	if pdf.ChildMain() {
-//		return
-//	}
-func ChildMain() bool {
-	if os.Getenv(childMark) == "" {
-		return false
-	}
-	if err := childWork(os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(exitFault)
-	}
-	return true
-}
-
-// tasks are what a child can do with a document.
-var tasks = map[string]func(data []byte) (*Info, error){taskInspect: Inspect}
-
-func childWork(stdin io.Reader, out io.Writer) error {
-	if err := limitSelf(); err != nil {
-		return err
-	}
-	if _, err := out.Write([]byte("!")); err != nil {
-		return err
-	}
-	in := bufio.NewReader(stdin)
-	line, err := in.ReadBytes('\n')
-	if err != nil {
-		return err
-	}
-	var o order
-	if err := json.Unmarshal(line, &o); err != nil {
-		return err
-	}
-	work := tasks[o.Task]
-	if work == nil || o.Size < 0 || o.Size > MaxBytes {
-		return fmt.Errorf("no task %q of %d bytes", o.Task, o.Size)
-	}
-	data := make([]byte, o.Size)
-	if _, err := io.ReadFull(in, data); err != nil {
-		return err
-	}
-	info, err := work(data)
-	r := reply{Info: info}
-	switch refusal := (*workflow.Refusal)(nil); {
-	case errors.As(err, &refusal):
-		r.Refusal, r.Cause = refusal, fmt.Sprint(refusal.Err)
-		refusal.Err = nil
-	case err != nil:
-		r.Error = err.Error()
-	}
-	if line, err = json.Marshal(r); err != nil {
-		return err
-	}
-	_, err = out.Write(append(line, '\n'))
-	return err
+	return r.Info, r.More, nil
 }
 
 // bounded keeps the first bytes of what is written to it, and ends the writer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -13,26 +14,59 @@ import (
 	"milterd/workflow"
 )
 
-// TestMain is also the child's: besides the real tasks it has some that break
-// one limit each.
+// TestMain is also the child's: besides the real task it has some that break
+// one limit each, and some that leave something behind for the next document.
 func TestMain(m *testing.M) {
-	tasks["hang"] = func([]byte) (*Info, error) { time.Sleep(time.Minute); return nil, nil }
-	tasks["eat"] = func([]byte) (*Info, error) {
-		for {
-			b := make([]byte, 64<<20)
-			for i := 0; i < len(b); i += 4096 {
-				b[i] = 1
+	pid := func() *Info { return &Info{Pages: os.Getpid()} }
+	for name, task := range map[string]func() (*Info, error){
+		"pid":  func() (*Info, error) { return pid(), nil },
+		"hang": func() (*Info, error) { time.Sleep(time.Minute); return nil, nil },
+		"eat": func() (*Info, error) {
+			for {
+				keep(64 << 20)
 			}
-			eaten = append(eaten, b)
-		}
-	}
-	tasks["write"] = func([]byte) (*Info, error) {
-		f, err := os.CreateTemp("/tmp", "milterd")
-		if err == nil {
-			defer os.Remove(f.Name())
-			_, err = f.Write([]byte("x"))
-		}
-		return nil, err
+		},
+		"write": func() (*Info, error) {
+			f, err := os.CreateTemp("/tmp", "milterd")
+			if err == nil {
+				defer os.Remove(f.Name())
+				_, err = f.Write([]byte("x"))
+			}
+			return nil, err
+		},
+		"fat":     func() (*Info, error) { keep(usedMemory); return pid(), nil },
+		"linger":  func() (*Info, error) { go time.Sleep(time.Minute); return pid(), nil },
+		"refuse":  func() (*Info, error) { return nil, refuse(cos.ErrBroken) },
+		"trouble": func() (*Info, error) { return nil, errors.New("trouble") },
+		"burn": func() (*Info, error) {
+			for spentCPU() < usedCPU {
+			}
+			return pid(), nil
+		},
+		// What a library with a bug could be made to do.
+		"poison": func() (*Info, error) { poisoned = true; return pid(), nil },
+		"ask": func() (*Info, error) {
+			if poisoned {
+				return nil, refuse(cos.ErrBroken)
+			}
+			return pid(), nil
+		},
+		"wait": func() (*Info, error) {
+			if poisoned {
+				time.Sleep(time.Minute)
+			}
+			return pid(), nil
+		},
+		"print": func() (*Info, error) {
+			fmt.Println(`{"info":{"pages":1}}`)
+			return nil, refuse(cos.ErrBroken)
+		},
+		"speak": func() (*Info, error) {
+			os.NewFile(1, "stdout").WriteString(`{"id":"x","info":{"pages":1},"more":true}` + "\n")
+			return pid(), nil
+		},
+	} {
+		tasks[name] = func([]byte) (*Info, error) { return task() }
 	}
 	if ChildMain() {
 		return
@@ -40,7 +74,38 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var eaten [][]byte
+var (
+	kept     [][]byte
+	poisoned bool
+)
+
+func keep(size int) {
+	b := make([]byte, size)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	kept = append(kept, b)
+}
+
+// do has a child do a task, and gives its process number.
+func do(t *testing.T, task string) int {
+	t.Helper()
+	info, err := runChild(context.Background(), task, []byte("data"))
+	if err != nil {
+		t.Fatalf("%s: %v", task, err)
+	}
+	return info.Pages
+}
+
+// dismiss ends the children that wait.
+func dismiss() {
+	idle.Lock()
+	defer idle.Unlock()
+	for _, c := range idle.list {
+		c.end()
+	}
+	idle.list = nil
+}
 
 // TestChildLimits: a child that takes too much is a refusal, whatever it took.
 func TestChildLimits(t *testing.T) {
@@ -61,21 +126,76 @@ func TestChildLimits(t *testing.T) {
 	}
 }
 
-// TestSpare: a child that was started ahead takes the next document, and one
-// that died while it waited costs nobody anything.
-func TestSpare(t *testing.T) {
-	data := sample(t, "table.pdf")
-	for range 3 {
-		if _, err := InspectInChild(context.Background(), data); err != nil {
-			t.Fatal(err)
+// TestChildAgain: a child takes several documents, so many and no more, and
+// one that died while it waited costs nobody anything.
+func TestChildAgain(t *testing.T) {
+	dismiss()
+	first := do(t, "pid")
+	for i := 1; i < usedDocuments; i++ {
+		if pid := do(t, "pid"); pid != first {
+			t.Fatalf("document %d went to another child", i+1)
 		}
-		c := <-spare
+	}
+	second := do(t, "pid")
+	if second == first {
+		t.Errorf("a child has seen %d documents and takes more", usedDocuments)
+	}
+	idle.Lock()
+	for _, c := range idle.list {
 		c.cmd.Process.Kill()
 		c.cmd.Process.Wait()
-		spare <- c
 	}
-	c := <-spare
-	c.end()
+	idle.Unlock()
+	if do(t, "pid") == second {
+		t.Error("a dead child answers")
+	}
+}
+
+// TestChildLetGo: after anything unusual a child sees no other document.
+func TestChildLetGo(t *testing.T) {
+	for _, task := range []string{"fat", "linger", "burn", "refuse", "trouble", "hang"} {
+		t.Run(task, func(t *testing.T) {
+			dismiss()
+			pid := do(t, "pid")
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if task == "hang" {
+				ctx, cancel = context.WithTimeout(ctx, 200*time.Millisecond)
+				defer cancel()
+			}
+			runChild(ctx, task, nil)
+			if do(t, "pid") == pid {
+				t.Errorf("the child sees another document")
+			}
+		})
+	}
+}
+
+// TestChildStrangers: whatever one document could do to its child's memory or
+// voice, the next one gets its own verdict.
+func TestChildStrangers(t *testing.T) {
+	defer func(old time.Duration) { usedTime = old }(usedTime)
+	usedTime = time.Second
+	for _, next := range []string{"ask", "wait"} {
+		dismiss()
+		start := time.Now()
+		if do(t, "poison") == do(t, next) {
+			t.Errorf("%s: it was heard in a child that another document had spoilt", next)
+		}
+		if took := time.Since(start); took > childTime/2 {
+			t.Errorf("%s: it waited %v for a child that another document had spoilt", next, took)
+		}
+	}
+	for first, want := range map[string]string{"print": "broken PDF structure", "speak": "a reply to another order"} {
+		dismiss()
+		do(t, "pid")
+		if _, err := runChild(context.Background(), first, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: a library's words are taken for the child's: %v", first, err)
+		}
+		if do(t, "pid") == 1 {
+			t.Errorf("%s: they are taken for the reply to another document", first)
+		}
+	}
 }
 
 // TestChildTrouble: what is not the document's fault is no refusal.
@@ -97,19 +217,19 @@ func TestChildTrouble(t *testing.T) {
 }
 
 func TestReply(t *testing.T) {
-	for _, out := range []string{"", "no JSON\n", "{}\n", `{"error":"x"}` + "\n"} {
-		if _, err := readReply([]byte(out)); err == nil {
+	for _, out := range []string{"", "no JSON\n", "{}\n", `{"id":"a"}` + "\n", `{"id":"a","error":"x","more":true}` + "\n", `{"id":"b","info":{},"more":true}` + "\n"} {
+		if _, more, err := readReply([]byte(out), "a"); err == nil || more {
 			t.Errorf("%q is taken as a reply", out)
 		}
 	}
 	refusal := refuse(cos.ErrEncrypted)
 	refusal.Err = nil
-	b, err := json.Marshal(reply{Refusal: refusal, Cause: "c"})
+	b, err := json.Marshal(reply{ID: "a", More: true, Refusal: refusal, Cause: "c"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var r *workflow.Refusal
-	if _, err := readReply(append(b, '\n')); !errors.As(err, &r) || r.Reason != "encrypted-pdf" || r.Err.Error() != "c" {
+	if _, more, err := readReply(append(b, '\n'), "a"); more || !errors.As(err, &r) || r.Reason != "encrypted-pdf" || r.Err.Error() != "c" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package pdf
 import (
 	"fmt"
 	"syscall"
+	"time"
 )
 
 // limitSelf lowers what this process may use, for good.
@@ -24,4 +25,14 @@ func limitSelf() error {
 		}
 	}
 	return nil
+}
+
+// spentCPU is how much processor this process has used, which is what counts
+// towards its limit.
+func spentCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return childCPU * time.Second
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
