@@ -41,6 +41,10 @@ func (k *Keys) Token(session string, person int) string {
 	return base64.RawURLEncoding.EncodeToString(mac(k.token, session, fmt.Sprint(person))[:16])
 }
 
+// HeldToken gives the link that confirms a held mail, in the form of Token. No
+// participant has the number that it stands for.
+func (k *Keys) HeldToken(id string) string { return k.Token(id, -1) }
+
 // TokenHash is what the store keeps of a token.
 func (k *Keys) TokenHash(token string) []byte { return mac(k.tokenHash, token) }
 

@@ -22,9 +22,10 @@ const (
 	EventSigned    EventKind = "signed"     // the signatory pressed Sign
 	EventSealedFor EventKind = "sealed-for" // the organisation signed on behalf of a signatory
 	EventDeclined  EventKind = "declined"
-	EventSealed    EventKind = "sealed" // the organisation's seal and archive timestamp are in place
-	EventDone      EventKind = "done"   // certificate of completion sealed, result on its way
-	EventUnsent    EventKind = "unsent" // a mail of ours was refused for good
+	EventSealed    EventKind = "sealed"  // the organisation's seal and archive timestamp are in place
+	EventDone      EventKind = "done"    // certificate of completion sealed, result on its way
+	EventUnsent    EventKind = "unsent"  // a mail of ours was refused for good
+	EventBounced   EventKind = "bounced" // a mail of ours came back
 	EventExpired   EventKind = "expired"
 	EventCancelled EventKind = "cancelled"
 	EventResent    EventKind = "resent"

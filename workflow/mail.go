@@ -28,15 +28,15 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 		return nil // overtaken by events
 	}
 	n := Notice{
-		Kind: j.Mail, Session: s, To: j.Person, By: -1,
-		Key: s.MailKey(j.Person, j.Mail, j.Round, j.Challenge),
+		Kind: j.Mail, Session: s, To: j.Person, Round: j.Round, By: -1,
+		Key: s.MailKey(j.Person, j.Mail, j.Round, j.returnedKey()),
 	}
 	if sent, err := d.onRecord(ctx, n); sent || err != nil {
 		return err
 	}
 	switch j.Mail {
 	case MailInvitation, MailResult:
-		n.Link = d.Policy.URL + "/s#" + d.Secrets.Token(s.ID, j.Person)
+		n.Link = d.link(s, j.Person)
 	case MailDeclined:
 		for i := range s.People {
 			if s.People[i].State == Refused {
@@ -48,6 +48,12 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 		if err != nil || !ok {
 			return err
 		}
+	case MailReturned:
+		n.Returned = s.returned(j)
+		n.By = n.Returned.Person
+		if n.Returned.Mail == MailResult {
+			n.Link, n.Until = d.link(s, j.Person), s.Ended.Add(d.Policy.Retention)
+		}
 	}
 	if j.Mail == MailResult {
 		if err := d.attach(ctx, &n); err != nil {
@@ -55,6 +61,10 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 		}
 	}
 	return d.send(ctx, n)
+}
+
+func (d *Desk) link(s *Session, person int) string {
+	return d.Policy.URL + "/s#" + d.Secrets.Token(s.ID, person)
 }
 
 // MailKey names a mail of the session: the same mail, sent again or not, has
@@ -71,6 +81,9 @@ func (s *Session) wants(j Job) bool {
 		return s.State == Open && p.State == Waiting
 	case MailReceipt:
 		return s.State == Open || s.State == Sealing
+	case MailReturned:
+		r := s.returned(j)
+		return r != nil && s.misses(r)
 	}
 	return s.due()[j.Person] == j.Mail
 }
@@ -129,35 +142,44 @@ func (d *Document) ResultName() string {
 	return strings.TrimSuffix(d.Name, ext) + "-signed" + ext
 }
 
-// onRecord reports whether the mail went out before: a job whose end was lost
-// in a crash runs again, and what the trail knows must not be sent twice.
+// onRecord reports whether the mail went out before, or was refused for good: a
+// job whose end was lost in a crash runs again, and what the trail knows must
+// not be sent, or told, twice.
 func (d *Desk) onRecord(ctx context.Context, n Notice) (bool, error) {
 	events, err := d.Store.Events(ctx, n.Session.ID)
 	if err != nil {
 		return false, err
 	}
 	return slices.ContainsFunc(events, func(e Event) bool {
-		return e.Kind == EventMailed && e.Detail["key"] == n.Key
+		return (e.Kind == EventMailed || e.Kind == EventUnsent) && e.Detail["key"] == n.Key
 	}), nil
 }
 
 // send delivers and puts it on record. A mail that is refused for good is on
-// record too: the address may be wrong, and somebody must hear of it.
+// record too, and the sender hears of it as of one that comes back later.
 func (d *Desk) send(ctx context.Context, n Notice) error {
-	to := n.Session.People[n.To].Mail
 	err := d.Notifier.Send(ctx, n)
 	var drop Drop
 	if err != nil && !errors.As(err, &drop) {
 		return err
 	}
 	e := Event{Time: d.now(), Kind: EventMailed, Actor: byMilterd, Detail: map[string]string{
-		"mail": string(n.Kind), "to": to, "key": n.Key,
+		"mail": string(n.Kind), "to": n.Recipient().Mail, "key": n.Key,
 	}}
+	record := func(tx Tx, s *Session) error { return tx.Append(s.ID, e) }
 	if err != nil {
 		e.Kind = EventUnsent
 		e.Detail["error"] = drop.Error()
+		var rejected Rejected
+		errors.As(err, &rejected)
+		record = func(tx Tx, s *Session) error {
+			if m := n.Mailing(); s.mailed(m) {
+				return d.undelivered(tx, s, m, rejected.Failure, e)
+			}
+			return tx.Append(s.ID, e)
+		}
 	}
-	if err := d.change(ctx, n.Session.ID, func(tx Tx, s *Session) error { return tx.Append(s.ID, e) }); err != nil {
+	if err := d.change(ctx, n.Session.ID, record); err != nil {
 		return fmt.Errorf("recording a mail that was sent: %w", err)
 	}
 	return err

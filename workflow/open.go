@@ -16,6 +16,8 @@ type Opening struct {
 	Level       Level
 	Sender      Person
 	ProvenBy    string   // "sasl jane", "client 10.0.0.5"
+	Held        string   // id of the Held that its sender has confirmed: used up in the same transaction
+	Client      string   // address of who confirmed it, evidence only
 	Signatories []Person // at least one, no address twice
 	Copies      []Person // internal Cc; sender and signatories among them are ignored
 	Thread      Thread
@@ -37,7 +39,8 @@ type NewDocument struct {
 // Open stores a session, its first event and its first job in one transaction.
 // Signatories whom the same mail has asked before (decision 2) are left out; if
 // none remains, the session that it opened then is returned and created is
-// false. An error is a *Refusal, with a 4xx code if the store is away.
+// false. An error is a *Refusal, with a 4xx code if the store is away, and with
+// the Reasons of Waiting for a Held.
 func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, err error) {
 	if len(o.Signatories) == 0 || len(o.Documents) == 0 {
 		return nil, false, &Refusal{Code: 550, Enhanced: "5.6.0", Reason: "nothing-to-sign",
@@ -58,12 +61,16 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 				fresh = append(fresh, p)
 			}
 		}
-		if len(fresh) == 0 {
+		if len(fresh) > 0 {
+			s, created = d.newSession(o, fresh), true
+			err = d.create(tx, s, o, fresh)
+		} else {
 			s, err = tx.Session(known)
+		}
+		if err != nil || o.Held == "" {
 			return err
 		}
-		s, created = d.newSession(o, fresh), true
-		return d.create(tx, s, o, fresh)
+		return d.decideHeld(tx, o.Held, HeldConfirmed, s.ID)
 	})
 	var r *Refusal
 	switch {
@@ -143,7 +150,9 @@ func (d *Desk) create(tx Tx, s *Session, o Opening, fresh []Person) error {
 			return err
 		}
 	}
-	if err := tx.Append(s.ID, opened(s)); err != nil {
+	e := opened(s)
+	e.Client = o.Client
+	if err := tx.Append(s.ID, e); err != nil {
 		return err
 	}
 	if err := tx.Enqueue(Job{Kind: JobPrepare, Session: s.ID}); err != nil {

@@ -29,6 +29,10 @@ type Store interface {
 	Participant(ctx context.Context, tokenHash []byte) (session string, person int, err error)
 	// Device finds a remembered device by the hash of its cookie; ErrNotFound.
 	Device(ctx context.Context, hash []byte) (*Device, error)
+	// Held finds a held mail by the hash of its link's token; ErrNotFound.
+	Held(ctx context.Context, tokenHash []byte) (*Held, error)
+	// HeldMail gives the bytes of a held mail; ErrNotFound if it does not wait.
+	HeldMail(ctx context.Context, id string) ([]byte, error)
 }
 
 // Filter chooses sessions; zero fields choose all.
@@ -78,6 +82,18 @@ type Tx interface {
 	// AddDevice and RemoveDevices are the remembered devices of a person.
 	AddDevice(d *Device) error
 	RemoveDevices(mail string) error
+	// Hold keeps a mail until its sender confirms it.
+	Hold(h *Held, tokenHash, mail []byte) error
+	// Held loads and locks a held mail; ErrNotFound.
+	Held(id string) (*Held, error)
+	// SaveHeld replaces what Hold kept, and drops the mail itself unless the
+	// state is HeldWaiting.
+	SaveHeld(h *Held) error
+	// DropHeld forgets a held mail, if it is there.
+	DropHeld(id string) error
+	// HeldNow gives all held mails without their bytes, and the bytes of those
+	// that wait. Until the end of the transaction nobody else holds a mail.
+	HeldNow() ([]*Held, int64, error)
 	// Purge drops the mail, the originals and the suffixes of a session, and its
 	// challenges. Session row, events and token hashes stay, so that an old link
 	// still says what became of its documents.
@@ -126,6 +142,8 @@ const (
 	JobSeal    JobKind = "seal"    // seal, timestamp, report
 	JobExpire  JobKind = "expire"  // at the deadline
 	JobRetain  JobKind = "retain"  // when retention is over
+	JobAsk     JobKind = "ask"     // mail a held sender for confirmation
+	JobForget  JobKind = "forget"  // when a held mail has waited long enough
 )
 
 // Job is work that follows from a transition. It holds no secret: tokens and
@@ -137,6 +155,8 @@ type Job struct {
 	Mail      MailKind  `json:"mail,omitempty"`      // for JobMail
 	Challenge string    `json:"challenge,omitempty"` // for the mail with a code
 	Round     int       `json:"round,omitempty"`     // Session.Round when it was sent again
+	Returned  int       `json:"returned,omitempty"`  // for MailReturned: from 1, the entry of Session.Returned
+	Held      string    `json:"held,omitempty"`      // for JobAsk and JobForget: the Held's id
 	At        time.Time `json:"-"`                   // not before; zero means now
 }
 
@@ -203,6 +223,8 @@ type Reporter interface {
 type Secrets interface {
 	// Token is the participant's link: 16 bytes, base64url without padding.
 	Token(session string, person int) string
+	// HeldToken is the link that confirms a held mail, in the same form.
+	HeldToken(id string) string
 	// TokenHash is the keyed hash by which the store finds it.
 	TokenHash(token string) []byte
 	// Code is six decimal digits.
@@ -221,6 +243,8 @@ const (
 	MailDeclined   MailKind = "declined"   // to everyone: one has declined
 	MailExpired    MailKind = "expired"    // to everyone: the deadline has passed
 	MailCancelled  MailKind = "cancelled"  // to everyone: an administrator stopped it
+	MailReturned   MailKind = "returned"   // to the sender: a mail to somebody else did not arrive
+	MailConfirm    MailKind = "confirm"    // to somebody in whose name a mail came: was it you?
 )
 
 // Notice is a mail that is to be written: who gets what is decided, how it
@@ -230,10 +254,13 @@ type Notice struct {
 	Key         string // the same for the same mail, sent again or not: its Message-ID comes from it
 	Session     *Session
 	To          int    // index in Session.People
+	Round       int    // Session.Round when it was sent again; with Session, To and Kind it makes the Mailing
 	Link        string // https://host/s#TOKEN; empty where there is nothing to open
 	Code        string // for MailCode
 	CodeExpires time.Time
-	By          int       // who declined, for MailDeclined
+	By          int       // who declined, for MailDeclined; who was not reached, for MailReturned
+	Returned    *Returned // for MailReturned
+	Held        *Held     // for MailConfirm, which has no Session
 	Until       time.Time // for MailResult: when retention ends, and Link leads nowhere any more
 	Attachments []Attachment
 }
@@ -245,8 +272,24 @@ type Attachment struct {
 	Content     []byte
 }
 
-// Notifier writes and delivers a mail. An error is retried; a Drop is not
-// (the address was refused for good).
+// Recipient is who gets the mail.
+func (n *Notice) Recipient() Person {
+	if n.Held != nil {
+		return n.Held.Person
+	}
+	return n.Session.People[n.To].Person
+}
+
+// Mailing is what the mail's bounce address carries.
+func (n *Notice) Mailing() Mailing {
+	if n.Held != nil {
+		return Mailing{Session: n.Held.ID, Mail: n.Kind}
+	}
+	return Mailing{Session: n.Session.ID, Person: n.To, Mail: n.Kind, Round: n.Round}
+}
+
+// Notifier writes and delivers a mail. An error is retried; a Drop is not (the
+// mail was refused for good: there is a Rejected in its chain, if a server did it).
 type Notifier interface {
 	Send(ctx context.Context, n Notice) error
 }

@@ -32,6 +32,10 @@ func (d *Desk) Run(ctx context.Context, j Job) error {
 		err = d.expire(ctx, j)
 	case JobRetain:
 		err = d.purge(ctx, j)
+	case JobAsk:
+		err = d.ask(ctx, j)
+	case JobForget:
+		err = d.forget(ctx, j)
 	default:
 		err = Drop{fmt.Errorf("unknown kind of job %q", j.Kind)}
 	}
@@ -306,6 +310,9 @@ func (d *Desk) purge(ctx context.Context, j Job) error {
 			if a := s.People[i].Act; a != nil {
 				a.Appearance = Appearance{}
 			}
+		}
+		for i := range s.Returned {
+			s.Returned[i].Failure = Failure{}
 		}
 		if err := tx.Append(s.ID, Event{Time: s.Purged, Kind: EventPurged, Actor: byMilterd}); err != nil {
 			return err

@@ -232,8 +232,9 @@ type Session struct {
 	Reason    string        `json:"reason,omitempty"` // an administrator's, for a cancelled session
 	Purged    time.Time     `json:"purged,omitzero"`  // documents are gone, evidence stays
 	Lease     Lease         `json:"lease,omitzero"`
-	Round     int           `json:"round,omitempty"` // how often an administrator had its mails sent again
-	ProvenBy  string        `json:"proven_by"`       // how the sender was proven: "sasl jane", "client 10.0.0.5"
+	Round     int           `json:"round,omitempty"`    // how often an administrator had its mails sent again
+	Returned  []Returned    `json:"returned,omitempty"` // mails that did not arrive, in the order in which it was learned
+	ProvenBy  string        `json:"proven_by"`          // how the sender was proven: "sasl jane", "client 10.0.0.5"
 }
 
 // Lease is the time-limited right to extend the documents of a session
