@@ -89,6 +89,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if p.Authority, err = pki.Load(keysDir(c)); err != nil {
 		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
 	}
+	p.metrics.sealAge(p.Authority.Seal())
 	if p.Directory, err = directory.Open(c.Directory.Users); err != nil {
 		return nil, err
 	}
@@ -104,6 +105,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		if p.certificate, err = loadCertificate(c.HTTP.Certificate, c.HTTP.Key); err != nil {
 			return nil, err
 		}
+		p.metrics.age("pages", func() time.Time { return p.certificate.now.Load().Leaf.NotAfter })
 	}
 	database := c.Database.URL
 	if path := c.SQLite(); path != "" {

@@ -52,11 +52,38 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.waits)
 	m.pages = histogram("http_seconds", "Requests to the signing pages, by status code and method.", "code", "method")
 	m.timestamps = histogram("timestamp_seconds", "Answers of timestamp authorities, by result.", "result")
+	// A series that begins with its first failure at 1 shows no increase.
+	for _, r := range []string{"ok", "failed"} {
+		m.timestamps.WithLabelValues(r)
+	}
+	for _, k := range []workflow.JobKind{workflow.JobPrepare, workflow.JobMail, workflow.JobSign, workflow.JobSeal} {
+		m.jobs.WithLabelValues(string(k), string(store.Completed))
+		m.jobs.WithLabelValues(string(k), string(store.Failed))
+	}
 	return m
 }
 
 // watch adds what is asked from the store whenever somebody looks.
 func (m *metrics) watch(s counter) { m.registry.MustRegister(stored{s}) }
+
+// age adds a certificate by its role; end is asked whenever somebody looks,
+// because a certificate can be read again.
+func (m *metrics) age(role string, end func() time.Time) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "milterd", Name: "certificate_expiry_timestamp_seconds",
+		Help: "When a certificate ends, as Unix time: seal with its issuers, or pages.", ConstLabels: prometheus.Labels{"certificate": role}},
+		func() float64 { return float64(end().Unix()) }))
+}
+
+// sealAge adds the seal's certificate: it ends with the first of its chain.
+func (m *metrics) sealAge(seal pki.Identity) {
+	end := seal.Leaf().NotAfter
+	for _, c := range seal.Chain {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
+	}
+	m.age("seal", func() time.Time { return end })
+}
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, ErrorHandling: promhttp.ContinueOnError})

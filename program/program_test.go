@@ -194,7 +194,8 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	body, _ := io.ReadAll(resp.Body)
-	for _, want := range []string{`milterd_sessions{state="open"} 0`, "milterd_jobs_discarded 0", `milterd_http_seconds_count{code="200",method="get"} 1`, "milterd_milter_connections 0"} {
+	for _, want := range []string{`milterd_sessions{state="open"} 0`, "milterd_jobs_discarded 0", `milterd_http_seconds_count{code="200",method="get"} 1`, "milterd_milter_connections 0",
+		`milterd_timestamp_seconds_count{result="failed"} 0`, `milterd_certificate_expiry_timestamp_seconds{certificate="seal"} `} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("/metrics lacks %q", want)
 		}
