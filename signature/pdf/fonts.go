@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"unicode/utf16"
 
 	"milterd/signature/pdf/cos"
@@ -24,12 +25,7 @@ func embedFont(u *cos.Update, s style, used glyphs) cos.Ref {
 // embedFontAt is embedFont into a reserved object.
 func embedFontAt(u *cos.Update, s style, used glyphs, at cos.Ref) {
 	face := s.face()
-	list := slices.Sorted(maps.Keys(used))
-	file := face.Subset(list)
-	name := cos.Name(tag(list) + "+" + face.Name)
-	cidSet := bits(list)
-	cidSet[0] |= 0x80 // glyph 0 is in every font
-	program := cos.Compressed(cos.Dict{"Length1": len(file)}, file)
+	sub := subsetOf(s, used)
 	flags := 4 // symbolic: codes are glyph numbers
 	weight := 80
 	if face.Bold {
@@ -43,28 +39,59 @@ func embedFontAt(u *cos.Update, s style, used glyphs, at cos.Ref) {
 		box = append(box, v)
 	}
 	descriptor := u.Add(cos.Dict{
-		"Type": cos.Name("FontDescriptor"), "FontName": name, "Flags": flags, "FontBBox": box,
+		"Type": cos.Name("FontDescriptor"), "FontName": sub.name, "Flags": flags, "FontBBox": box,
 		"ItalicAngle": face.ItalicAngle, "Ascent": face.Ascent, "Descent": face.Descent, "CapHeight": face.CapHeight,
-		"StemV": weight, "FontFile2": u.Add(program), "CIDSet": u.Add(cos.Compressed(nil, cidSet)),
+		"StemV": weight, "FontFile2": u.Add(sub.program), "CIDSet": u.Add(sub.cidSet),
 	})
-	var widths cos.Array
+	descendant := u.Add(cos.Dict{
+		"Type": cos.Name("Font"), "Subtype": cos.Name("CIDFontType2"), "BaseFont": sub.name, "CIDToGIDMap": cos.Name("Identity"),
+		"CIDSystemInfo":  cos.Dict{"Registry": cos.String("Adobe"), "Ordering": cos.String("Identity"), "Supplement": 0},
+		"FontDescriptor": descriptor, "W": sub.widths,
+	})
+	u.Set(at, cos.Dict{
+		"Type": cos.Name("Font"), "Subtype": cos.Name("Type0"), "BaseFont": sub.name, "Encoding": cos.Name("Identity-H"),
+		"DescendantFonts": cos.Array{descendant}, "ToUnicode": u.Add(sub.toUnicode),
+	})
+}
+
+// subset is what a font needs of a face for some glyphs. Nobody changes one.
+type subset struct {
+	used      glyphs
+	name      cos.Name
+	program   *cos.Stream
+	cidSet    *cos.Stream
+	toUnicode *cos.Stream
+	widths    cos.Array
+}
+
+// subsets keeps the latest subset of each style: most layouts need the same
+// glyphs, and cutting and compressing them costs more than the rest of a layout.
+var subsets sync.Map // style: *subset
+
+// subsetOf gives the subset of a face with the given glyphs.
+func subsetOf(s style, used glyphs) *subset {
+	if last, ok := subsets.Load(s); ok && maps.Equal(last.(*subset).used, used) {
+		return last.(*subset)
+	}
+	face := s.face()
+	list := slices.Sorted(maps.Keys(used))
+	file := face.Subset(list)
+	cidSet := bits(list)
+	cidSet[0] |= 0x80 // glyph 0 is in every font
+	sub := &subset{
+		used: maps.Clone(used), name: cos.Name(tag(list) + "+" + face.Name),
+		program: cos.Compressed(cos.Dict{"Length1": len(file)}, file), cidSet: cos.Compressed(nil, cidSet), toUnicode: toUnicode(list, used),
+	}
 	for i := 0; i < len(list); {
 		run := cos.Array{}
 		first := list[i]
 		for ; i < len(list) && list[i] == first+uint16(len(run)); i++ {
 			run = append(run, face.Advance(list[i]))
 		}
-		widths = append(widths, int(first), run)
+		sub.widths = append(sub.widths, int(first), run)
 	}
-	descendant := u.Add(cos.Dict{
-		"Type": cos.Name("Font"), "Subtype": cos.Name("CIDFontType2"), "BaseFont": name, "CIDToGIDMap": cos.Name("Identity"),
-		"CIDSystemInfo":  cos.Dict{"Registry": cos.String("Adobe"), "Ordering": cos.String("Identity"), "Supplement": 0},
-		"FontDescriptor": descriptor, "W": widths,
-	})
-	u.Set(at, cos.Dict{
-		"Type": cos.Name("Font"), "Subtype": cos.Name("Type0"), "BaseFont": name, "Encoding": cos.Name("Identity-H"),
-		"DescendantFonts": cos.Array{descendant}, "ToUnicode": u.Add(toUnicode(list, used)),
-	})
+	subsets.Store(s, sub)
+	return sub
 }
 
 // bits sets a bit for each glyph of a sorted list.
