@@ -448,6 +448,47 @@ func TestTwoSignInTheSameSecond(t *testing.T) {
 	want(t, "state", d.session(t, s.ID).State, workflow.Sealing)
 }
 
+// A signature may take longer than a lease lasts: a timestamp authority is slow.
+func TestLeaseIsRenewed(t *testing.T) {
+	defer workflow.RenewEvery(5 * time.Millisecond)()
+	d := newDesk(t)
+	s := open(t, d, opening("m1", john, emma))
+	for _, p := range []workflow.Person{john, emma} {
+		if err := d.signAs(t, s, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inside, leave := make(chan struct{}), make(chan struct{})
+	var calls atomic.Int32
+	d.signer.wait = func() {
+		if calls.Add(1) == 1 {
+			close(inside)
+			<-leave
+		}
+	}
+	done := make(chan error)
+	go func() { done <- d.Run(t.Context(), workflow.Job{Kind: workflow.JobSign, Session: s.ID, Person: 1}) }()
+	<-inside
+	for range 4 {
+		before := d.session(t, s.ID).Lease.Until
+		d.tick(15 * time.Second)
+		for !d.session(t, s.ID).Lease.Until.After(before) {
+			if t.Context().Err() != nil {
+				t.Fatal("never renewed")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	var snooze workflow.Snooze
+	if err := d.Run(t.Context(), workflow.Job{Kind: workflow.JobSign, Session: s.ID, Person: 2}); !errors.As(err, &snooze) {
+		t.Errorf("after a minute of signing the second job got %v, want a snooze", err)
+	}
+	close(leave)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A worker that was thought dead comes back after another has done its job.
 func TestRescuedJobIsFenced(t *testing.T) {
 	d := newDesk(t)

@@ -10,9 +10,11 @@ import (
 	"time"
 )
 
-// leaseTime is longer than any signature takes, so that a lease that runs out
-// belongs to a process that died.
-const leaseTime = 2 * time.Minute
+// A lease is renewed for as long as its work takes, so that one that runs out
+// belongs to a process that died, and its session waits no longer than that.
+const leaseTime = 20 * time.Second
+
+var leaseRenew = 5 * time.Second
 
 // Run does the work of a job. Each piece of work looks first whether it is
 // still called for, works outside any transaction, and commits only if the
@@ -191,6 +193,35 @@ func (d *Desk) lease(ctx context.Context, id string, called func(*Session) bool)
 	return s, holder, err
 }
 
+// renew keeps a lease until done is called. The context that it gives ends when
+// the lease is lost: somebody else may be at the documents then.
+func (d *Desk) renew(ctx context.Context, id, holder string) (_ context.Context, done func()) {
+	ctx, lost := context.WithCancelCause(ctx)
+	go func() {
+		tick := time.NewTicker(leaseRenew)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			err := d.change(ctx, id, func(tx Tx, s *Session) error {
+				if s.Lease.Holder != holder {
+					lost(fmt.Errorf("lease lost: %w", ErrConflict))
+					return errMoot
+				}
+				s.Lease.Until = d.now().Add(leaseTime)
+				return tx.Save(s)
+			})
+			if err != nil && ctx.Err() == nil {
+				d.Log.Warn("lease not renewed", "session", id, "err", err) // tried again before it runs out
+			}
+		}
+	}()
+	return ctx, func() { lost(context.Canceled) }
+}
+
 // release gives a lease back after a failure, so that the next try need not
 // wait for it to run out. A failure to do so only costs that wait.
 func (d *Desk) release(id, holder string) {
@@ -222,12 +253,15 @@ func (d *Desk) sign(ctx context.Context, j Job) (err error) {
 			d.release(j.Session, holder)
 		}
 	}()
-	made, err := d.extendAll(ctx, s, j.Person, func(i int, head []byte) ([]Increment, error) {
-		return d.Signer.Sign(ctx, s, i, j.Person, head)
+	leased, done := d.renew(ctx, j.Session, holder)
+	defer done()
+	made, err := d.extendAll(leased, s, j.Person, func(i int, head []byte) ([]Increment, error) {
+		return d.Signer.Sign(leased, s, i, j.Person, head)
 	})
 	if err != nil {
 		return err
 	}
+	done()
 	work := s
 	return d.change(ctx, j.Session, func(tx Tx, s *Session) error {
 		if !called(s) {
