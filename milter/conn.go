@@ -11,12 +11,14 @@ import (
 // writeTimeout is for a reply of a few bytes to a Postfix on the same machine.
 const writeTimeout = 30 * time.Second
 
-// conn gives the library what it lacks: buffered reads (it reads each packet in
-// two), an idle timeout, and an end at the right moment of a shutdown.
+// conn gives the libraries what they lack: buffered reads (the milter's reads
+// each packet in two), an idle timeout, and an end at the right moment of a
+// shutdown.
 type conn struct {
 	net.Conn
 	r       *bufio.Reader
 	idle    time.Duration
+	release func() // forgets the mail under way
 	onClose func()
 	once    sync.Once
 
@@ -78,6 +80,6 @@ func (c *conn) drain() {
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(c.onClose)
+	c.once.Do(func() { c.release(); c.onClose() })
 	return err
 }

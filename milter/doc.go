@@ -1,7 +1,8 @@
 // Package milter is the door through which Postfix shows milterd every mail.
 // It turns the milter protocol into three questions to an Intake: is this
 // recipient yours, may this sender write to it, and here is the whole mail: do
-// you take it?
+// you take it? Mail to the sign domain that passed unseen (by an alias, from
+// Postfix itself, with milterd away) comes later by LMTP, to the same Intake.
 //
 // What it never does: read MIME, know levels, look at the body of mail that is
 // not for the sign domain. Mail for others is let go at its first header.
@@ -13,5 +14,5 @@
 // Limits: size of a mail, number of connections, idle time, time for an answer.
 //
 // Reference: Sendmail's milter protocol version 2 as Postfix speaks it
-// (MILTER_README); RFC 5321, RFC 3463.
+// (MILTER_README); RFC 2033 (LMTP), RFC 5321, RFC 3463.
 package milter

@@ -23,7 +23,8 @@ const (
 	DefaultWork     = 30 * time.Second
 )
 
-// Door serves Postfix. Set its fields, then Serve. A zero limit means its default.
+// Door serves Postfix, by the milter protocol and by LMTP. Set its fields, then
+// Serve and ServeLMTP. A zero limit means its default.
 type Door struct {
 	Domain string // the sign domain
 	Intake Intake
@@ -31,7 +32,7 @@ type Door struct {
 	Meter  Meter
 
 	MaxSize  int64         // bytes of one mail to the sign domain
-	MaxConns int           // further connections wait in the socket's backlog
+	MaxConns int           // of each listener; further connections wait in the socket's backlog
 	MaxHeld  int64         // bytes of mail held in memory by all connections; beyond it 451
 	Idle     time.Duration // Postfix may be silent for so long
 	Work     time.Duration // the Intake may take so long for one answer
@@ -42,7 +43,6 @@ type Door struct {
 	closed bool
 	kill   context.CancelFunc
 	ctx    context.Context
-	slots  chan struct{}
 	held   atomic.Int64
 	wait   sync.WaitGroup
 }
@@ -50,18 +50,25 @@ type Door struct {
 // ErrClosed is what Serve returns after Shutdown.
 var ErrClosed = errors.New("milter: door closed")
 
-// Serve answers Postfix on ln until Shutdown, which makes it return ErrClosed.
-// It closes ln.
-func (d *Door) Serve(ln net.Listener) error {
+// Serve speaks the milter protocol on ln until Shutdown, which makes it return
+// ErrClosed. It closes ln.
+func (d *Door) Serve(ln net.Listener) error { return d.serve(ln, d.talkMilter) }
+
+// ServeLMTP speaks LMTP on ln, for mail that Postfix delivers to the sign domain
+// because the milter did not see it. It ends as Serve does.
+func (d *Door) ServeLMTP(ln net.Listener) error { return d.serve(ln, d.talkLMTP) }
+
+// serve hands each connection to talk, which answers it without blocking.
+func (d *Door) serve(ln net.Listener, talk func(*conn)) error {
 	defer ln.Close()
 	if err := d.open(ln); err != nil {
 		return err
 	}
+	slots := make(chan struct{}, d.MaxConns)
 	for {
-		d.slots <- struct{}{}
+		slots <- struct{}{}
 		c, err := ln.Accept()
 		if err != nil {
-			<-d.slots
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if d.closed {
@@ -70,8 +77,8 @@ func (d *Door) Serve(ln net.Listener) error {
 			delete(d.lns, ln)
 			return fmt.Errorf("accepting from Postfix: %w", err)
 		}
-		if !d.serve(c) {
-			<-d.slots
+		if !d.admit(c, talk, func() { <-slots }) {
+			<-slots
 			c.Close()
 		}
 	}
@@ -92,7 +99,6 @@ func (d *Door) open(ln net.Listener) error {
 		d.MaxHeld = orDefault(d.MaxHeld, DefaultMaxHeld)
 		d.Idle = orDefault(d.Idle, DefaultIdle)
 		d.Work = orDefault(d.Work, DefaultWork)
-		d.slots = make(chan struct{}, d.MaxConns)
 	}
 	d.lns[ln] = struct{}{}
 	return nil
@@ -105,10 +111,8 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 	return v
 }
 
-// serve starts the conversation on one connection. Each gets a library server
-// of its own: the library replaces its backend after every final reply without
-// telling it the connection, so one server for all would lose what CONNECT said.
-func (d *Door) serve(nc net.Conn) bool {
+// admit starts the conversation on one connection; gone is called at its end.
+func (d *Door) admit(nc net.Conn, talk func(*conn), gone func()) bool {
 	c := newConn(nc, d.Idle)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -118,16 +122,24 @@ func (d *Door) serve(nc net.Conn) bool {
 	d.conns[c] = struct{}{}
 	d.wait.Add(1)
 	d.meterConn(+1)
-	s := &session{door: d, conn: c}
 	c.onClose = func() {
-		s.reset(false)
 		d.mu.Lock()
 		delete(d.conns, c)
 		d.mu.Unlock()
 		d.meterConn(-1)
-		<-d.slots
+		gone()
 		d.wait.Done()
 	}
+	talk(c)
+	return true
+}
+
+// talkMilter gives each connection a library server of its own: the library
+// replaces its backend after every final reply without telling it the
+// connection, so one server for all would lose what CONNECT said.
+func (d *Door) talkMilter(c *conn) {
+	s := &session{letter: letter{door: d}, conn: c}
+	c.release = func() { s.reset(false) }
 	srv := &milter.Server{
 		NewMilter: func() milter.Milter { return s },
 		Actions:   milter.OptRemoveRcpt | milter.OptSetSymList,
@@ -140,7 +152,6 @@ func (d *Door) serve(nc net.Conn) bool {
 		},
 	}
 	go srv.Serve(&single{conn: c})
-	return true
 }
 
 // Shutdown stops listening, lets each mail that is under way come to its end
@@ -175,7 +186,7 @@ func (d *Door) Shutdown(ctx context.Context) error {
 		c.Conn.Close()
 	}
 	d.mu.Unlock()
-	return fmt.Errorf("draining the milter: %w", ctx.Err())
+	return fmt.Errorf("draining the doors for Postfix: %w", ctx.Err())
 }
 
 func (d *Door) meterConn(delta int) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"os"
@@ -437,32 +438,70 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// FuzzConversation sends anything: the door neither panics nor hangs, and holds nothing after.
+// FuzzConversation sends anything: the door neither panics nor hangs, takes
+// mails for the sign domain only, and holds nothing after.
 func FuzzConversation(f *testing.F) {
 	packet := func(s string) string {
 		return string([]byte{0, 0, byte(len(s) >> 8), byte(len(s))}) + s
 	}
-	f.Add([]byte(packet("O\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff") + packet("DM{auth_authen}\x00jane\x00") +
-		packet("M<jane@corp.test>\x00") + packet("R<self@sign.corp.test>\x00") + packet("LSubject\x00 x\x00") +
-		packet("N") + packet("Bbody") + packet("E") + packet("A") + packet("Q")))
+	options := packet("O\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff")
+	mail := packet("DM{auth_authen}\x00jane\x00{client_addr}\x00IPv6:::1\x00") + packet("M<jane@corp.test>\x00")
+	rest := packet("LSubject\x00 x\x00") + packet("N") + packet("Bbody") + packet("E")
+	f.Add([]byte(options + mail + packet("R<self@sign.corp.test>\x00") + rest + packet("A") + packet("Q")))
+	f.Add([]byte(options + mail + packet("DR{rcpt_addr}\x00x@sign.corp.test\x00") + packet("Rsign.corp.test!x\x00") + rest + mail + rest))
+	f.Add([]byte(options + mail + packet("R<a%b@sign.corp.test>\x00") + packet("R<a@sign.corp.test>\x00") + packet("E") + packet("E")))
 	f.Add([]byte(packet("C") + packet("L") + packet("D") + packet("R")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d := &Door{Domain: "sign.corp.test", Intake: &clerk{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-		near, far := net.Pipe()
-		if err := d.open(&single{}); err != nil {
-			t.Fatal(err)
-		}
-		d.slots <- struct{}{}
-		if !d.serve(far) {
-			t.Fatal("not served")
-		}
-		go io.Copy(io.Discard, near)
-		near.SetDeadline(time.Now().Add(5 * time.Second))
-		near.Write(b)
-		near.Close()
-		d.wait.Wait()
-		if held := d.held.Load(); held != 0 {
-			t.Fatalf("%d bytes still held", held)
-		}
+		quiet := quietly(t)
+		c := &clerk{}
+		d := &Door{Domain: "sign.corp.test", Intake: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), MaxSize: 4096, MaxHeld: 6000}
+		converse(t, d, d.talkMilter, b)
+		quiet()
+		c.check(t, d, 4096)
 	})
+}
+
+// quietly returns a check that the libraries have reported no panic since.
+func quietly(t *testing.T) func() {
+	said := &strings.Builder{}
+	log.SetOutput(said) // go-milter's; the connection's goroutine has ended when it is read
+	return func() {
+		log.SetOutput(os.Stderr)
+		if strings.Contains(said.String(), "panic") {
+			t.Fatal(said)
+		}
+	}
+}
+
+// converse sends b on one connection and waits for the door to be done with it.
+func converse(t *testing.T, d *Door, talk func(*conn), b []byte) {
+	near, far := net.Pipe()
+	if err := d.open(&single{}); err != nil {
+		t.Fatal(err)
+	}
+	if !d.admit(far, talk, func() {}) {
+		t.Fatal("not served")
+	}
+	go io.Copy(io.Discard, near)
+	near.SetDeadline(time.Now().Add(5 * time.Second))
+	near.Write(b)
+	near.Close()
+	d.wait.Wait()
+	if held := d.held.Load(); held != 0 {
+		t.Fatalf("%d bytes still held", held)
+	}
+}
+
+// check judges what an Intake was given by somebody who sent anything.
+func (c *clerk) check(t *testing.T, d *Door, size int) {
+	for i, e := range c.envs {
+		if len(e.Recipients) == 0 || len(c.raws[i]) > size {
+			t.Fatalf("took %q for %+v", c.raws[i], e)
+		}
+		for _, r := range e.Recipients {
+			if !strings.HasSuffix(r, "@"+d.Domain) {
+				t.Fatalf("took a mail for %q", r)
+			}
+		}
+	}
 }

@@ -37,6 +37,10 @@ type Intake interface {
 	// Message is asked at the end of a mail with at least one taken recipient.
 	// raw is header and body with CRLF line ends. When it returns nil, what
 	// follows from the mail is on disk.
+	//
+	// A relayed mail that is larger than the door's MaxSize comes cut at one
+	// byte more: its header may prove the sender, who then hears that it is too
+	// large; it must never be taken for the whole mail.
 	Message(ctx context.Context, e Envelope, raw []byte) error
 }
 
