@@ -47,6 +47,22 @@ func (t *tx) Remember(key [32]byte, session string, until time.Time) error {
 	return err
 }
 
+// OpenedSince implements workflow.Tx. Another transaction that counts for the
+// same sender waits, so that no two at once pass a limit.
+func (t *tx) OpenedSince(mail string, since time.Time) (int, error) {
+	if t.broken != nil {
+		return 0, t.broken
+	}
+	mail = strings.ToLower(mail)
+	if err := t.s.engine.lockName(t.ctx, t.t, "sender "+mail); err != nil {
+		return 0, t.fail("locking a sender", err)
+	}
+	var n int
+	err := t.row("counting sessions", "SELECT count(*) FROM sessions WHERE sender = $1 AND created >= $2",
+		[]any{mail, micros(since)}, &n)
+	return n, err
+}
+
 // AddToken implements workflow.Tx. Adding it once more changes nothing.
 func (t *tx) AddToken(hash []byte, session string, person int) error {
 	_, err := t.exec("adding a link", `INSERT INTO tokens (hash, session, person) VALUES ($1, $2, $3)

@@ -95,9 +95,13 @@ func (t *tx) Create(s *workflow.Session, mail []byte, originals [][]byte) error 
 	if err != nil {
 		return fmt.Errorf("store: session %s: %w", s.ID, err)
 	}
-	n, err := t.exec("creating session "+s.ID, `INSERT INTO sessions (id, version, state, created, ended, body)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING`,
-		s.ID, s.Version, string(s.State), micros(s.Created), microsOrNull(s.Ended), string(body))
+	sender := ""
+	if p := s.Sender(); p != nil {
+		sender = strings.ToLower(p.Mail)
+	}
+	n, err := t.exec("creating session "+s.ID, `INSERT INTO sessions (id, version, state, created, ended, sender, body)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
+		s.ID, s.Version, string(s.State), micros(s.Created), microsOrNull(s.Ended), sender, string(body))
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Policy struct {
 	Retention time.Duration // of documents after the end of their session
 	MailLimit int64         // bytes: the largest mail that Postfix takes (message_size_limit)
 	Repeat    time.Duration // how long the same mail opens nothing twice
+	PerHour   int           // sessions that one sender may open in an hour; 0 for any number
 
 	// MailSize gives the size in bytes, from above, of a result mail with
 	// attachments of these sizes.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Opening is a request that has passed the door: sender proven, signatories
@@ -24,7 +25,7 @@ type Opening struct {
 	Message     string // the mail's own text, at most a few hundred characters
 	Documents   []NewDocument
 	Mail        []byte   // as it came
-	BodyHash    [32]byte // SHA-256 of the mail's body, for the request key
+	BodyHash    [32]byte // SHA-256 of the mail's body without regard to blanks, for the request key
 }
 
 // NewDocument is an inspected document of an Opening.
@@ -39,8 +40,9 @@ type NewDocument struct {
 // Open stores a session, its first event and its first job in one transaction.
 // Signatories whom the same mail has asked before (decision 2) are left out; if
 // none remains, the session that it opened then is returned and created is
-// false. An error is a *Refusal, with a 4xx code if the store is away, and with
-// the Reasons of Waiting for a Held.
+// false. An error is a *Refusal, with a 4xx code if the store is away or the
+// sender has opened too many ("too-many-requests"), and with the Reasons of
+// Waiting for a Held.
 func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, err error) {
 	if len(o.Signatories) == 0 || len(o.Documents) == 0 {
 		return nil, false, &Refusal{Code: 550, Enhanced: "5.6.0", Reason: "nothing-to-sign",
@@ -62,6 +64,9 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 			}
 		}
 		if len(fresh) > 0 {
+			if err := d.ration(tx, o.Sender, now); err != nil {
+				return err
+			}
 			s, created = d.newSession(o, fresh), true
 			err = d.create(tx, s, o, fresh)
 		} else {
@@ -84,11 +89,26 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 
 // requestKey is what makes the same mail the same: sender, Message-ID, subject
 // (scripts send mail without a Message-ID), body and one sign recipient. Added
-// headers and other recipients change nothing.
+// headers and other recipients change nothing, nor do blanks: a DKIM signature
+// lets them be changed by whoever sends a mail again.
 func requestKey(o Opening, signatory Person) [32]byte {
 	return sha256.Sum256([]byte(strings.Join([]string{
-		strings.ToLower(o.Sender.Mail), o.Thread.MessageID, o.Thread.Subject, string(o.BodyHash[:]), strings.ToLower(signatory.Mail),
+		strings.ToLower(o.Sender.Mail), o.Thread.MessageID, strings.Join(strings.Fields(o.Thread.Subject), " "),
+		string(o.BodyHash[:]), strings.ToLower(signatory.Mail),
 	}, "\x00")))
+}
+
+// ration counts the sessions that a sender has opened within the hour.
+func (d *Desk) ration(tx Tx, sender Person, now time.Time) error {
+	if d.Policy.PerHour == 0 {
+		return nil
+	}
+	n, err := tx.OpenedSince(sender.Mail, now.Add(-time.Hour))
+	if err != nil || n < d.Policy.PerHour {
+		return err
+	}
+	return &Refusal{Code: 450, Enhanced: "4.7.1", Reason: "too-many-requests",
+		Text: fmt.Sprintf("You have opened %d requests within the hour, as many as the signature desk takes from one sender; please try again later.", n)}
 }
 
 func (d *Desk) newSession(o Opening, signatories []Person) *Session {

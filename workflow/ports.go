@@ -71,6 +71,10 @@ type Tx interface {
 	// its bound; Remember records one.
 	Seen(key [32]byte, now time.Time) (session string, ok bool, err error)
 	Remember(key [32]byte, session string, until time.Time) error
+	// OpenedSince counts the sessions that a sender, known by the primary
+	// address, has opened. Until the end of the transaction nobody else opens
+	// one in that name.
+	OpenedSince(mail string, since time.Time) (int, error)
 	// AddToken makes a participant's link findable by the token's keyed hash.
 	AddToken(hash []byte, session string, person int) error
 	// Challenge gives the newest code challenge of a participant; ErrNotFound.
@@ -284,6 +288,9 @@ func (n *Notice) Recipient() Person {
 func (n *Notice) Mailing() Mailing {
 	if n.Held != nil {
 		return Mailing{Session: n.Held.ID, Mail: n.Kind}
+	}
+	if n.Session == nil {
+		return Mailing{Mail: n.Kind}
 	}
 	return Mailing{Session: n.Session.ID, Person: n.To, Mail: n.Kind, Round: n.Round}
 }
