@@ -1,17 +1,45 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
+	"milterd/config"
 	"milterd/postfix"
 )
 
 type postfixCmd struct {
 	Print postfixPrint `cmd:"" help:"Print the lines for main.cf, each under its reason."`
+	Apply postfixApply `cmd:"" help:"Put them into main.cf: shows the difference, asks, keeps a backup."`
 }
 
-type postfixPrint struct {
+// postfixFlags name a Postfix and what the configuration does not say.
+type postfixFlags struct {
 	Postmaster string `default:"postmaster" placeholder:"ADDRESS" help:"Who gets mail to postmaster@ and abuse@ of the sign domain. Default: ${default}."`
+	ConfigDir  string `type:"existingdir" placeholder:"DIR" help:"Folder of main.cf, for an instance of Postfix that is not the default one. Default: as postconf says."`
+}
+
+// defaultQueue is where Postfix's processes stand unless main.cf says otherwise.
+const defaultQueue = "/var/spool/postfix"
+
+func (p postfixFlags) instance() postfix.Instance { return postfix.Instance{Dir: p.ConfigDir} }
+
+// site is what that Postfix must know, with sockets as its processes see them.
+func (p postfixFlags) site(ctx context.Context, cfg *config.Config) (postfix.Site, error) {
+	queue, err := p.instance().Value(ctx, "queue_directory")
+	return p.siteBelow(cfg, queue), err
+}
+
+func (p postfixFlags) siteBelow(cfg *config.Config, queue string) postfix.Site {
+	return postfix.Site{SignDomain: cfg.Domain, Postmaster: p.Postmaster, Milter: postfix.Seen(cfg.Milter.Listen, queue),
+		LMTP: strings.TrimPrefix(postfix.Seen(cfg.LMTP.Listen, queue), "unix:")}
+}
+
+type postfixPrint struct{ postfixFlags }
+
+func (postfixPrint) Help() string {
+	return "The lines are for a Postfix that sets none of these parameters yet; where it does, apply knows how to add to them. master.cf stays as it is."
 }
 
 func (p postfixPrint) Run(c *cli) error {
@@ -19,6 +47,10 @@ func (p postfixPrint) Run(c *cli) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(postfix.MainCF(postfix.Settings(postfix.Site{SignDomain: cfg.Domain, Milter: cfg.Milter.Listen, Postmaster: p.Postmaster})))
+	site, err := p.site(context.Background(), cfg)
+	if err != nil { // no Postfix here: its usual folder
+		site = p.siteBelow(cfg, defaultQueue)
+	}
+	fmt.Print(postfix.MainCF(postfix.Settings(site)))
 	return nil
 }

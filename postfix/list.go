@@ -1,0 +1,190 @@
+package postfix
+
+import (
+	"slices"
+	"strings"
+)
+
+// token is one element of a list in main.cf, and where it stands in the value.
+type token struct {
+	text       string
+	start, end int
+}
+
+const separators = ", \t\r\n"
+
+// tokens splits a list as Postfix does: at commas and blanks, with { … } kept
+// whole (mystrtokq in its sources). A brace that is never closed lasts to the end.
+func tokens(value string) []token {
+	var out []token
+	start, depth := -1, 0
+	for i := range len(value) {
+		c := value[i]
+		if depth == 0 && strings.IndexByte(separators, c) >= 0 {
+			if start >= 0 {
+				out = append(out, token{value[start:i], start, i})
+				start = -1
+			}
+			continue
+		}
+		if start < 0 {
+			start = i
+		}
+		switch {
+		case c == '{':
+			depth++
+		case c == '}' && depth > 0:
+			depth--
+		}
+	}
+	if start >= 0 {
+		out = append(out, token{value[start:], start, len(value)})
+	}
+	return out
+}
+
+// words are the tokens' texts, with the blanks inside { … } made equal.
+func words(value string) []string {
+	var out []string
+	for _, t := range tokens(value) {
+		out = append(out, normal(t.text))
+	}
+	return out
+}
+
+func normal(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// place is where an element of ours belongs in a list.
+type place int
+
+const (
+	last     place = iota
+	first          // of restrictions the first that decides counts
+	anywhere       // the order means nothing
+)
+
+func placeOf(parameter string) place {
+	switch {
+	case strings.HasSuffix(parameter, "_restrictions"):
+		return first
+	case strings.HasSuffix(parameter, "_milters"):
+		return last
+	}
+	return anywhere
+}
+
+// find gives the position of ours within all, or -1.
+func find(all, ours []string) int {
+	for i := 0; i+len(ours) <= len(all); i++ {
+		if slices.Equal(all[i:i+len(ours)], ours) {
+			return i
+		}
+	}
+	return -1
+}
+
+// stands reports that a list holds ours exactly once and in its place.
+func stands(value, ours string, where place) bool {
+	all, want := words(value), words(ours)
+	at := find(all, want)
+	switch {
+	case at < 0 || find(all[at+1:], want) >= 0:
+		return false
+	case where == first:
+		return at == 0
+	case where == last:
+		return at+len(want) == len(all)
+	}
+	return true
+}
+
+// merge puts ours into a list, in its place, and takes out older elements of
+// ours. Everything else stays as it is written.
+func merge(value, ours string, where place) string {
+	all, want := tokens(value), words(ours)
+	type span struct{ start, end int }
+	var cuts []span
+	for i := 0; i+len(want) <= len(all); i++ {
+		same := true
+		for j, w := range want {
+			if t := normal(all[i+j].text); t != w && !supersedes(w, t) {
+				same = false
+				break
+			}
+		}
+		if same {
+			cuts = append(cuts, span{all[i].start, all[i+len(want)-1].end})
+			i += len(want) - 1
+		}
+	}
+	for _, c := range slices.Backward(cuts) {
+		left, right := strings.TrimRight(value[:c.start], separators), strings.TrimLeft(value[c.end:], separators)
+		value = left + right
+		if left != "" && right != "" {
+			value = left + ", " + right
+		}
+	}
+	value = strings.Trim(value, separators)
+	switch {
+	case value == "":
+		return ours
+	case where == first:
+		return ours + ", " + value
+	}
+	return value + ", " + ours
+}
+
+// supersedes reports that an element of a list is an older form of ours: the
+// same milter with other settings, or an inline table with no key but ours.
+func supersedes(ours, other string) bool {
+	if a, b := endpoint(ours), endpoint(other); a != "" && a == b {
+		return true
+	}
+	mine, theirs := inlineKeys(ours), inlineKeys(other)
+	if len(mine) == 0 || len(theirs) == 0 {
+		return false
+	}
+	for _, k := range theirs {
+		if !slices.Contains(mine, k) {
+			return false
+		}
+	}
+	return true
+}
+
+// endpoint is the socket of a milter, with or without settings behind it.
+func endpoint(element string) string {
+	if inner, ok := strings.CutPrefix(element, "{"); ok {
+		all := tokens(strings.TrimSuffix(inner, "}"))
+		if len(all) == 0 {
+			return ""
+		}
+		element = all[0].text
+	}
+	if strings.HasPrefix(element, "unix:") || strings.HasPrefix(element, "inet:") || strings.HasPrefix(element, "local:") {
+		return strings.Replace(element, "local:", "unix:", 1)
+	}
+	return ""
+}
+
+// inlineKeys are the keys of an inline:{ {key = value} … } table; none for
+// anything else.
+func inlineKeys(element string) []string {
+	body, ok := strings.CutPrefix(element, "inline:")
+	if !ok {
+		return nil
+	}
+	body, open := strings.CutPrefix(strings.TrimSpace(body), "{")
+	body, closed := strings.CutSuffix(body, "}")
+	if !open || !closed {
+		return nil
+	}
+	var keys []string
+	for _, t := range tokens(body) {
+		key, _, ok := strings.Cut(strings.Trim(t.text, "{} \t"), "=")
+		if ok {
+			keys = append(keys, strings.TrimSpace(key))
+		}
+	}
+	return keys
+}
