@@ -45,8 +45,11 @@ func measure(ctx context.Context, binary string) error {
 	if err := os.WriteFile(users, []byte("[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\n"), 0o644); err != nil {
 		return err
 	}
-	place, err := served.Prepare(ctx, binary, dir, "127.0.0.1:9", users)
+	place, err := served.At(served.Site{Binary: binary, Dir: dir, Users: users})
 	if err != nil {
+		return err
+	}
+	if err := place.Configure(ctx, "127.0.0.1:9"); err != nil {
 		return err
 	}
 	var starts, memory []float64

@@ -3,6 +3,7 @@
 package served
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,60 +18,84 @@ import (
 // Place is a folder with configuration, keys and data, in which milterd can be
 // started again and again.
 type Place struct {
-	Dir     string
+	Site
 	Config  string // file
-	Milter  string // unix:PATH
+	Milter  string // as milter.listen has it
+	LMTP    string // as lmtp.listen has it
 	Pages   string // base URL
-	monitor string
-	binary  string
+	ports   [4]int
 	command *exec.Cmd
 }
 
-// Prepare configures a milterd in dir and makes its keys. relay takes its
-// mail; users is its directory file.
-func Prepare(ctx context.Context, binary, dir, relay, users string) (*Place, error) {
-	pages, err := freePort()
-	if err != nil {
-		return nil, err
+// Site says what a Place is put between.
+type Site struct {
+	Binary   string // the program
+	Dir      string // an empty folder
+	Users    string // directory file
+	TCP      bool   // sockets for Postfix on loopback ports, for one that may not read Dir
+	Database string // database.url, default SQLite
+	Extra    string // further lines of the configuration
+}
+
+// At chooses the addresses of a milterd, for a mail server that must know them
+// before milterd knows the mail server.
+func At(s Site) (*Place, error) {
+	p := &Place{Site: s, Config: filepath.Join(s.Dir, "milterd.toml"),
+		Milter: "unix:" + filepath.Join(s.Dir, "milter.sock"), LMTP: "unix:" + filepath.Join(s.Dir, "lmtp.sock")}
+	for i := range p.ports {
+		var err error
+		if p.ports[i], err = freePort(); err != nil {
+			return nil, err
+		}
 	}
-	monitor, err := freePort()
-	if err != nil {
-		return nil, err
+	if s.TCP {
+		p.Milter, p.LMTP = fmt.Sprintf("inet:127.0.0.1:%d", p.ports[2]), fmt.Sprintf("inet:127.0.0.1:%d", p.ports[3])
 	}
-	p := &Place{Dir: dir, Config: filepath.Join(dir, "milterd.toml"), Milter: "unix:" + filepath.Join(dir, "milter.sock"),
-		Pages: fmt.Sprintf("http://localhost:%d", pages), monitor: fmt.Sprintf("127.0.0.1:%d", monitor), binary: binary}
+	p.Pages = fmt.Sprintf("http://localhost:%d", p.ports[0])
+	return p, nil
+}
+
+// Configure writes the configuration and makes the keys. relay, HOST:PORT, takes
+// milterd's mail.
+func (p *Place) Configure(ctx context.Context, relay string) error {
 	text := fmt.Sprintf(`domain = "sign.corp.test"
 url = %q
 data = %q
 organisation = { name = "Example Corp", country = "LU" }
 milter = { listen = %q }
-http = { listen = "127.0.0.1:%d" }
+lmtp = { listen = %q, received_by = "mx.corp.test" }
+http = { listen = "127.0.0.1:%d", proxies = ["127.0.0.1"] }
 monitor = { listen = %q }
 smtp = { relay = %q, tls = "plain" }
 directory = { users = %q }
+database = { url = %q }
+senders = { per_hour = 0 }
 timestamps = { unsynchronised = true }
 log = { level = "warn" }
-`, p.Pages, filepath.Join(dir, "data"), p.Milter, pages, p.monitor, relay, users)
+%s`, p.Pages, filepath.Join(p.Dir, "data"), p.Milter, p.LMTP, p.ports[0], p.monitor(), relay, p.Users,
+		cmp.Or(p.Database, "sqlite:milterd.db"), p.Extra)
 	if err := os.WriteFile(p.Config, []byte(text), 0o644); err != nil {
-		return nil, err
+		return err
 	}
-	out, err := exec.CommandContext(ctx, binary, "init", "-c", p.Config).CombinedOutput()
+	out, err := exec.CommandContext(ctx, p.Binary, "init", "-c", p.Config).CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("milterd init: %w: %s", err, out)
+		return fmt.Errorf("milterd init: %w: %s", err, out)
 	}
-	return p, nil
+	return nil
 }
+
+func (p *Place) monitor() string { return fmt.Sprintf("127.0.0.1:%d", p.ports[1]) }
 
 // Start starts milterd and gives the time until it was healthy.
 func (p *Place) Start(ctx context.Context) (time.Duration, error) {
-	p.command = exec.CommandContext(ctx, p.binary, "serve", "-c", p.Config)
+	p.command = exec.CommandContext(ctx, p.Binary, "serve", "-c", p.Config)
 	p.command.Stderr = os.Stderr
 	begin := time.Now()
 	if err := p.command.Start(); err != nil {
 		return 0, err
 	}
 	for time.Since(begin) < 30*time.Second {
-		resp, err := http.Get("http://" + p.monitor + "/healthz")
+		resp, err := http.Get("http://" + p.monitor() + "/healthz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
