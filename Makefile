@@ -3,7 +3,7 @@
 
 GO ?= go
 ARGS ?=
-DEBIAN := postfix dovecot-core postgresql chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim
+DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim
 
 .PHONY: demo build test packages check bench crash conformance generate ui
 
@@ -33,7 +33,7 @@ check:
 bench: packages build
 	@status=0; for b in mail pades "rest bin/milterd"; do $(GO) run ./bench/$$b || status=1; done; exit $$status
 
-# Kills a serving milterd again and again while mails come in; nothing may be lost or doubled.
+# Kills a serving milterd 200 times while people send and sign; nothing may be lost or doubled.
 crash: build
 	$(GO) run ./bench/crash -milterd bin/milterd $(ARGS)
 
