@@ -1,0 +1,70 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	maxAnswers = 20000            // the longest used go first; some 10 MB
+	maxNo      = 30 * time.Second // how long an answer of no is kept: who is entered now wants to be found soon
+)
+
+// answers keeps what the directory said. Nothing is kept of a directory that
+// did not answer.
+type answers struct {
+	age     time.Duration
+	kept    *lru.Cache[string, answer]
+	flights singleflight.Group
+	clock   func() time.Time
+}
+
+type answer struct {
+	value any
+	err   error
+	until time.Time
+}
+
+func newAnswers(age time.Duration) *answers {
+	kept, err := lru.New[string, answer](maxAnswers)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &answers{age: age, kept: kept, clock: time.Now}
+}
+
+// kept gives the answer that is known to a question, or asks. Who asks what is
+// just being asked waits for that answer. The asking itself goes on when the
+// one who began it has left, for at most Limit.
+func kept[T any](ctx context.Context, a *answers, key string, ask func(context.Context) (T, error)) (T, error) {
+	if k, ok := a.kept.Get(key); ok && a.clock().Before(k.until) {
+		return k.value.(T), k.err
+	}
+	flight := a.flights.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Limit)
+		defer cancel()
+		v, err := ask(ctx)
+		age := a.age
+		if isAnswer := errors.Is(err, ErrNotFound) || errors.Is(err, ErrAmbiguous) || errors.Is(err, ErrTooMany); err != nil && !isAnswer {
+			return v, err
+		} else if isAnswer {
+			age = min(age, maxNo)
+		}
+		if age > 0 {
+			a.kept.Add(key, answer{v, err, a.clock().Add(age)})
+		}
+		return v, err
+	})
+	select {
+	case r := <-flight:
+		return r.Val.(T), r.Err
+	case <-ctx.Done():
+		var none T
+		return none, fmt.Errorf("asking the directory: %w", ctx.Err())
+	}
+}
