@@ -39,6 +39,17 @@ var attacks = []string{
 
 // attacked puts one text everywhere where foreign text can stand.
 func attacked(n workflow.Notice, a string) workflow.Notice {
+	if n.Held != nil {
+		h := *n.Held
+		h.Person.Name = a
+		n.Held = &h
+		return n
+	}
+	if n.Returned != nil {
+		r := *n.Returned
+		r.Recipient, r.Status, r.Diagnostic = a, a, a
+		n.Returned = &r
+	}
 	s := *n.Session
 	s.People = slices.Clone(s.People)
 	for i := range s.People {
@@ -81,7 +92,7 @@ func harmless(t *testing.T, n *Notifier, notice workflow.Notice, a string) {
 			t.Errorf("%q: %d fields %s", a, len(v), name)
 		}
 	}
-	if to, err := g.header.AddressList("To"); err != nil || len(to) != 1 || to[0].Address != notice.Session.People[notice.To].Mail {
+	if to, err := g.header.AddressList("To"); err != nil || len(to) != 1 || to[0].Address != notice.Recipient().Mail {
 		t.Errorf("%q: To %v, %v", a, to, err)
 	}
 	subject, err := new(mime.WordDecoder).DecodeHeader(g.header.Get("Subject"))
@@ -133,7 +144,7 @@ func FuzzForeignText(f *testing.F) {
 	all := cases("en") // without the invitation: drawing its QR code would take all the time
 	n := testNotifier(f, Relay{})
 	f.Fuzz(func(t *testing.T, a string) {
-		for _, kind := range []string{"result", "declined"} {
+		for _, kind := range []string{"result", "declined", "returned"} {
 			harmless(t, n, all[kind], a)
 		}
 	})
@@ -173,29 +184,39 @@ func TestWrongNoticesAreRefused(t *testing.T) {
 
 func TestBounceAddress(t *testing.T) {
 	n := testNotifier(t, Relay{})
-	a := n.Bounce("mfrggzdfmztwq2lk", 12345)
+	for kind := range letters {
+		m := workflow.Mailing{Session: "mfrggzdfmztwq2lk", Person: 12, Mail: kind, Round: 7}
+		a := n.Bounce(m)
+		if got, ok := n.ParseBounce(a); !ok || got != m {
+			t.Errorf("%q: %+v %v", a, got, ok)
+		}
+	}
+	m := workflow.Mailing{Session: "mfrggzdfmztwq2lk", Person: 1234, Mail: workflow.MailInvitation, Round: 12}
+	a := n.Bounce(m)
 	local, domain, _ := strings.Cut(a, "@")
 	if len(local) > 64 || domain != "sign.corp.test" || !strings.HasPrefix(local, "bounce+") {
 		t.Fatalf("bounce address %q", a)
 	}
 	for _, form := range []string{a, local, strings.ToUpper(a)} {
-		if s, p, ok := n.ParseBounce(form); !ok || s != "mfrggzdfmztwq2lk" || p != 12345 {
-			t.Errorf("%q: %q %d %v", form, s, p, ok)
+		if got, ok := n.ParseBounce(form); !ok || got != m {
+			t.Errorf("%q: %+v %v", form, got, ok)
 		}
 	}
 	for _, wrong := range []string{
-		"", "bounce", "bounce+", "bounce+..", "reply@sign.corp.test", strings.Replace(a, ".12345.", ".12346.", 1), strings.Replace(a, ".12345.", ".012345.", 1),
-		strings.Replace(a, ".12345.", ".+12345.", 1), strings.Replace(a, "sign.", "evil.", 1), strings.Replace(a, "lk.", "lj.", 1), a + ".x", local[:len(local)-1],
+		"", "bounce", "bounce+", "bounce+...", "bounce+....", "reply@sign.corp.test", strings.Replace(a, ".1234.", ".1235.", 1),
+		strings.Replace(a, ".1234.", ".01234.", 1), strings.Replace(a, ".1234.", ".+1234.", 1), strings.Replace(a, ".i12.", ".i13.", 1),
+		strings.Replace(a, ".i12.", ".s12.", 1), strings.Replace(a, ".i12.", ".i012.", 1), strings.Replace(a, ".i12.", "..", 1),
+		strings.Replace(a, "sign.", "evil.", 1), strings.Replace(a, "lk.", "lj.", 1), a + ".x", local[:len(local)-1],
 	} {
-		if s, p, ok := n.ParseBounce(wrong); ok {
-			t.Errorf("%q was taken for %q %d", wrong, s, p)
+		if got, ok := n.ParseBounce(wrong); ok {
+			t.Errorf("%q was taken for %+v", wrong, got)
 		}
 	}
 	other, err := New(Config{Domain: "sign.corp.test", Organisation: "x", Master: bytes.Repeat([]byte{8}, 32), Relay: Relay{Address: "localhost:25"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := other.ParseBounce(a); ok {
+	if _, ok := other.ParseBounce(a); ok {
 		t.Error("a bounce address of another key was taken")
 	}
 }

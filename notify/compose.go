@@ -40,7 +40,7 @@ func (n *Notifier) Compose(notice workflow.Notice) ([]byte, error) {
 
 // fields are the header of the mail without that of its content.
 func (n *Notifier) fields(notice workflow.Notice, c *content) ([]field, error) {
-	s, p := notice.Session, &notice.Session.People[notice.To]
+	p := notice.Recipient()
 	to, err := canonical(p.Mail)
 	if err != nil {
 		return nil, err
@@ -59,14 +59,16 @@ func (n *Notifier) fields(notice workflow.Notice, c *content) ([]field, error) {
 	out = append(out,
 		field{"To", address(p.Name, to)},
 		field{"Subject", unstructured(c.Subject)},
-		field{"Message-ID", []string{n.messageID(s, notice.To, notice.Kind, notice.Key)}},
+		field{"Message-ID", []string{n.messageID(notice.Mailing(), notice.Key)}},
 	)
-	parent, references := n.thread(s, notice)
-	if parent != "" {
-		out = append(out, field{"In-Reply-To", []string{parent}})
+	if notice.Session != nil { // a held mail's thread is somebody's word
+		parent, references := n.thread(notice.Session, notice)
+		if parent != "" {
+			out = append(out, field{"In-Reply-To", []string{parent}})
+		}
+		out = append(out, field{"References", references})
 	}
 	return append(out,
-		field{"References", references},
 		field{"Auto-Submitted", []string{submitted}},
 		field{"X-Auto-Response-Suppress", []string{"All"}},
 		field{"Content-Language", []string{c.Lang}},
@@ -97,7 +99,7 @@ func (n *Notifier) thread(s *workflow.Session, notice workflow.Notice) (parent s
 	}
 	first := s.MailKey(notice.To, workflow.MailInvitation, 0, "")
 	if s.People[notice.To].Signatory && notice.Key != first {
-		parent = n.messageID(s, notice.To, workflow.MailInvitation, first)
+		parent = n.messageID(workflow.Mailing{Session: s.ID, Person: notice.To, Mail: workflow.MailInvitation}, first)
 		references = append(references, parent)
 	}
 	return parent, references
@@ -111,11 +113,13 @@ func goodID(id string) bool {
 
 // replyTo is whom an answer should reach: the sender, and for the sender's own
 // mails those who sign (the one who declined, if it was about that). An answer
-// to a mail with a code goes nowhere but to us.
+// to a mail with a code, about one that did not arrive, or to somebody who may
+// know of nothing, goes nowhere but to us.
 func replyTo(n workflow.Notice, ascii bool) []string {
 	const most = 10
 	s := n.Session
-	if n.Kind == workflow.MailCode {
+	switch n.Kind {
+	case workflow.MailCode, workflow.MailReturned, workflow.MailConfirm:
 		return nil
 	}
 	var people []*workflow.Participant
@@ -149,7 +153,7 @@ func replyTo(n workflow.Notice, ascii bool) []string {
 // parts builds the MIME tree: mixed{related{alternative{text, html}, png}, files},
 // each layer only where it holds something.
 func (n *Notifier) parts(notice workflow.Notice, c *content) (*part, error) {
-	digits := derive(n.idKey, "part", string(notice.Kind), notice.Session.ID, fmt.Sprint(notice.To), notice.Key)
+	digits := derive(n.idKey, "part", string(notice.Kind), notice.Mailing().Session, fmt.Sprint(notice.To), notice.Key)
 	cid := "qr." + digits + "@" + n.c.Domain
 	html, err := c.html(cid)
 	if err != nil {

@@ -82,12 +82,17 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 	if err := check(notice); err != nil {
 		return nil, err
 	}
-	s := notice.Session
-	w := &writer{
-		words: speak(s.People[notice.To].Language), n: notice, s: s, to: &s.People[notice.To], sender: s.Sender(),
-		org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, domain: n.c.Domain,
-	}
+	s, to := notice.Session, notice.Recipient()
+	w := &writer{words: speak(to.Language), n: notice, s: s, org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, domain: n.c.Domain}
 	c := &content{Lang: w.tag.String(), Brand: n.c.From}
+	footer := w.say("footer", data{"Org": w.org, "Domain": w.domain})
+	if s == nil {
+		w.to = &workflow.Participant{Person: to}
+		w.confirm()
+		c.Subject, c.Blocks, c.Small = w.say("confirm.subject", nil), w.b, []string{footer}
+		return c, w.err
+	}
+	w.to, w.sender = &s.People[notice.To], s.Sender()
 	subject := shorten(clean(s.Thread.Subject), maxSubject)
 	if mailed := s.Mailed(); subject == "" && len(mailed) > 0 {
 		subject = shorten(fileName(s.Documents[mailed[0]].Name), maxSubject)
@@ -108,23 +113,25 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 		w.ended("expired", w.say("expired.title", nil), nil)
 	case workflow.MailCancelled:
 		w.ended("cancelled", w.say("cancelled.title", nil), func() { w.quote(w.say("cancelled.reason", nil), s.Reason) })
+	case workflow.MailReturned:
+		w.returned()
 	}
 	c.Blocks = w.b
-	c.Small = []string{w.say("digest.note", nil), w.say("footer", data{"Org": w.org, "Domain": w.domain})}
+	c.Small = []string{w.say("digest.note", nil), footer}
 	return c, w.err
 }
 
 // check looks for what would make a mail without sense.
 func check(n workflow.Notice) error {
-	s := n.Session
+	s, id := n.Session, n.Mailing().Session
 	switch {
-	case s == nil:
-		return fmt.Errorf("%s: no session", n.Kind)
-	case strings.Trim(s.ID, "abcdefghijklmnopqrstuvwxyz234567") != "" || s.ID == "" || len(s.ID) > 20:
-		return fmt.Errorf("%s: session %q: not an id", n.Kind, s.ID)
-	case n.To < 0 || n.To >= len(s.People):
+	case (s == nil) != (n.Kind == workflow.MailConfirm) || (n.Held == nil) == (s == nil):
+		return fmt.Errorf("%s: no session, or one too many", n.Kind)
+	case strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") != "" || id == "" || len(id) > 20:
+		return fmt.Errorf("%s: session %q: not an id", n.Kind, id)
+	case s != nil && (n.To < 0 || n.To >= len(s.People)):
 		return fmt.Errorf("%s: person %d is not in session %s", n.Kind, n.To, s.ID)
-	case s.Sender() == nil:
+	case s != nil && s.Sender() == nil:
 		return fmt.Errorf("%s: session %s has no sender", n.Kind, s.ID)
 	case n.Link != "" && !goodLink(n.Link):
 		return fmt.Errorf("%s: the link is not an http address", n.Kind) // not quoted: it holds a token
@@ -149,12 +156,20 @@ func check(n workflow.Notice) error {
 		if n.By < 0 || n.By >= len(s.People) {
 			missing = "who declined"
 		}
+	case workflow.MailReturned:
+		if n.Returned == nil || n.By < 0 || n.By >= len(s.People) || n.Returned.Mail == workflow.MailResult && n.Link == "" {
+			missing = "what came back"
+		}
+	case workflow.MailConfirm:
+		if n.Link == "" || n.Until.IsZero() {
+			missing = "a link with its time"
+		}
 	case workflow.MailReceipt, workflow.MailExpired, workflow.MailCancelled:
 	default:
 		return fmt.Errorf("%q: unknown kind of mail", n.Kind)
 	}
 	if missing != "" {
-		return fmt.Errorf("%s of session %s: wants %s", n.Kind, s.ID, missing)
+		return fmt.Errorf("%s of session %s: wants %s", n.Kind, id, missing)
 	}
 	return nil
 }

@@ -194,7 +194,7 @@ func (l *line) converse(ctx context.Context, r Relay, from, to string, msg []byt
 	if err := l.Rcpt(to, nil); err != nil {
 		var reply *smtp.SMTPError
 		if errors.As(err, &reply) && reply.Code/100 == 5 {
-			return workflow.Drop{Err: fmt.Errorf("RCPT: %w", err)}
+			return workflow.Drop{Err: fmt.Errorf("RCPT: %w", rejected(reply))}
 		}
 		return fmt.Errorf("RCPT: %w", err)
 	}
@@ -216,6 +216,17 @@ func (l *line) converse(ctx context.Context, r Relay, from, to string, msg []byt
 	l.conn.read = min(time.Second, r.Command)
 	_ = l.Quit() // the relay has taken the mail; how it says goodbye changes nothing
 	return nil
+}
+
+// rejected takes a reply for what a DSN would say.
+func rejected(reply *smtp.SMTPError) workflow.Rejected {
+	f := workflow.Failure{Diagnostic: fmt.Sprint(reply.Code)}
+	if e := reply.EnhancedCode; e[0] > 0 {
+		f.Status = fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2])
+		f.Diagnostic += " " + f.Status
+	}
+	f.Diagnostic += " " + reply.Message
+	return workflow.Rejected{Failure: f}
 }
 
 func isASCII(s string) bool {

@@ -196,7 +196,7 @@ func TestDelivery(t *testing.T) {
 			if !bytes.Equal(got.data, want) {
 				t.Errorf("the mail arrived changed:\n%s", firstDifference(got.data, want))
 			}
-			if got.from != n.Bounce(notice.Session.ID, john) || got.to != "john.doe@corp.test" || got.helo != "sign.corp.test" ||
+			if got.from != n.Bounce(notice.Mailing()) || got.to != "john.doe@corp.test" || got.helo != "sign.corp.test" ||
 				got.size != int64(len(want)) || got.utf8 || got.tls != c.wantTLS || got.user != c.relay.User {
 				got.data = nil
 				t.Errorf("envelope %+v", got)
@@ -358,6 +358,10 @@ func TestRepliesOfTheRelay(t *testing.T) {
 					t.Error(err)
 				}
 				return
+			}
+			var rejected workflow.Rejected
+			if name == "unknown user" && (!errors.As(err, &rejected) || rejected.Failure != workflow.Failure{Status: "5.1.1", Diagnostic: "550 5.1.1 No such user here"}) {
+				t.Errorf("the server's words are %+v", rejected)
 			}
 			_, drop := err.(workflow.Drop) // not wrapped: whoever runs the job may look at the type
 			if err == nil || drop != c.drop || !strings.Contains(err.Error(), c.says) {

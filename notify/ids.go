@@ -25,8 +25,8 @@ func derive(key []byte, parts ...string) string {
 }
 
 // messageID is <milterd.SESSION.DIGITS@DOMAIN>, the same for the same notice.
-func (n *Notifier) messageID(s *workflow.Session, to int, kind workflow.MailKind, key string) string {
-	return fmt.Sprintf("<milterd.%s.%s@%s>", s.ID, derive(n.idKey, "mail", s.ID, string(kind), strconv.Itoa(to), key), n.c.Domain)
+func (n *Notifier) messageID(m workflow.Mailing, key string) string {
+	return fmt.Sprintf("<milterd.%s.%s@%s>", m.Session, derive(n.idKey, "mail", m.Session, string(m.Mail), strconv.Itoa(m.Person), key), n.c.Domain)
 }
 
 // Own reports whether a Message-ID, with or without angle brackets, is one of
@@ -45,33 +45,50 @@ func Own(messageID, domain string) (session string, ok bool) {
 	return parts[1], true
 }
 
-// Bounce is the envelope sender of the mails to one person of a session:
-// bounce+SESSION.PERSON.DIGITS@DOMAIN, where the digits cannot be guessed.
-func (n *Notifier) Bounce(session string, person int) string {
-	p := strconv.Itoa(person)
-	return "bounce+" + session + "." + p + "." + derive(n.bounces, session, p) + "@" + n.c.Domain
+// letters stand for the kinds of mail in bounce addresses, whose local part
+// has room for 64 characters.
+var letters = map[workflow.MailKind]byte{
+	workflow.MailInvitation: 'i', workflow.MailReceipt: 'r', workflow.MailCode: 'c', workflow.MailResult: 's',
+	workflow.MailDeclined: 'd', workflow.MailExpired: 'x', workflow.MailCancelled: 'z', workflow.MailReturned: 'u',
+	workflow.MailConfirm: 'q',
+}
+
+// Bounce is the envelope sender of a mail to one person of a session:
+// bounce+SESSION.PERSON.MAIL.DIGITS@DOMAIN, where MAIL is the letter of its
+// kind with the round, and the digits cannot be guessed.
+func (n *Notifier) Bounce(m workflow.Mailing) string {
+	p, k := strconv.Itoa(m.Person), string(letters[m.Mail])+strconv.Itoa(m.Round)
+	return "bounce+" + m.Session + "." + p + "." + k + "." + derive(n.bounces, m.Session, p, k) + "@" + n.c.Domain
 }
 
 // ParseBounce takes an address, or its local part, that Bounce has made, in
-// any case, and tells whose mail came back. Anything else, and anything that
+// any case, and tells which mail came back. Anything else, and anything that
 // was tampered with, is not ok.
-func (n *Notifier) ParseBounce(address string) (session string, person int, ok bool) {
+func (n *Notifier) ParseBounce(address string) (m workflow.Mailing, ok bool) {
 	local, host, found := strings.Cut(strings.ToLower(address), "@")
 	if found && !strings.EqualFold(host, n.c.Domain) {
-		return "", 0, false
+		return m, false
 	}
 	rest, found := strings.CutPrefix(local, "bounce+")
 	parts := strings.Split(rest, ".")
-	if !found || len(parts) != 3 {
-		return "", 0, false
+	if !found || len(local) > 64 || len(parts) != 4 || parts[2] == "" {
+		return m, false
 	}
-	person, err := strconv.Atoi(parts[1])
-	if err != nil || person < 0 {
-		return "", 0, false
+	for kind, letter := range letters {
+		if letter == parts[2][0] {
+			m.Mail = kind
+		}
 	}
-	want, _, _ := strings.Cut(n.Bounce(parts[0], person), "@")
+	var err1, err2 error
+	m.Session = parts[0]
+	m.Person, err1 = strconv.Atoi(parts[1])
+	m.Round, err2 = strconv.Atoi(parts[2][1:])
+	if err1 != nil || err2 != nil || m.Mail == "" {
+		return workflow.Mailing{}, false
+	}
+	want, _, _ := strings.Cut(n.Bounce(m), "@")
 	if !hmac.Equal([]byte(local), []byte(want)) {
-		return "", 0, false
+		return workflow.Mailing{}, false
 	}
-	return parts[0], person, true
+	return m, true
 }

@@ -150,8 +150,7 @@ func TestEveryMail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, s := parse(t, raw), notice.Session
-		p := s.People[notice.To]
+		m := parse(t, raw)
 
 		shape := "alternative{text/plain text/html}"
 		switch {
@@ -187,13 +186,45 @@ func TestEveryMail(t *testing.T) {
 		if strings.Contains(m.text, "<no value>") || strings.Contains(m.text, "{{") {
 			t.Errorf("a placeholder is not filled: %s", m.text)
 		}
+		if notice.Session == nil {
+			return
+		}
+		s := notice.Session
 		for _, d := range s.Mailed() {
 			if !strings.Contains(m.text, s.Documents[d].Original().SHA256.String()) {
 				t.Errorf("no digest of %s", s.Documents[d].Name)
 			}
 		}
-		checkHeader(t, n, notice, m.header, &p)
+		checkHeader(t, n, notice, m.header, &s.People[notice.To])
 	})
+}
+
+// A mail to somebody in whose name another mail came holds no word of that one.
+func TestConfirmQuotesNothing(t *testing.T) {
+	n := testNotifier(t, Relay{})
+	notice := cases("en")["confirm"]
+	want, err := n.Compose(notice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(strings.ToLower(string(want)), "forged") {
+		t.Errorf("the mail quotes the forged one:\n%s", want)
+	}
+	for _, f := range []string{"Reply-To", "In-Reply-To", "References"} {
+		if v := parse(t, want).header.Get(f); v != "" {
+			t.Errorf("%s: %s", f, v)
+		}
+	}
+	for _, a := range attacks {
+		h := *notice.Held
+		h.Subject, h.From, h.QueueID, h.Client, h.Recipients = a, a, a, a, []string{a}
+		h.Asks, h.Documents = []workflow.Person{{Mail: a, Name: a}}, []workflow.HeldDocument{{Name: a}}
+		x := notice
+		x.Held = &h
+		if got, err := n.Compose(x); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%q changes the mail (%v)", a, err)
+		}
+	}
 }
 
 func checkHeader(t *testing.T, n *Notifier, notice workflow.Notice, h mail.Header, p *workflow.Participant) {
@@ -231,7 +262,7 @@ func checkHeader(t *testing.T, n *Notifier, notice workflow.Notice, h mail.Heade
 	case p.Sender || p.Copy:
 		parent = "<20261123.1030@mx.corp.test>"
 	case notice.Kind != workflow.MailInvitation: // a signatory has their invitation, not the original
-		parent = n.messageID(x.Session, notice.To, x.Kind, x.Session.MailKey(notice.To, x.Kind, 0, ""))
+		parent = n.messageID(workflow.Mailing{Session: x.Session.ID, Person: notice.To, Mail: x.Kind}, x.Session.MailKey(notice.To, x.Kind, 0, ""))
 	}
 	if got := h.Get("In-Reply-To"); got != parent || !strings.HasSuffix(h.Get("References"), parent) {
 		t.Errorf("In-Reply-To %q, want %q, the last of %q", got, parent, h.Get("References"))
@@ -250,7 +281,7 @@ func checkHeader(t *testing.T, n *Notifier, notice workflow.Notice, h mail.Heade
 	}
 	want := "[jane.roe@corp.test]"
 	switch {
-	case notice.Kind == workflow.MailCode, len(notice.Session.People) == 1:
+	case notice.Kind == workflow.MailCode, notice.Kind == workflow.MailReturned, len(notice.Session.People) == 1:
 		want = "[]"
 	case notice.Kind == workflow.MailDeclined:
 		want = "[john.doe@corp.test]"

@@ -92,11 +92,11 @@ func (n *Notifier) Send(ctx context.Context, notice workflow.Notice) error {
 	if err != nil {
 		return workflow.Drop{Err: err} // the same notice gives the same error
 	}
-	to, err := canonical(notice.Session.People[notice.To].Mail)
+	to, err := canonical(notice.Recipient().Mail)
 	if err != nil {
 		return workflow.Drop{Err: err}
 	}
-	err = n.deliver(ctx, n.Bounce(notice.Session.ID, notice.To), to, msg)
+	err = n.deliver(ctx, n.Bounce(notice.Mailing()), to, msg)
 	if err == nil {
 		return nil
 	}

@@ -39,6 +39,7 @@ const (
 	john     = 1
 	zoe      = 2
 	copied   = 3
+	heldID   = "nbswy3dpo5xxe3de"
 )
 
 // testSession is a request by Jane for two signatures under two documents, as
@@ -154,6 +155,27 @@ func cases(lang string) map[string]workflow.Notice {
 	s = testSession(lang)
 	s.State, s.Ended, s.Reason = workflow.Cancelled, testNow, "Sent to the wrong John."
 	out["cancelled"] = notice(workflow.MailCancelled, s, john)
+
+	back := func(s *workflow.Session, r workflow.Returned) workflow.Notice {
+		r.At = testNow
+		s.Returned = []workflow.Returned{r}
+		n := notice(workflow.MailReturned, s, sender)
+		n.By, n.Returned, n.Key = r.Person, &s.Returned[0], s.MailKey(sender, n.Kind, 0, "returned 1")
+		return n
+	}
+	out["returned"] = back(testSession(lang), workflow.Returned{Person: zoe, Mail: workflow.MailInvitation, Failure: workflow.Failure{
+		Status: "5.1.1", Diagnostic: "550 5.1.1 <zoe@corp.test>: Recipient address rejected: User unknown; see https://evil.test/login for help"}})
+	out["returned-code"] = back(testSession(lang), workflow.Returned{Person: john, Mail: workflow.MailCode, Failure: workflow.Failure{Unclear: true}})
+	n = back(signed(testSession(lang)), workflow.Returned{Person: copied, Mail: workflow.MailResult, Failure: workflow.Failure{
+		Recipient: "legal@elsewhere.test", Status: "5.2.2"}})
+	n.Link, n.Until = testLink, testNow.Add(90*24*time.Hour)
+	out["returned-result"] = n
+
+	jane := testSession(lang).People[sender].Person
+	out["confirm"] = workflow.Notice{Kind: workflow.MailConfirm, Key: heldID, Link: "https://sign.corp.test/c#q83vEjRWeJCrze8SNFZ4kA",
+		Until: testNow.Add(workflow.HeldFor), By: -1, Held: &workflow.Held{ID: heldID, Person: jane, Received: testNow,
+			Subject: "Forged subject", From: "jane.roe@corp.test", Recipients: []string{"john.doe@sign.corp.test"}, QueueID: "forged",
+			Asks: []workflow.Person{{Mail: "forged@corp.test", Name: "Forged Name"}}, Documents: []workflow.HeldDocument{{Name: "Forged.pdf"}}}}
 	return out
 }
 

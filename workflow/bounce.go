@@ -40,7 +40,7 @@ type Returned struct {
 // mail for good while it was handed over.
 type Rejected struct{ Failure }
 
-func (r Rejected) Error() string { return "rejected: " + strings.TrimSpace(r.Status+" "+r.Diagnostic) }
+func (r Rejected) Error() string { return r.Diagnostic }
 
 // maxDiagnostic bounds what is kept of a server's words, in characters.
 const maxDiagnostic = 300
