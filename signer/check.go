@@ -3,6 +3,7 @@ package signer
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"milterd/signature/pades"
 	"milterd/signature/pdf"
@@ -90,7 +91,7 @@ func denied(changes []validate.Change) []validate.Change {
 // field is where the signature goes: what Layout made for this person. A
 // document that others have signed has no such field. If it has exactly one
 // empty signature field and one signatory, that is the one meant; else nobody
-// can say whose it is, and the signature is invisible.
+// can say whose it is, and the person gets a new one.
 func (s *Signer) field(sess *workflow.Session, document, person int, head []byte) (string, error) {
 	name := pdf.FieldName(sess.ID, person)
 	if !sess.Documents[document].Signed || len(sess.Signatories()) != 1 {
@@ -100,21 +101,30 @@ func (s *Signer) field(sess *workflow.Session, document, person int, head []byte
 	if err != nil {
 		return "", err
 	}
-	fields, err := pdf.Fields(f)
+	rules, err := pdf.ReadRules(f)
 	if err != nil {
 		return "", err
 	}
-	var empty []string
-	for _, fd := range fields {
-		// A seed value (SV) is a demand on the signature that we may not meet.
-		if fd.Type == "Sig" && fd.Dict["V"] == nil && fd.Dict["SV"] == nil && fd.Dict["Rect"] != nil {
-			empty = append(empty, fd.Name)
-		}
+	empty, err := pdf.EmptyFields(f, rules)
+	if err != nil {
+		return "", err
 	}
+	// A seed value (SV) is a demand on the signature that we may not meet.
+	empty = slices.DeleteFunc(empty, func(fd *pdf.Field) bool { return fd.Dict["SV"] != nil || fd.Dict["Rect"] == nil })
 	if len(empty) == 1 {
-		name = empty[0]
+		name = empty[0].Name
 	}
 	return name, nil
+}
+
+// row is how many visible fields a document may get that others have signed:
+// one for each signatory, and one for the seal. Others have them already, or,
+// as the report, none.
+func row(sess *workflow.Session, document int) int {
+	if !sess.Documents[document].Signed {
+		return 0
+	}
+	return len(sess.Signatories()) + 1
 }
 
 // refusal turns errors that lie in the document into a *workflow.Refusal.

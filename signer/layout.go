@@ -13,7 +13,7 @@ import (
 func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document int, original []byte) ([]byte, error) {
 	d := &sess.Documents[document]
 	if d.Signed {
-		return nil, nil // nothing may be added to what others have signed
+		return nil, nil // no page may be added to what others have signed
 	}
 	plan := pdf.Plan{
 		Organisation: s.c.Organisation, VAT: s.vat(), Session: sess.ID, Document: d.Name,

@@ -62,6 +62,7 @@ func (s *Signer) Sign(ctx context.Context, sess *workflow.Session, document, per
 	w := s.work(ctx, sess, document, head)
 	err = w.sign(workflow.Signature, pades.Params{
 		Field:   field,
+		Row:     row(sess, document),
 		Paraphs: pdf.ParaphName(sess.ID, person),
 		Look:    pdf.SignatoryLook(who.Act.Appearance, who.Name, sess.Level, s.c.Organisation, who.Act.At),
 		Name:    s.c.Organisation,
@@ -87,6 +88,7 @@ func (s *Signer) Seal(ctx context.Context, sess *workflow.Session, document int,
 	now := s.c.Now()
 	err := w.sign(workflow.Seal, pades.Params{
 		Field:  pdf.SealName(sess.ID),
+		Row:    row(sess, document),
 		Look:   pdf.SealLook(s.c.Organisation, s.vat(), now),
 		Name:   s.c.Organisation,
 		Reason: "sealed by " + s.c.Organisation,

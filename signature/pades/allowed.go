@@ -3,7 +3,6 @@ package pades
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"milterd/signature/pdf"
 	"milterd/signature/pdf/cos"
@@ -17,17 +16,20 @@ var (
 	ErrField = errors.New("no field for this signature")
 )
 
-// checkAllowed refuses what would break an earlier signature: a certification
-// that grants nothing (ISO 32000-2, 12.8.2.2: P is 1), a signed field that locks
-// this one, and a field that is no empty signature field. An empty name is
-// replaced by one that no field has.
+// checkAllowed refuses what would break an earlier signature (pdf.Rules), and a
+// field that is no empty signature field. An empty name is replaced by one that
+// no field has.
 func checkAllowed(f *cos.File, name string) (string, error) {
-	if err := checkCertification(f); err != nil {
+	rules, err := pdf.ReadRules(f)
+	if err != nil {
 		return "", err
 	}
 	fields, err := pdf.Fields(f)
 	if err != nil {
 		return "", err
+	}
+	if name == "" {
+		name = unused(fields, "Signature")
 	}
 	for _, fd := range fields {
 		switch {
@@ -35,19 +37,10 @@ func checkAllowed(f *cos.File, name string) (string, error) {
 			return "", fmt.Errorf("%w: %q is no signature field", ErrField, name)
 		case fd.Name == name && fd.Dict["V"] != nil:
 			return "", fmt.Errorf("%w: %q is signed already", ErrField, name)
-		case fd.Type != "Sig" || fd.Dict["V"] == nil || fd.Dict["Lock"] == nil:
-			continue
-		}
-		locked, err := locks(f, fd, name)
-		if err != nil {
-			return "", err
-		}
-		if locked {
-			return "", fmt.Errorf("%w: the signature in %q locks %q", ErrForbidden, fd.Name, name)
 		}
 	}
-	if name == "" {
-		name = unused(fields, "Signature")
+	if why := rules.Forbid(name); why != "" {
+		return "", fmt.Errorf("%w: %s", ErrForbidden, why)
 	}
 	return name, nil
 }
@@ -63,67 +56,4 @@ func unused(fields []*pdf.Field, stem string) string {
 			return s
 		}
 	}
-}
-
-func checkCertification(f *cos.File) error {
-	catalog, err := f.Catalog()
-	if err != nil {
-		return err
-	}
-	perms, err := f.Dict(catalog["Perms"])
-	if err != nil || perms["DocMDP"] == nil {
-		return err
-	}
-	sig, err := f.Dict(perms["DocMDP"])
-	if err != nil {
-		return err
-	}
-	refs, err := f.Array(sig["Reference"])
-	if err != nil {
-		return err
-	}
-	for _, r := range refs {
-		d, err := f.Dict(r)
-		if err != nil {
-			return err
-		}
-		params, err := f.Dict(d["TransformParams"])
-		if err != nil {
-			return err
-		}
-		if p, ok := f.Int(params["P"]); ok && p == 1 && f.Name(d["TransformMethod"]) == "DocMDP" {
-			return fmt.Errorf("%w: the document is certified, and grants no change", ErrForbidden)
-		}
-	}
-	return nil
-}
-
-// locks reports whether the Lock of a signed field (ISO 32000-2, table 236)
-// forbids to change another field.
-func locks(f *cos.File, signed *pdf.Field, name string) (bool, error) {
-	lock, err := f.Dict(signed.Dict["Lock"])
-	if err != nil {
-		return false, err
-	}
-	if p, ok := f.Int(lock["P"]); ok && p == 1 {
-		return true, nil
-	}
-	list, err := f.Array(lock["Fields"])
-	if err != nil {
-		return false, err
-	}
-	named := false
-	for _, o := range list {
-		n := f.String(o).UTF8()
-		named = named || n == name || strings.HasPrefix(name, n+".")
-	}
-	switch f.Name(lock["Action"]) {
-	case "All":
-		return true, nil
-	case "Include":
-		return named, nil
-	case "Exclude":
-		return !named, nil
-	}
-	return false, nil
 }

@@ -17,7 +17,8 @@ type Params struct {
 	Certificate *x509.Certificate
 	Chain       []*x509.Certificate // its issuers, embedded with it; the root may be left out
 	Algorithm   cms.Algorithm       // empty: the usual one of the certificate's key
-	Field       string              // full name of an empty field; a name that no field has makes an invisible one, and so does ""
+	Field       string              // full name of an empty field; a name that no field has adds one, and so does ""
+	Row         int                 // an added field may be visible, one of so many: see pdf.Signing; 0 means invisible
 	Look        *pdf.Look           // what the field shows; nil leaves it as it is
 	Paraphs     string              // paraph fields that are filled along, see pdf.Signing
 	Time        time.Time           // claimed time, written as /M
@@ -93,7 +94,7 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 			sig[k] = cos.Text(v)
 		}
 	}
-	placed, err := pdf.Place(head, pdf.Signing{Field: p.Field, Entries: sig, Reserve: size, Look: p.Look, Paraphs: p.Paraphs})
+	placed, err := pdf.Place(head, pdf.Signing{Field: p.Field, Entries: sig, Reserve: size, Look: p.Look, Row: p.Row, Paraphs: p.Paraphs})
 	if err != nil {
 		return nil, err
 	}

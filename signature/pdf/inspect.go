@@ -133,13 +133,16 @@ func inspect(data []byte) (*Info, error) {
 	if xfa, err := f.Resolve(form["XFA"]); err != nil || xfa != nil || cat["NeedsRendering"] == true {
 		return nil, errors.Join(errXFA, err)
 	}
+	if err := checkAnchors(f, cat); err != nil {
+		return nil, err
+	}
 	if err := info.readSignatures(f); err != nil {
 		return nil, err
 	}
 	if err := info.walk(f, cat); err != nil {
 		return nil, err
 	}
-	if err := rehearse(data, f, cat); err != nil {
+	if err := rehearse(data); err != nil {
 		return nil, err
 	}
 	return info, nil
@@ -160,7 +163,6 @@ func (info *Info) readSignatures(f *cos.File) error {
 	if err != nil {
 		return err
 	}
-	newField := true
 	for i := len(signatures) - 1; i >= 0; i-- {
 		s := signatures[i]
 		if !s.whole(f.Data()) {
@@ -170,38 +172,26 @@ func (info *Info) readSignatures(f *cos.File) error {
 		info.Signatures = append(info.Signatures, SignedField{
 			Field: s.Field.Name, SubFilter: string(s.SubFilter), ByteRange: s.ByteRange, Name: f.String(s.Dict["Name"]).UTF8(),
 		})
-		if s.DocMDP == 1 || s.lock.none || s.lock.action == "All" {
-			return errCertified
-		}
-		if s.DocMDP > 0 {
-			info.Permission = s.DocMDP
-		}
-		if s.lock.locks("Signature by milterd") {
-			newField = false
-		}
 	}
+	rules, err := ReadRules(f)
+	if err != nil {
+		return err
+	}
+	// The seal, at least, always needs a new field.
+	if why := rules.Forbid(SealName(rehearsal)); why != "" {
+		return fmt.Errorf("%w: %s", errCertified, why)
+	}
+	info.Permission = rules.permission
 	fields, err := Fields(f)
 	if err != nil {
 		return err
 	}
 	info.Fields = len(fields)
-	for i := len(fields) - 1; i >= 0; i-- {
-		fd := fields[i]
-		if fd.Type != "Sig" || fd.Dict["V"] != nil || hasFields(f, fd) {
-			continue
-		}
-		locked := false
-		for _, s := range signatures {
-			locked = locked || s.lock.locks(fd.Name)
-		}
-		if !locked {
-			info.EmptyFields = append(info.EmptyFields, fd.Name)
-		}
+	empty, err := EmptyFields(f, rules)
+	for _, fd := range empty {
+		info.EmptyFields = append(info.EmptyFields, fd.Name)
 	}
-	if !newField && len(info.EmptyFields) == 0 {
-		return errCertified
-	}
-	return nil
+	return err
 }
 
 // hasFields reports whether a field is only the parent of others.

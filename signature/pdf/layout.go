@@ -205,16 +205,16 @@ func (l *layouter) addParaphs(i int, p *Page) bool {
 		ap := l.shape(fmt.Sprintf("paraph %d %.2f", p.Rotate, r.W()), func() cos.Object {
 			return l.u.Add(c.form(r.W(), r.H(), turned(p.Rotate), l.fonts))
 		})
-		widget := l.widget(p, r, ap)
-		widget["FT"] = cos.Name("Tx")
-		widget["T"] = cos.Text(fmt.Sprintf("page %d", i+1))
-		widget["TU"] = cos.Text(fmt.Sprintf("Paraph of %s, page %d", l.plan.Signatories[s].Name, i+1))
-		widget["Ff"] = 1 // read only
-		widget["DA"] = cos.String("/MilterdI 0 Tf 0 g")
+		w := widget(p, r, ap)
+		w["FT"] = cos.Name("Tx")
+		w["T"] = cos.Text(fmt.Sprintf("page %d", i+1))
+		w["TU"] = cos.Text(fmt.Sprintf("Paraph of %s, page %d", l.plan.Signatories[s].Name, i+1))
+		w["Ff"] = 1 // read only
+		w["DA"] = cos.String("/MilterdI 0 Tf 0 g")
 		ref := l.u.Reserve()
 		l.paraphs[s] = append(l.paraphs[s], ref)
 		l.annots[i] = append(l.annots[i], ref)
-		l.u.Set(ref, widget)
+		l.u.Set(ref, w)
 	}
 	return true
 }
@@ -229,15 +229,18 @@ func (l *layouter) shape(key string, create func() cos.Object) cos.Object {
 	return o
 }
 
-// widget makes an annotation at a place as seen on the page.
-func (l *layouter) widget(p *Page, r Rect, ap cos.Object) cos.Dict {
+// widget makes an annotation at a place as seen on the page; ap may be nil.
+func widget(p *Page, r Rect, ap cos.Object) cos.Dict {
 	m := p.matrix()
 	x0, y0 := m.apply(r.X0, r.Y0)
 	x1, y1 := m.apply(r.X1, r.Y1)
 	d := cos.Dict{
 		"Type": cos.Name("Annot"), "Subtype": cos.Name("Widget"), "F": 4, // printed
 		"Rect": cos.Array{round(min(x0, x1)), round(min(y0, y1)), round(max(x0, x1)), round(max(y0, y1))},
-		"P":    p.Ref, "AP": cos.Dict{"N": ap},
+		"P":    p.Ref,
+	}
+	if ap != nil {
+		d["AP"] = cos.Dict{"N": ap}
 	}
 	if p.Rotate != 0 {
 		d["MK"] = cos.Dict{"R": p.Rotate}

@@ -16,6 +16,14 @@ type Look struct {
 	Appearance workflow.Appearance // strokes or typed name; both empty for the seal
 	Name       string              // signatory, or the organisation
 	Lines      []string            // small print below the name
+	frame      bool                // around it all
+}
+
+// framed is the same within a frame, for a field that stands on no page of ours.
+func (l *Look) framed() *Look {
+	c := *l
+	c.frame = true
+	return &c
 }
 
 // SignatoryLook shows the drawn or typed signature, name, time, level and on
@@ -110,6 +118,9 @@ func turned(degrees int) cos.Array {
 // box the words go below.
 func (l *Look) draw(c *canvas, w, h float64) error {
 	pad := min(6, h*0.08)
+	if l.frame {
+		c.frame(0.3, 0.3, w-0.6, h-0.6, hair, 0.6)
+	}
 	x, y, tw, th := pad, pad, w-2*pad, h-2*pad // of the words
 	drawn := len(l.Appearance.Strokes) > 0 || l.Appearance.Typed != ""
 	if drawn {
@@ -137,8 +148,12 @@ func (l *Look) signature(c *canvas, x, y, w, h float64) error {
 	if len(l.Appearance.Strokes) > 0 {
 		return c.strokes(l.Appearance, x, y, w, h, max(0.7, min(1.5, h/36)))
 	}
-	name, size := fit(italic, min(24, h*0.6), w, l.Appearance.Typed)
 	face := italic.face()
+	size := min(24, h*0.6)
+	if long := face.Width(l.Appearance.Typed, size); long > w {
+		size = max(min(size, 5), size*w/long) // a signature is not cut where that can be helped
+	}
+	name, size := fit(italic, size, w, l.Appearance.Typed)
 	used := face.Width(name, size)
 	c.text(x+(w-used)/2, y+h/2-size*float64(face.CapHeight)/2000, italic, size, ink, name)
 	return nil

@@ -12,9 +12,12 @@ import (
 // Signing says what signature goes where.
 type Signing struct {
 	// Field is the fully qualified name of an empty signature field. If there is
-	// none of that name, an invisible one is added on the first page, with this
-	// (dot-less) name.
+	// none of that name, one is added with this (dot-less) name: see Row.
 	Field string
+	// Row is how many visible fields a document that others have signed will get
+	// in all, of which an added one is one, at the foot of the last page. 0, no
+	// Look, no room there, or a signature that forbids it: the field is invisible.
+	Row int
 	// Entries of the signature dictionary: Type, Filter, SubFilter, M, Name,
 	// Reason, … ByteRange and Contents are added.
 	Entries cos.Dict
@@ -68,11 +71,13 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 	}
 	u := f.NewUpdate()
 	u.Grow(2 * s.Reserve)
+	look := s.Look
 	if fd == nil {
-		if fd, err = addInvisible(f, u, s.Field); err != nil {
-			return nil, err
-		}
-	} else if err := addFields(f, u); err != nil {
+		fd, look, err = addField(f, u, s)
+	} else {
+		err = addFields(f, u)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if fd.Type != "Sig" {
@@ -89,8 +94,8 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 	sig["ByteRange"], sig["Contents"] = ranges, contents
 	field := fd.Dict.Clone()
 	field["V"] = u.Add(sig)
-	if s.Look != nil {
-		if err := s.Look.fill(f, u, field, s.Paraphs); err != nil {
+	if look != nil {
+		if err := look.fill(f, u, field, s.Paraphs); err != nil {
 			return nil, err
 		}
 	}
@@ -135,6 +140,18 @@ func Embed(suffix []byte, at, reserve int, value []byte) error {
 	}
 	hex.Encode(suffix[at:], value)
 	return nil
+}
+
+// addField adds the field that a signature names, visible where it can be, and
+// gives the look that it is to have.
+func addField(f *cos.File, u *cos.Update, s Signing) (*Field, *Look, error) {
+	if s.Row > 0 && s.Look != nil {
+		if fd, err := addVisible(f, u, s.Field, s.Row); fd != nil || err != nil {
+			return fd, s.Look.framed(), err
+		}
+	}
+	fd, err := addInvisible(f, u, s.Field)
+	return fd, s.Look, err
 }
 
 // addInvisible adds an empty signature field without a visible widget on the first page.

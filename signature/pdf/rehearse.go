@@ -10,22 +10,25 @@ import (
 	"milterd/workflow"
 )
 
+// rehearsal is a session for it.
+const rehearsal = "aaaaaaaaaaaaaaaa"
+
 // rehearse does to a document what signing will do: pages, a signature in each
 // kind of field, a DSS. What fails here would fail after Postfix heard 250, when
 // the sender is no longer on the line (design.md, decision 3).
-func rehearse(data []byte, f *cos.File, cat cos.Dict) error {
-	if err := checkAnchors(f, cat); err != nil {
-		return err
-	}
-	const session = "aaaaaaaaaaaaaaaa"
-	suffix, err := Layout(context.Background(), data, Plan{Organisation: "milterd", Session: session, Document: "rehearsal", Level: workflow.Standard,
+func rehearse(data []byte) error {
+	suffix, err := Layout(context.Background(), data, Plan{Organisation: "milterd", Session: rehearsal, Document: "rehearsal", Level: workflow.Standard,
 		Created: time.Unix(0, 0), Signatories: []Signatory{{Name: "nobody", Mail: "nobody@example.org"}}})
 	if err != nil {
 		return err
 	}
+	var look *Look
+	if suffix == nil { // signed by others: the last page is read for a free place
+		look = SealLook("milterd", "", time.Unix(0, 0))
+	}
 	now := slices.Concat(data, suffix)
-	for _, field := range []string{FieldName(session, 0), SealName(session), TimeName(session)} {
-		p, err := Place(now, Signing{Field: field, Entries: cos.Dict{"Type": cos.Name("Sig")}, Reserve: 1, Paraphs: ParaphName(session, 0)})
+	for _, field := range []string{FieldName(rehearsal, 0), SealName(rehearsal), TimeName(rehearsal)} {
+		p, err := Place(now, Signing{Field: field, Entries: cos.Dict{"Type": cos.Name("Sig")}, Reserve: 1, Look: look, Row: 2, Paraphs: ParaphName(rehearsal, 0)})
 		if err != nil {
 			return err
 		}

@@ -137,7 +137,7 @@ func (l *layouter) slot(s *sheet, e slot, x, y, width float64) {
 	c.text(18, 12, regular, size, faint, words)
 	empty := c.form(r.W(), r.H(), nil, l.fonts)
 	empty.Dict[glyphsKey] = l.glyphs
-	field := l.widget(s.page, r, l.u.Add(empty))
+	field := widget(s.page, r, l.u.Add(empty))
 	field["FT"] = cos.Name("Sig")
 	field["T"] = cos.Text(e.field)
 	field["TU"] = cos.Text(e.tip)

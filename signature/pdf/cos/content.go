@@ -1,35 +1,66 @@
 package cos
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
+
+// maxOperands bounds what can stand before an operator of a content stream.
+const maxOperands = 512
+
+// Operators reads a content stream (ISO 32000-2, 7.8.2) and calls fn with each
+// operator and its operands, until fn gives false. Operands are good for the
+// call only. Of an inline image, ID comes with the keys and values between BI
+// and ID; its data is passed over.
+func Operators(content []byte, fn func(op string, operands []Object) bool) error {
+	p := parser{b: content, refless: true}
+	var operands []Object
+	for {
+		p.skip()
+		if p.pos >= len(p.b) {
+			return nil
+		}
+		p.elements = 0
+		o, err := p.token()
+		if err != nil {
+			return err
+		}
+		op, ok := o.(keyword)
+		if !ok {
+			if operands = append(operands, o); len(operands) > maxOperands {
+				return fmt.Errorf("offset %d: operands of one operator: %w", p.pos, ErrLimit)
+			}
+			continue
+		}
+		if !fn(string(op), operands) {
+			return nil
+		}
+		if op == "ID" {
+			p.inlineImage()
+		}
+		operands = operands[:0]
+	}
+}
 
 // StateBalance reads a content stream and counts the Q operators that have no q
 // before them, and the q operators that have no Q after them. It gives zeros for
 // what is no content stream.
 func StateBalance(content []byte) (missing, open int) {
-	p := parser{b: content, refless: true}
-	for {
-		p.skip()
-		if p.pos >= len(p.b) {
-			return missing, open
-		}
-		p.elements = 0
-		o, err := p.token()
-		if err != nil {
-			return 0, 0
-		}
-		switch o {
-		case keyword("q"):
+	err := Operators(content, func(op string, _ []Object) bool {
+		switch {
+		case op == "q":
 			open++
-		case keyword("Q"):
-			if open > 0 {
-				open--
-			} else {
-				missing++
-			}
-		case keyword("ID"):
-			p.inlineImage()
+		case op == "Q" && open > 0:
+			open--
+		case op == "Q":
+			missing++
 		}
+		return true
+	})
+	if err != nil {
+		return 0, 0
 	}
+	return missing, open
 }
 
 // inlineImage passes the data of an inline image: to an EI between white space.

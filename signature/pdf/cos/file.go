@@ -152,33 +152,22 @@ func (f *File) Dict(o Object) (Dict, error) {
 }
 
 // Array resolves to an array; null gives nil.
-func (f *File) Array(o Object) (Array, error) {
-	v, err := f.Resolve(o)
-	if err != nil {
-		return nil, err
-	}
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case Array:
-		return v, nil
-	}
-	return nil, fmt.Errorf("%w: %T where an array belongs", ErrBroken, v)
-}
+func (f *File) Array(o Object) (Array, error) { return as[Array](f, o, "an array") }
 
 // Stream resolves to a stream; null gives nil.
-func (f *File) Stream(o Object) (*Stream, error) {
+func (f *File) Stream(o Object) (*Stream, error) { return as[*Stream](f, o, "a stream") }
+
+// as resolves to an object of one type, which what names; null gives its zero value.
+func as[T Array | *Stream](f *File, o Object, what string) (out T, err error) {
 	v, err := f.Resolve(o)
-	if err != nil {
-		return nil, err
+	if err != nil || v == nil {
+		return out, err
 	}
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case *Stream:
-		return v, nil
+	out, ok := v.(T)
+	if !ok {
+		err = fmt.Errorf("%w: %T where %s belongs", ErrBroken, v, what)
 	}
-	return nil, fmt.Errorf("%w: %T where a stream belongs", ErrBroken, v)
+	return out, err
 }
 
 // Name resolves to a name, or "".
