@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -47,9 +48,41 @@ func oneLine(s string) string {
 type field struct {
 	value  string // lower case
 	params map[string]string
+	bounds []string // the boundary parameters as they are written
 }
 
 var errTwice = errors.New("parameter given twice")
+
+// maxBoundary is more than the 70 characters of RFC 2046, 5.1.1, which not
+// every program heeds.
+const maxBoundary = 200
+
+// multipart is the only form of a media type that all programs read alike.
+var multipart = regexp.MustCompile(`^multipart/[a-z0-9.+_-]+$`)
+
+// boundary gives the boundary of a multipart. All programs must find the same
+// parts, so it may be written in one plain way only: no RFC 2231, no encoded
+// words, no comments, nothing behind the closing quote.
+func (f field) boundary() (string, error) {
+	if !multipart.MatchString(f.value) {
+		return "", fmt.Errorf("media type %q", f.value)
+	}
+	if len(f.bounds) != 1 {
+		return "", fmt.Errorf("multipart with %d boundaries", len(f.bounds))
+	}
+	b, bad := f.bounds[0], `()<>,;"\ `
+	if strings.HasPrefix(b, `"`) {
+		if len(b) < 2 || b[len(b)-1] != '"' {
+			return "", fmt.Errorf("boundary %s", b)
+		}
+		b, bad = b[1:len(b)-1], `"\`
+	}
+	if b == "" || len(b) > maxBoundary || b[len(b)-1] == ' ' || strings.ContainsAny(b, bad) ||
+		strings.ContainsFunc(b, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "", fmt.Errorf("boundary %q", b)
+	}
+	return b, nil
+}
 
 // parseField reads a MIME header field with its parameters. The standard
 // library refuses what mail clients do write (blanks in bare values, charsets
@@ -67,7 +100,14 @@ func parseField(s string) (field, error) {
 		if !ok || name == "" {
 			continue
 		}
-		value = unquoteParam(strings.TrimSpace(value))
+		value = strings.TrimSpace(value)
+		if name == "boundary" || strings.HasPrefix(name, "boundary*") {
+			if name != "boundary" {
+				value = "" // RFC 2231
+			}
+			f.bounds = append(f.bounds, value)
+		}
+		value = unquoteParam(value)
 		// RFC 2231: name*0*=, name*1=, name*=
 		base, section, extended := name, -1, false
 		if strings.HasSuffix(base, "*") {

@@ -21,17 +21,11 @@ func Parse(raw []byte, l Limits) (*Request, error) {
 		return nil, errTooLarge(l.Size)
 	}
 	head, body := split(raw)
-	if int64(len(head)) > l.Header {
-		return nil, errHeaderTooLarge(l.Header)
-	}
-	h, err := textproto.ReadHeader(bufio.NewReader(bytes.NewReader(head)))
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, errMIME(err)
-	}
-	r := &Request{BodyHash: bodyHash(body)}
-	if err := r.readHeader(h); err != nil {
+	r, h, err := header(head, l)
+	if err != nil {
 		return nil, err
 	}
+	r.BodyHash = bodyHash(body)
 	w := &walk{limits: l, in: &gate{r: bytes.NewReader(body)}, names: map[string]bool{}, boundaries: map[string]bool{}}
 	if err := w.entity(h, w.in, 0, within{}); err != nil {
 		return nil, err
@@ -39,6 +33,48 @@ func Parse(raw []byte, l Limits) (*Request, error) {
 	r.Documents = w.documents
 	r.Text = ownWords(w.text())
 	return r, nil
+}
+
+// Header reads only the header of a mail: a Request without documents, text
+// and BodyHash. It reads as much as Parse, and refuses what Parse refuses.
+func Header(raw []byte, l Limits) (*Request, error) {
+	head, _ := split(raw)
+	r, _, err := header(head, l.withDefaults())
+	return r, err
+}
+
+func header(head []byte, l Limits) (*Request, textproto.Header, error) {
+	if int64(len(head)) > l.Header {
+		return nil, textproto.Header{}, errHeaderTooLarge(l.Header)
+	}
+	if err := checkLines(head); err != nil {
+		return nil, textproto.Header{}, err
+	}
+	h, err := textproto.ReadHeader(bufio.NewReader(bytes.NewReader(head)))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, h, errMIME(err)
+	}
+	r := &Request{}
+	return r, h, r.readHeader(h)
+}
+
+// checkLines refuses a header that other programs could read as another one:
+// with NUL, with a CR that ends no line, with a blank before a field's colon.
+func checkLines(head []byte) error {
+	if bytes.IndexByte(head, 0) >= 0 {
+		return errHeader("it holds a NUL character")
+	}
+	for line := range bytes.Lines(head) {
+		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+		if bytes.IndexByte(line, '\r') >= 0 {
+			return errHeader("a line of it ends in the middle")
+		}
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if ok && len(name) > 0 && name[0] != ' ' && name[0] != '\t' && bytes.ContainsAny(name, " \t") {
+			return errHeader("a blank stands in the name of a field")
+		}
+	}
+	return nil
 }
 
 // split finds the empty line between header and body; head keeps it.
@@ -58,8 +94,40 @@ func split(raw []byte) (head, body []byte) {
 	return raw, nil
 }
 
-// bodyHash leaves out trailing empty lines, which the two doors may count differently.
-func bodyHash(body []byte) [32]byte { return sha256.Sum256(bytes.TrimRight(body, "\r\n")) }
+// bodyHash is over the body as RFC 6376, 3.4.4 relaxes it: runs of blanks are
+// one blank, those at the end of a line and empty lines at the end are none.
+// What a relaxed DKIM signature lets somebody change must not make another mail
+// of a mail; and the two doors may count the last empty lines differently.
+func bodyHash(body []byte) (sum [32]byte) {
+	h := sha256.New()
+	w := bufio.NewWriterSize(h, 32<<10)
+	ends := 0 // line ends that only count if something follows
+	for line := range bytes.Lines(body) {
+		blank, empty := false, true
+		for _, c := range bytes.TrimRight(line, "\r\n") {
+			if c == ' ' || c == '\t' {
+				blank = true
+				continue
+			}
+			blank = blank && c != '\r'
+			if empty {
+				for ; ends > 0; ends-- {
+					w.WriteString("\r\n")
+				}
+				empty = false
+			}
+			if blank {
+				w.WriteByte(' ')
+				blank = false
+			}
+			w.WriteByte(c)
+		}
+		ends++
+	}
+	w.Flush()
+	h.Sum(sum[:0])
+	return sum
+}
 
 // once are the fields that RFC 5322, 3.6 and RFC 2045 allow once, and on which
 // something hangs here.
@@ -78,6 +146,9 @@ func checkOnce(h textproto.Header) error {
 func (r *Request) readHeader(h textproto.Header) error {
 	if err := checkOnce(h); err != nil {
 		return err
+	}
+	if group(h.Get("From")) {
+		return errFrom("The From of this mail names a group; write with one sender address", nil)
 	}
 	from, err := addressParser.ParseList(h.Get("From"))
 	if err != nil {
@@ -105,7 +176,36 @@ func (r *Request) readHeader(h textproto.Header) error {
 		r.List = true
 	}
 	r.List = r.List || h.Has("List-Id") || h.Has("List-Unsubscribe")
+	r.Hops = len(h.Values("Received"))
+	r.Date, _ = mail.ParseDate(h.Get("Date"))
 	return nil
+}
+
+// group finds the syntax of RFC 5322, 3.4 and RFC 6854 that names a group: a
+// colon or semicolon outside of quotes, comments and brackets.
+func group(s string) bool {
+	quoted, depth, angle := false, 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && (quoted || depth > 0):
+			i++
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case quoted:
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth > 0:
+		case c == '<' || c == '[':
+			angle = true
+		case c == '>' || c == ']':
+			angle = false
+		case (c == ':' || c == ';') && !angle:
+			return true
+		}
+	}
+	return false
 }
 
 var addressParser = mail.AddressParser{WordDecoder: &words}

@@ -38,6 +38,16 @@ func errMIME(cause error) error {
 		"This mail is damaged: its parts cannot be told apart; attach the documents to a new mail", cause)
 }
 
+func errHeader(why string) error {
+	return refuse("5.6.0", "broken-header",
+		fmt.Sprintf("The header of this mail is damaged: %s; please write a new mail", why), nil)
+}
+
+func errEncodedMultipart() error {
+	return refuse("5.6.0", "encoded-multipart",
+		"This mail is ambiguous: a part that holds other parts has a transfer encoding of its own; attach the documents to a new mail", nil)
+}
+
 func errDuplicate(field string) error {
 	return refuse("5.6.0", "duplicate-header",
 		fmt.Sprintf("This mail is ambiguous: %s stands in it twice where it may stand once; please write a new mail", field), nil)

@@ -2,6 +2,7 @@ package mailparse
 
 import (
 	"net/mail"
+	"time"
 
 	"milterd/workflow"
 )
@@ -51,10 +52,13 @@ type Request struct {
 
 	Text      string     // the mail's own words: no quotes, no signature, at most 500 characters
 	Documents []Document // in the order of the mail
-	BodyHash  [32]byte   // SHA-256 of the body, trailing empty lines left out
+	BodyHash  [32]byte   // SHA-256 of the body, without regard to blanks at line ends and their number elsewhere
 
 	AutoSubmitted string // keyword of RFC 3834 in lower case, "" for "no" or none
 	List          bool   // came through a mailing list or in bulk (List-Id, List-Unsubscribe, Precedence)
+
+	Date time.Time // zero if the mail has none that can be read
+	Hops int       // Received fields
 }
 
 // Document is an attached file.

@@ -61,6 +61,15 @@ func (w *walk) entity(h textproto.Header, body io.Reader, depth int, c within) e
 	if w.parts++; w.parts > w.limits.Parts {
 		return errParts(w.limits.Parts)
 	}
+	for f := h.Fields(); f.Next(); {
+		raw, err := f.Raw()
+		if err != nil {
+			return errMIME(err)
+		}
+		if err := checkLines(raw); err != nil {
+			return err
+		}
+	}
 	if err := checkOnce(h); err != nil {
 		return err
 	}
@@ -78,8 +87,12 @@ func (w *walk) entity(h textproto.Header, body io.Reader, depth int, c within) e
 	switch {
 	case ct.value == "multipart/encrypted":
 		return errEncryptedMail()
-	case strings.HasPrefix(ct.value, "multipart/"):
-		return w.multipart(ct, body, depth, c)
+	case strings.Contains(ct.value, "multipart/"):
+		switch strings.ToLower(strings.TrimSpace(h.Get("Content-Transfer-Encoding"))) {
+		case "", "7bit", "8bit", "binary": // RFC 2045, 6.4
+			return w.multipart(ct, body, depth, c)
+		}
+		return errEncodedMultipart()
 	}
 	return w.leaf(h, ct, cd, body, c)
 }
@@ -88,9 +101,9 @@ func (w *walk) multipart(ct field, body io.Reader, depth int, c within) error {
 	if depth >= w.limits.Depth {
 		return errDepth(w.limits.Depth)
 	}
-	b := ct.params["boundary"]
-	if b == "" || len(b) > 200 {
-		return errMIME(errors.New("multipart without boundary"))
+	b, err := ct.boundary()
+	if err != nil {
+		return errMIME(err)
 	}
 	if w.boundaries[b] {
 		return errMIME(fmt.Errorf("boundary %q used twice", b))
