@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -159,8 +160,31 @@ func (s *Server) end(how syscall.Signal) {
 	}
 }
 
-// Freeze makes it a server that takes connections and never answers.
-func (s *Server) Freeze() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+// Freeze makes it a server that takes connections and never answers. It returns
+// when every thread has stopped.
+func (s *Server) Freeze() error {
+	if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for range 500 {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.process.Process.Pid))
+		if err != nil {
+			return err
+		}
+		if len(threads) > 0 && !slices.ContainsFunc(threads, running) {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("slapd does not freeze")
+}
+
+// running reads proc_pid_stat(5): the state stands behind the name in parentheses.
+func running(stat string) bool {
+	b, err := os.ReadFile(stat)
+	i := bytes.LastIndexByte(b, ')')
+	return err == nil && i >= 0 && !bytes.HasPrefix(b[i:], []byte(") T"))
+}
 
 // Thaw wakes a frozen one.
 func (s *Server) Thaw() error { return s.process.Process.Signal(syscall.SIGCONT) }
