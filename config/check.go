@@ -222,8 +222,17 @@ func (c *Config) checkDirectory(bad func(field, format string, args ...any)) {
 	if len(l.Addresses) == 0 {
 		bad("directory.ldap.addresses", "is empty, want for example [\"mail\"]")
 	}
-	if l.GroupBase == "" && len(c.Policy.groups()) > 0 {
+	if len(l.Logins) == 0 {
+		bad("directory.ldap.logins", "is empty, want for example [\"uid\"], else nobody's login is known")
+	}
+	if l.GroupBase == "" && len(c.Policy.Names()) > 0 {
 		bad("directory.ldap.group_base", "is missing, although [policy] names groups")
+	}
+	for _, g := range c.Policy.Names() {
+		if !strings.Contains(g, "=") {
+			bad("policy", "%q is no distinguished name, as which LDAP knows groups, want for example cn=%s,ou=groups,dc=corp,dc=com", g, g)
+			break
+		}
 	}
 	if d := l.Cache; d.bare != "" {
 		bad("directory.ldap.cache", "%s has no unit, want for example cache = \"5m\"", d.bare)
@@ -232,8 +241,8 @@ func (c *Config) checkDirectory(bad func(field, format string, args ...any)) {
 	}
 }
 
-// groups are all that the policy names.
-func (p Policy) groups() []string {
+// Names are all groups that the policy names.
+func (p Policy) Names() []string {
 	var all []string
 	for _, g := range []Groups{p.Request, p.Sign} {
 		all = append(append(append(all, g.Standard...), g.Advanced...), g.Qualified...)

@@ -137,9 +137,9 @@ type Policy struct {
 // Groups are names of groups for each level.
 type Groups struct {
 	// Groups for Standard.
-	Standard []string `toml:"standard" example:"[\"staff\"]"`
+	Standard []string `toml:"standard" example:"[\"cn=staff,ou=groups,dc=corp,dc=com\"]"`
 	// Groups for Advanced.
-	Advanced []string `toml:"advanced" example:"[\"management\"]"`
+	Advanced []string `toml:"advanced" example:"[\"cn=management,ou=groups,dc=corp,dc=com\"]"`
 	// Groups for Qualified.
 	Qualified []string `toml:"qualified" example:"[\"cn=board,ou=groups,dc=corp,dc=com\"]"`
 }
@@ -210,19 +210,22 @@ type LDAP struct {
 	BindDN string `toml:"bind_dn" example:"cn=milterd,ou=services,dc=corp,dc=com"`
 	// File that holds its password, on one line.
 	PasswordFile string `toml:"password_file" example:"/etc/milterd/ldap.password"`
-	// Where people are.
+	// Where people are: they, and nobody outside, can ask and sign.
 	Base string `toml:"base" example:"ou=people,dc=corp,dc=com"`
-	// Which entries are people.
-	Filter string `toml:"filter" example:"(objectClass=person)"`
-	// Attributes that hold a person's mail addresses; the first value of the
-	// first one is the primary address. A value may begin with smtp: as in
-	// Active Directory's proxyAddresses.
+	// Which entries are people, as in RFC 4515. Entries without a mail address
+	// are nobody. Leave out accounts that are locked.
+	Filter string `toml:"filter" example:"(&(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=2)))"`
+	// Attributes that hold a person's mail addresses. The primary address is
+	// the first value of the first one that the entry has, or in Active
+	// Directory's proxyAddresses the one that begins with SMTP: in capitals.
 	Addresses []string `toml:"addresses" example:"[\"mail\", \"proxyAddresses\"]"`
-	// Attributes that hold a login name, as Postfix reports it.
+	// Attributes that hold a login name, as Postfix reports it. Mail to
+	// LOGIN@DOMAIN asks its owner, as mail to an address of his does.
 	Logins []string `toml:"logins" example:"[\"uid\", \"sAMAccountName\"]"`
 	// Attribute with the name as it is printed in signatures.
 	Name string `toml:"name" example:"displayName"`
-	// Attribute with the language (RFC 2798).
+	// Attribute with the language of mails to a person (RFC 2798): de, or
+	// "de, en;q=0.5".
 	Language string `toml:"language" example:"preferredLanguage"`
 	// Attribute with a person's own certificates.
 	Certificate string `toml:"certificate" example:"userCertificate;binary"`
@@ -230,9 +233,14 @@ type LDAP struct {
 	GroupBase string `toml:"group_base" example:"ou=groups,dc=corp,dc=com"`
 	// Which entries are groups.
 	GroupFilter string `toml:"group_filter" example:"(objectClass=groupOfNames)"`
+	// Attributes that hold a group's mail addresses: mail to team@DOMAIN asks
+	// everybody in the group with an address team@. Where groups have no
+	// addresses, cn lets them be asked by their names.
+	GroupAddresses []string `toml:"group_addresses" example:"["cn"]"`
 	// Attribute with the distinguished names of a group's members.
 	Member string `toml:"member" example:"member"`
-	// Answers are kept for so long; changes in LDAP are seen after it.
+	// Answers are kept for so long, and that somebody is unknown for at most
+	// 30 seconds; changes in LDAP are seen after it, or after a reload.
 	Cache Duration `toml:"cache" unit:"days, hours or minutes" example:"5m"`
 }
 
@@ -310,7 +318,8 @@ func Default() *Config {
 		Senders:  Senders{PerHour: 60},
 		Directory: Directory{Users: "/etc/milterd/users.toml", LDAP: LDAP{StartTLS: true, Filter: "(objectClass=person)",
 			Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"}, Name: "cn", Language: "preferredLanguage",
-			Certificate: "userCertificate;binary", GroupFilter: "(objectClass=groupOfNames)", Member: "member",
+			Certificate: "userCertificate;binary", GroupFilter: "(objectClass=groupOfNames)",
+			GroupAddresses: []string{"mail", "proxyAddresses"}, Member: "member",
 			Cache: Duration{Duration: 5 * time.Minute}}},
 		Timestamps: Timestamps{},
 	}
