@@ -6,16 +6,16 @@ import (
 	"milterd/signature/pdf/cos"
 )
 
-// activeKinds are what the signatory is told about, in this order. Text has a
-// verb for the number that it is given.
-var activeKinds = []struct{ key, one, many string }{
-	{"javascript", "The document contains a script (JavaScript), which some readers run.", "The document contains %d scripts (JavaScript), which some readers run."},
-	{"launch", "The document contains a link that starts a program.", "The document contains %d links that start programs."},
-	{"submit", "The document contains a button that sends form data to an address.", "The document contains %d buttons that send form data to an address."},
-	{"embedded", "The document carries an embedded file, which is not shown on its pages.", "The document carries %d embedded files, which are not shown on its pages."},
-	{"hidden", "The document has a layer that is hidden at first.", "The document has %d layers that are hidden at first."},
-	{"media", "The document contains multimedia, which not every reader shows.", "The document contains %d multimedia parts, which not every reader shows."},
-	{"external", "The document shows content that lies outside of it, which can change.", "The document shows content that lies outside of it in %d places, which can change."},
+// NoteKeys are the notes for the signatory, in the order in which they are told;
+// the pages have the words for them ("note.javascript").
+var NoteKeys = []string{
+	"javascript", // scripts, which some readers run
+	"launch",     // links that start a program
+	"submit",     // buttons that send form data away
+	"embedded",   // files inside, which no page shows
+	"hidden",     // layers that are off at first
+	"media",      // sound, film, 3D
+	"external",   // content that lies outside and can change
 }
 
 // walker visits every object that the trailer leads to.
@@ -47,13 +47,9 @@ func (info *Info) walk(f *cos.File, cat cos.Dict) error {
 	if len(w.seen) > maxObjects {
 		return fmt.Errorf("more than %d objects: %w", maxObjects, cos.ErrLimit)
 	}
-	for _, k := range activeKinds {
-		switch n := info.Active[k.key]; n {
-		case 0:
-		case 1:
-			info.Notes = append(info.Notes, k.one)
-		default:
-			info.Notes = append(info.Notes, fmt.Sprintf(k.many, n))
+	for _, kind := range NoteKeys {
+		if info.Active[kind] > 0 {
+			info.Notes = append(info.Notes, kind)
 		}
 	}
 	return nil

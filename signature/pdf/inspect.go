@@ -22,7 +22,7 @@ type Info struct {
 	Permission  int            `json:"permission,omitempty"`   // of a certification: 2 forms and signatures, 3 annotations too; 0 without one
 	EmptyFields []string       `json:"empty_fields,omitempty"` // signature fields that may be signed, in the order of the form
 	Fields      int            `json:"fields,omitempty"`       // form fields of all kinds
-	Notes       []string       `json:"notes,omitempty"`        // what the signatory must be told
+	Notes       []string       `json:"notes,omitempty"`        // what the signatory must be told, of NoteKeys
 	Active      map[string]int `json:"active,omitempty"`       // what the notes speak of, counted
 }
 
