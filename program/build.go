@@ -90,7 +90,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
 	}
 	p.metrics.sealAge(p.Authority.Seal())
-	if p.Directory, err = openDirectory(ctx, c, log); err != nil {
+	if p.Directory, err = OpenDirectory(ctx, c, log); err != nil {
 		return nil, err
 	}
 	timestamps, gatherer, err := p.timestamps()

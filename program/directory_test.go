@@ -71,11 +71,11 @@ func TestDirectoryRefused(t *testing.T) {
 		if err := errors.Join(err, f.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openDirectory(t.Context(), c, nil); err != nil {
+		if _, err := OpenDirectory(t.Context(), c, nil); err != nil {
 			t.Fatal(err)
 		}
 		spoil(c)
-		if _, err := openDirectory(t.Context(), c, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := OpenDirectory(t.Context(), c, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s…", err, want)
 		}
 	}

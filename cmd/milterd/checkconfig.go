@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"milterd/program"
 )
@@ -11,7 +12,7 @@ import (
 type checkConfigCmd struct{}
 
 func (checkConfigCmd) Help() string {
-	return "Reads the file as serve would, then everything that it names: keys, certificate, user file, database. Nothing is changed or served."
+	return "Reads the file as serve would, then everything that it names: keys, certificate, people, database. Each LDAP server is asked; one that is away while another answers is a warning. Nothing is changed or served."
 }
 
 func (checkConfigCmd) Run(c *cli) error {
@@ -19,11 +20,19 @@ func (checkConfigCmd) Run(c *cli) error {
 	if err != nil {
 		return err
 	}
-	p, err := program.Build(context.Background(), cfg, slog.New(slog.DiscardHandler))
+	ctx := context.Background()
+	p, err := program.Build(ctx, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	warnings, err := p.CheckDirectory(ctx)
+	for _, w := range warnings {
+		fmt.Fprintf(os.Stderr, "milterd: warning: %s\n", w)
+	}
+	if err != nil {
+		return err
+	}
 	fmt.Printf("%s: good\n", c.Config)
 	return nil
 }

@@ -27,6 +27,7 @@ type cli struct {
 	Verify      verifyCmd      `cmd:"" help:"Say what a PDF is signed with, by whom, when, and whether it was changed after."`
 	Session     sessionCmd     `cmd:"" help:"List, show, cancel or mail again signing sessions."`
 	CheckConfig checkConfigCmd `cmd:"" name:"check-config" help:"Check the configuration and everything that it names."`
+	Directory   directoryCmd   `cmd:"" help:"Say whom the directory finds under an address, a login or a group's name, and who answered."`
 	Postfix     postfixCmd     `cmd:"" help:"Settings for Postfix."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
