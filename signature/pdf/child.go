@@ -165,7 +165,8 @@ func startChild() (*child, error) {
 	c := &child{cmd: exec.Command(program)}
 	c.complaint.limit = 4096
 	c.cmd.Args = []string{os.Args[0], "pdf-child"}
-	c.cmd.Env = []string{childMark + "=1", "GOMEMLIMIT=" + childMemory, "GOTRACEBACK=none"}
+	// Documents make garbage and are gone; memory has its limit anyway, so less is collected.
+	c.cmd.Env = []string{childMark + "=1", "GOMEMLIMIT=" + childMemory, "GOGC=400", "GOTRACEBACK=none"}
 	c.cmd.Dir = "/"
 	c.cmd.WaitDelay = 2 * time.Second
 	c.cmd.Stderr = &c.complaint

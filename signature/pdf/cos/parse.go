@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Limits on what a file can cost.
@@ -38,19 +39,23 @@ func (p *parser) errorf(format string, args ...any) error {
 	return fmt.Errorf("offset %d: %w: "+format, append([]any{p.pos, errSyntax}, args...)...)
 }
 
-func isSpace(c byte) bool {
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' || c == 0
+// What a byte is (ISO 32000-2, 7.2.3).
+const (
+	regular = iota
+	space
+	delimiter
+)
+
+// class says it of each.
+var class = [256]uint8{
+	' ': space, '\n': space, '\r': space, '\t': space, '\f': space, 0: space,
+	'(': delimiter, ')': delimiter, '<': delimiter, '>': delimiter, '[': delimiter, ']': delimiter,
+	'{': delimiter, '}': delimiter, '/': delimiter, '%': delimiter,
 }
 
-func isDelimiter(c byte) bool {
-	switch c {
-	case '(', ')', '<', '>', '[', ']', '{', '}', '/', '%':
-		return true
-	}
-	return false
-}
-
-func isRegular(c byte) bool { return !isSpace(c) && !isDelimiter(c) }
+func isSpace(c byte) bool     { return class[c] == space }
+func isDelimiter(c byte) bool { return class[c] == delimiter }
+func isRegular(c byte) bool   { return class[c] == regular }
 
 // skip passes white space and comments.
 func (p *parser) skip() {
@@ -111,20 +116,37 @@ func (p *parser) token() (Object, error) {
 	for p.pos < len(p.b) && isRegular(p.b[p.pos]) {
 		p.pos++
 	}
-	switch w := p.b[start:p.pos]; string(w) {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	case "null":
-		return nil, nil
-	default:
-		if len(w) > 64 {
-			w = w[:64]
-		}
-		return keyword(w), nil
+	w := p.b[start:p.pos]
+	if len(w) == 1 && letters[w[0]] != nil {
+		return letters[w[0]], nil
 	}
+	if o, ok := words[string(w)]; ok {
+		return o, nil
+	}
+	return keyword(w[:min(len(w), 64)]), nil
 }
+
+// words are the bare words that are known, as objects made once: operators
+// (ISO 32000-2, table A.1) are most of what a content stream brings.
+var words = func() map[string]Object {
+	m := map[string]Object{"true": true, "false": false, "null": nil}
+	for w := range strings.FieldsSeq(`obj endobj stream endstream R
+		b B b* B* BDC BI BMC BT BX c cm CS cs d d0 d1 Do DP EI EMC ET EX f F f* G g gs h i ID j J K k l m M MP n q Q
+		re RG rg ri s S SC sc SCN scn sh T* Tc Td TD Tf Tj TJ TL Tm Tr Ts Tw Tz v w W W* y ' "`) {
+		m[w] = keyword(w)
+	}
+	return m
+}()
+
+// letters are those of one byte.
+var letters = func() (l [256]Object) {
+	for w, o := range words {
+		if len(w) == 1 {
+			l[w[0]] = o
+		}
+	}
+	return l
+}()
 
 func (p *parser) enter() error {
 	p.depth++
