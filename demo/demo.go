@@ -88,10 +88,11 @@ func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, 
 		return nil, err
 	}
 	milter := "unix:" + filepath.Join(h.dir, "milter.sock")
-	if err := h.startMail(ctx, o, milter, log); err != nil {
+	lmtp := "unix:" + filepath.Join(h.dir, "lmtp.sock")
+	if err := h.startMail(ctx, o, milter, lmtp, log); err != nil {
 		return nil, err
 	}
-	cfg, err := h.configure(milter)
+	cfg, err := h.configure(milter, lmtp)
 	if err != nil {
 		return nil, err
 	}
@@ -112,15 +113,17 @@ func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, 
 	}
 	if o.Postfix {
 		// The private Postfix runs as user postfix, who is in no group of ours.
-		if err := os.Chmod(strings.TrimPrefix(milter, "unix:"), 0o666); err != nil {
-			return nil, err
+		for _, socket := range []string{milter, lmtp} {
+			if err := os.Chmod(strings.TrimPrefix(socket, "unix:"), 0o666); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return h, nil
 }
 
 // startMail starts the mail server with a mailbox for everybody.
-func (h *house) startMail(ctx context.Context, o Options, milter string, log *slog.Logger) error {
+func (h *house) startMail(ctx context.Context, o Options, milter, lmtp string, log *slog.Logger) error {
 	for _, p := range h.people {
 		h.boxes.boxes[p.Mail] = true
 	}
@@ -129,7 +132,7 @@ func (h *house) startMail(ctx context.Context, o Options, milter string, log *sl
 		for _, p := range h.people {
 			addresses = append(addresses, p.Mail)
 		}
-		p, err := StartPostfix(ctx, postfix.Options{Dir: filepath.Join(h.dir, "postfix"), Milter: milter, SignDomain: SignDomain,
+		p, err := StartPostfix(ctx, postfix.Options{Dir: filepath.Join(h.dir, "postfix"), Milter: milter, LMTP: lmtp, SignDomain: SignDomain,
 			Domain: MailDomain, Users: h.logins, Mailboxes: addresses, Postmaster: addresses[0]}, h.boxes)
 		if err != nil {
 			return err // not into h.mail: a nil *Postfix there would not be nil
@@ -146,7 +149,7 @@ func (h *house) startMail(ctx context.Context, o Options, milter string, log *sl
 }
 
 // configure writes milterd's configuration and reads it as serve does.
-func (h *house) configure(milter string) (*config.Config, error) {
+func (h *house) configure(milter, lmtp string) (*config.Config, error) {
 	if h.port == 0 {
 		p, err := freePort()
 		if err != nil {
@@ -176,6 +179,9 @@ vat = "LU12345678"
 country = "LU"
 [milter]
 listen = %q
+[lmtp]
+listen = %q
+received_by = "mx.%s"
 [http]
 listen = "localhost:%d"
 [monitor]
@@ -189,7 +195,7 @@ users = %q
 mail = "25MiB"
 [timestamps]
 unsynchronised = true
-`, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, pages, h.monitor, h.mail.Address(), users)
+`, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, lmtp, MailDomain, pages, h.monitor, h.mail.Address(), users)
 	if err := os.WriteFile(h.config, []byte(text), 0o644); err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func (d *Door) talkMilter(c *conn) {
 		Protocol: milter.OptNoConnect | milter.OptNoHelo | milter.OptNoUnknown | milter.OptNoData |
 			milter.OptNoMailReply | milter.OptHeaderLeadingSpace,
 		SymList: map[milter.Stage][]string{
-			milter.StageMailFrom: {"{client_addr}", "{auth_authen}", "{mail_addr}"},
+			milter.StageMailFrom: {"i", "{client_addr}", "{client_port}", "{auth_authen}", "{mail_addr}"},
 			milter.StageRcptTo:   {"{rcpt_addr}"},
 			milter.StageEOH:      {"i"},
 		},

@@ -237,6 +237,45 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// TestSubmitted: cleanup, which has the queue id and no client's port, hears a
+// refusal of a recipient at the header only.
+func TestSubmitted(t *testing.T) {
+	h := open(t, nil)
+	h.clerk.rcpt = func(r string) (Verdict, error) {
+		switch {
+		case strings.HasPrefix(r, "gone@"):
+			return Pass, &workflow.Refusal{Code: 550, Enhanced: "5.1.1", Text: "gone", Reason: "gone"}
+		case strings.HasPrefix(r, "odd@"):
+			return Pass, &workflow.Refusal{Code: 451, Enhanced: "4.3.0", Text: "odd", Reason: "odd"}
+		}
+		return Take, nil
+	}
+	m := h.connect(t)
+	for rcpts, want := range map[string]string{
+		"odd":           "451 4.3.0 odd",
+		"gone":          "550 5.1.1 gone",
+		"odd gone":      "550 5.1.1 gone",
+		"gone odd self": "550 5.1.1 gone",
+		"self":          "c",
+	} {
+		m.Macros(milter.CodeMail, "i", "4ABC", "{client_addr}", "127.0.0.1", "{client_port}", "0", "{mail_addr}", "root@corp.test")
+		act, err := m.Mail("root@corp.test", nil)
+		m.want(act, err, "c")
+		for r := range strings.FieldsSeq(rcpts) {
+			m.rcpt(r+"@sign.corp.test", r+"@sign.corp.test", "c")
+		}
+		m.header("Subject", " x", want)
+		if err := m.Abort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.mail("jane@corp.test", "jane")
+	m.rcpt("gone@sign.corp.test", "gone@sign.corp.test", "550 5.1.1 gone")
+	if len(h.clerk.raws) != 0 {
+		t.Errorf("took %q", h.clerk.raws)
+	}
+}
+
 func TestSizes(t *testing.T) {
 	h := open(t, func(d *Door) { d.MaxSize, d.MaxHeld = 2<<20, 3<<20 })
 	m := h.connect(t)

@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// Listen opens the socket that smtpd_milters names, in Postfix's notation:
-// unix:/path (with its mode, so that Postfix may write to it) or
-// inet:127.0.0.1:port (loopback only: the protocol knows no authentication).
+// Listen opens a socket for Postfix, in its notation: unix:/path (with its mode,
+// so that Postfix may write to it) or inet:127.0.0.1:port (loopback only:
+// neither protocol knows authentication).
 // A socket file that a dead process left behind is replaced.
 func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	kind, rest, _ := strings.Cut(address, ":")
@@ -23,10 +23,10 @@ func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	case "inet":
 		ap, err := netip.ParseAddrPort(rest)
 		if err != nil {
-			return nil, fmt.Errorf("milter address %q: want inet:127.0.0.1:port: %w", address, err)
+			return nil, fmt.Errorf("address %q: want inet:127.0.0.1:port: %w", address, err)
 		}
 		if !ap.Addr().IsLoopback() {
-			return nil, fmt.Errorf("milter address %q: only loopback addresses, the milter protocol has no authentication", address)
+			return nil, fmt.Errorf("address %q: only loopback addresses, the protocol has no authentication", address)
 		}
 		ln, err := net.Listen("tcp", ap.String())
 		if err != nil {
@@ -34,7 +34,7 @@ func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 		}
 		return ln, nil
 	}
-	return nil, fmt.Errorf("milter address %q: want unix:/path or inet:127.0.0.1:port", address)
+	return nil, fmt.Errorf("address %q: want unix:/path or inet:127.0.0.1:port", address)
 }
 
 func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {

@@ -264,6 +264,12 @@ func TestLMTPPanic(t *testing.T) {
 	w.say(begin, "250", "250", "354")
 	w.say("X: y\r\n\r\n.\r\n", "250")
 	w.say("RSET\r\n", "250")
+	for range 500 { // the first connection gives back after its end
+		if h.held.Load() == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	if held := h.held.Load(); held != 0 || len(h.clerk.raws) != 1 {
 		t.Errorf("%d bytes still held, mails %q", held, h.clerk.raws)
 	}

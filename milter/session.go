@@ -24,12 +24,16 @@ type session struct {
 	delete []string // raw and canonical forms of the taken recipients
 	inBody bool
 	over   bool // this mail has had its final reply
+
+	submitted bool              // by sendmail: cleanup speaks, not smtpd
+	refused   *workflow.Refusal // of a submitted mail's recipient
 }
 
 // reset forgets the mail.
 func (s *session) reset(busy bool) {
 	s.release()
 	s.delete, s.inBody, s.over = nil, false, false
+	s.submitted, s.refused = false, nil
 	s.conn.setBusy(busy)
 }
 
@@ -56,6 +60,9 @@ func (s *session) MailFrom(from string, m *milter.Modifier) (milter.Response, er
 	if a, err := netip.ParseAddr(strings.TrimPrefix(m.Macros["{client_addr}"], "IPv6:")); err == nil {
 		s.env.Client = a.Unmap()
 	}
+	// For a mail that sendmail put into the queue, cleanup plays a client on
+	// 127.0.0.1 without a port, and knows the queue id from the start.
+	s.submitted = m.Macros["i"] != "" && m.Macros["{client_port}"] == "0"
 	return nil, nil
 }
 
@@ -76,6 +83,15 @@ func (s *session) RcptTo(raw string, m *milter.Modifier) (milter.Response, error
 		return milter.RespContinue, nil
 	}
 	verdict, refusal := s.recipient(rcpt, match)
+	if refusal != nil && s.submitted {
+		// cleanup knows no refusal of a recipient: it would leave the mail in
+		// maildrop and try for ever. At the header it makes a bounce of a 5xx, and
+		// tries again after a 4xx.
+		if s.refused == nil || s.refused.Code < 500 {
+			s.refused = refusal
+		}
+		return milter.RespContinue, nil
+	}
 	if refusal != nil {
 		return reply(refusal), nil
 	}
@@ -92,8 +108,8 @@ func (s *session) RcptTo(raw string, m *milter.Modifier) (milter.Response, error
 
 // Header is where mail for others is let go: the library has no callback for DATA.
 func (s *session) Header(name, value string, m *milter.Modifier) (milter.Response, error) {
-	if len(s.env.Recipients) == 0 {
-		return s.letGo(), nil
+	if r := s.early(); r != nil {
+		return r, nil
 	}
 	if id := m.Macros["i"]; id != "" {
 		s.env.QueueID = id
@@ -106,8 +122,8 @@ func (s *session) Header(name, value string, m *milter.Modifier) (milter.Respons
 
 // Headers is the end of the header.
 func (s *session) Headers(_ textproto.MIMEHeader, m *milter.Modifier) (milter.Response, error) {
-	if len(s.env.Recipients) == 0 {
-		return s.letGo(), nil
+	if r := s.early(); r != nil {
+		return r, nil
 	}
 	if id := m.Macros["i"]; id != "" {
 		s.env.QueueID = id
@@ -117,17 +133,14 @@ func (s *session) Headers(_ textproto.MIMEHeader, m *milter.Modifier) (milter.Re
 }
 
 func (s *session) BodyChunk(chunk []byte, _ *milter.Modifier) (milter.Response, error) {
-	if len(s.env.Recipients) == 0 {
-		return s.letGo(), nil
+	if r := s.early(); r != nil {
+		return r, nil
 	}
 	return s.add(chunk)
 }
 
 // add keeps a piece of the mail within the limits.
 func (s *session) add(b []byte) (milter.Response, error) {
-	if s.over {
-		return milter.RespContinue, nil
-	}
 	if int64(len(s.raw)+len(b)) > s.door.MaxSize {
 		return s.end(s.refuse("mail refused", &workflow.Refusal{Code: 552, Enhanced: "5.3.4", Reason: "too-large",
 			Text: fmt.Sprintf("This mail is larger than the %d MB that the signature desk takes; send fewer or smaller documents.",
@@ -141,11 +154,8 @@ func (s *session) add(b []byte) (milter.Response, error) {
 
 // Body is the end of the mail.
 func (s *session) Body(m *milter.Modifier) (milter.Response, error) {
-	if s.over {
-		return milter.RespContinue, nil
-	}
-	if len(s.env.Recipients) == 0 {
-		return s.letGo(), nil
+	if r := s.early(); r != nil {
+		return r, nil
 	}
 	if !s.inBody {
 		s.raw = append(s.raw, "\r\n"...)
@@ -169,6 +179,19 @@ func (s *session) Body(m *milter.Modifier) (milter.Response, error) {
 // Abort ends a mail without a decision: RSET, a lost client, a rejected mail.
 func (s *session) Abort(*milter.Modifier) error {
 	s.reset(false)
+	return nil
+}
+
+// early is the answer to a mail whose content decides nothing, or nil.
+func (s *session) early() milter.Response {
+	switch {
+	case s.over:
+		return milter.RespContinue
+	case s.refused != nil:
+		return s.end(s.refused)
+	case len(s.env.Recipients) == 0:
+		return s.letGo()
+	}
 	return nil
 }
 

@@ -1,11 +1,13 @@
 package postfix
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -20,13 +22,17 @@ import (
 type Options struct {
 	Dir        string            // an empty folder; its parents are made searchable for Postfix
 	Milter     string            // as smtpd_milters wants it: unix:/path, inet:127.0.0.1:port; "" for none
+	LMTP       string            // as a transport wants it: unix:/path; default unix: and Dir/lmtp.sock
 	SignDomain string            // sign.corp.test; "" for a Postfix that knows of none
+	Strangers  bool              // as in Site
+	Trusted    []netip.Prefix    // as in Site
 	Domain     string            // of the maildirs: corp.test
 	Users      map[string]string // SASL logins and their passwords; none means no AUTH
 	Mailboxes  []string          // addresses of Domain that get a maildir
 	Postmaster string            // of the sign domain, one of Mailboxes
 	SizeLimit  int64             // message_size_limit; default 50 MB
-	Settings   []string          // further lines of main.cf
+	Settings   []string          // further lines of main.cf; they override what stands there
+	Chroot     bool              // daemons run chrooted, as Debian ships them
 	Start      time.Duration     // how long starting may take; default 20 s
 }
 
@@ -40,31 +46,40 @@ type Private struct {
 	started bool
 }
 
-// services of master.cf beside smtpd: the stock ones that a mail passes through.
+// services of master.cf: the stock ones that a mail passes through. Those with
+// ? in the fifth column are chrooted as Debian ships them.
 const services = `
-pickup    unix n - n 60  1 pickup
-cleanup   unix n - n -   0 cleanup
+pickup    unix n - ? 60  1 pickup
+cleanup   unix n - ? -   0 cleanup
 qmgr      unix n - n 300 1 qmgr
-tlsmgr    unix - - n 1000? 1 tlsmgr
-rewrite   unix - - n -   - trivial-rewrite
-bounce    unix - - n -   0 bounce
-defer     unix - - n -   0 bounce
-trace     unix - - n -   0 bounce
-verify    unix - - n -   1 verify
-flush     unix n - n 1000? 0 flush
+tlsmgr    unix - - ? 1000? 1 tlsmgr
+rewrite   unix - - ? -   - trivial-rewrite
+bounce    unix - - ? -   0 bounce
+defer     unix - - ? -   0 bounce
+trace     unix - - ? -   0 bounce
+verify    unix - - ? -   1 verify
+flush     unix n - ? 1000? 0 flush
 proxymap  unix - - n -   - proxymap
-smtp      unix - - n -   - smtp
-relay     unix - - n -   - smtp
-showq     unix n - n -   - showq
-error     unix - - n -   - error
-retry     unix - - n -   - error
-discard   unix - - n -   - discard
+smtp      unix - - ? -   - smtp
+relay     unix - - ? -   - smtp
+showq     unix n - ? -   - showq
+error     unix - - ? -   - error
+retry     unix - - ? -   - error
+discard   unix - - ? -   - discard
 virtual   unix - n n -   - virtual
-lmtp      unix - - n -   - lmtp
-anvil     unix - - n -   1 anvil
-scache    unix - - n -   1 scache
+lmtp      unix - - ? -   - lmtp
+anvil     unix - - ? -   1 anvil
+scache    unix - - ? -   1 scache
 postlog   unix-dgram n - n - 1 postlogd
 `
+
+func masterCF(port string, chroot bool) string {
+	jail := " n "
+	if chroot {
+		jail = " y "
+	}
+	return strings.ReplaceAll("127.0.0.1:"+port+" inet n - ? - - smtpd"+services, " ? ", jail)
+}
 
 // StartPrivate starts a Postfix of Debian or its kin. It needs root, as
 // Postfix does. The caller ends it with Stop.
@@ -86,7 +101,7 @@ func StartPrivate(ctx context.Context, o Options) (_ *Private, err error) {
 		}
 	}()
 	if len(o.Users) > 0 {
-		if p.users, err = startDovecot(ctx, filepath.Join(o.Dir, "auth"), o.Users); err != nil {
+		if p.users, err = startDovecot(ctx, filepath.Join(o.Dir, "spool/auth"), o.Users); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +154,7 @@ func (p *Private) write(o Options, port string) error {
 	files := map[string]string{
 		"conf/mailboxes": boxes.String(),
 		"conf/main.cf":   p.mainCF(o, uid, gid),
-		"conf/master.cf": "127.0.0.1:" + port + " inet n - n - - smtpd" + services,
+		"conf/master.cf": masterCF(port, o.Chroot),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
@@ -180,12 +195,13 @@ func (p *Private) mainCF(o Options, uid, gid int) string {
 		settings = append(settings,
 			Setting{Name: "smtpd_sasl_auth_enable", Value: "yes"},
 			Setting{Name: "smtpd_sasl_type", Value: "dovecot"},
-			Setting{Name: "smtpd_sasl_path", Value: p.users.socket},
+			Setting{Name: "smtpd_sasl_path", Value: "auth/socket"}, // below queue_directory, as a chrooted smtpd sees it
 			Setting{Name: "smtpd_sasl_security_options", Value: "noanonymous"})
 	}
 	if o.SignDomain != "" {
 		settings = append(settings, Settings(Site{SignDomain: o.SignDomain, Milter: o.Milter,
-			LMTP: filepath.Join(p.dir, "lmtp.sock"), Postmaster: cmp.Or(o.Postmaster, "postmaster@"+o.Domain)})...)
+			LMTP: cmp.Or(o.LMTP, "unix:"+filepath.Join(p.dir, "lmtp.sock")), ReceivedBy: "mx." + o.Domain,
+			Postmaster: cmp.Or(o.Postmaster, "postmaster@"+o.Domain), Strangers: o.Strangers, Trusted: o.Trusted})...)
 	}
 	if o.SignDomain == "" && o.Milter != "" {
 		settings = append(settings, Setting{Name: "smtpd_milters", Value: o.Milter})
@@ -247,6 +263,17 @@ func (p *Private) Mails(addr string) ([][]byte, error) {
 		out = append(out, b)
 	}
 	return out, nil
+}
+
+// Submit hands a mail to Postfix as a program on the same machine does, through
+// sendmail. raw has any line ends.
+func (p *Private) Submit(ctx context.Context, from string, to []string, raw []byte) error {
+	c := exec.CommandContext(ctx, "sendmail", append([]string{"-C", filepath.Join(p.dir, "conf"), "-i", "-f", from, "--"}, to...)...)
+	c.Stdin = bytes.NewReader(raw)
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("sendmail: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // Flush makes Postfix try its deferred mail now.

@@ -156,7 +156,7 @@ func open(t *testing.T, settings ...string) *house {
 	}
 	h.serve(t, filepath.Join(dir, "milter.sock"))
 	h.Private, err = postfix.StartPrivate(t.Context(), postfix.Options{
-		Dir: dir, Milter: "unix:" + h.socket, SignDomain: "sign.corp.test", Domain: "corp.test",
+		Dir: dir, Milter: "unix:" + h.socket, SignDomain: "sign.corp.test", Domain: "corp.test", Strangers: true,
 		Users: passwords, Mailboxes: boxes, Postmaster: "chris@corp.test",
 		Settings: append([]string{"smtpd_authorized_xclient_hosts = 127.0.0.1"}, settings...),
 	})
@@ -247,28 +247,6 @@ func contract(t *testing.T) string {
 	return strings.ReplaceAll(strings.TrimSpace(body), "\n", "\r\n")
 }
 
-// TestAway: without milterd mail waits at its client; it passes when milterd is back.
-func TestAway(t *testing.T) {
-	h := open(t)
-	play := func(text string) {
-		t.Helper()
-		c, err := cases.Parse("away", text)
-		if err == nil {
-			err = c.Play(t.Context(), h.stage())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	socket := h.socket
-	if err := h.door.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	play("mail bob@elsewhere.test\n< 451\n")
-	h.serve(t, socket)
-	play("mail bob@elsewhere.test\nrcpt bob@corp.test\ndata other.eml\n> delivered bob@corp.test other.eml\n")
-}
-
 // TestMany: the sign mails of one busy connection are not throttled, which
 // DISCARD would be after a hundred (docs/postfix.md).
 func TestMany(t *testing.T) {
@@ -301,16 +279,21 @@ func (quick) Inspect(context.Context, []byte) (intake.Finding, error) {
 }
 
 func TestMainCF(t *testing.T) {
-	got := postfix.MainCF(postfix.Settings(postfix.Site{SignDomain: "sign.corp.com", Milter: "unix:/run/milterd/milter.sock", Postmaster: "it@corp.com"}))
-	const file = "testdata/main.cf"
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+	for file, site := range map[string]postfix.Site{
+		"testdata/main.cf": {SignDomain: "sign.corp.com", Milter: "unix:milterd/milter.sock", LMTP: "unix:milterd/lmtp.sock",
+			ReceivedBy: "mx.corp.com", Postmaster: "it@corp.com", Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32"), netip.MustParsePrefix("2001:db8::/64")}},
+		"testdata/main-strangers.cf": {SignDomain: "sign.corp.com", Milter: "inet:127.0.0.1:8891", LMTP: "inet:127.0.0.1:8892", Strangers: true},
+	} {
+		got := postfix.MainCF(postfix.Settings(site))
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil || got != string(want) {
-		t.Errorf("got:\n%s\nwant:\n%s\n%v", got, want, err)
+		want, err := os.ReadFile(file)
+		if err != nil || got != string(want) {
+			t.Errorf("%s: got:\n%s\nwant:\n%s\n%v", file, got, want, err)
+		}
 	}
 }
 

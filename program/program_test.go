@@ -39,7 +39,7 @@ func configured(t *testing.T) *config.Config {
 	c.Organisation = config.Organisation{Name: "Example Corp", Country: "LU"}
 	c.HTTP.Listen, c.Monitor.Listen = free(t), free(t)
 	c.URL = "http://localhost:" + c.HTTP.Listen[strings.LastIndex(c.HTTP.Listen, ":")+1:]
-	c.Milter.Listen = "unix:" + filepath.Join(dir, "m.sock")
+	c.Milter.Listen, c.LMTP.Listen = "unix:"+filepath.Join(dir, "m.sock"), "unix:"+filepath.Join(dir, "l.sock")
 	c.SMTP.Relay = "127.0.0.1:9" // nobody listens to discard
 	c.Timestamps.Unsynchronised = true
 	c.Directory.Users = filepath.Join(dir, "users.toml")
@@ -180,7 +180,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&parts); err != nil || len(parts) != 3 || parts["database"] != "ok" || parts["milter"] != "ok" || parts["jobs"] != "ok" {
+	if err := json.NewDecoder(resp.Body).Decode(&parts); err != nil || len(parts) != 4 || parts["database"] != "ok" || parts["milter"] != "ok" || parts["lmtp"] != "ok" || parts["jobs"] != "ok" {
 		t.Errorf("health is %v, %v", parts, err)
 	}
 	if resp, err = http.Get(c.URL + "/"); err != nil || resp.StatusCode != 200 {
@@ -207,7 +207,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	w := httptest.NewRecorder()
 	p.monitor().ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
 	if err := json.NewDecoder(w.Body).Decode(&parts); err != nil || w.Code != http.StatusServiceUnavailable || parts["database"] != "away" ||
-		parts["milter"] != "not serving" || parts["jobs"] != "not running" {
+		parts["milter"] != "not serving" || parts["lmtp"] != "not serving" || parts["jobs"] != "not running" {
 		t.Errorf("health after the end is %d, %v, %v", w.Code, parts, err)
 	}
 	w = httptest.NewRecorder()

@@ -29,16 +29,23 @@ const sweepEvery = time.Hour
 const socketMode = 0o660
 
 // state is which parts work, for /healthz.
-type state struct{ milter, jobs atomic.Bool }
+type state struct{ milter, lmtp, jobs atomic.Bool }
 
 // Run serves until ctx ends or a part fails, then drains: first the doors, so
 // that nothing new comes in, then the jobs. It returns nil after a clean stop.
 func (p *Program) Run(ctx context.Context) error {
 	socket, err := milter.Listen(p.Config.Milter.Listen, socketMode)
 	if err != nil {
-		return err
+		return fmt.Errorf("milter.listen: %w", err)
 	}
 	defer socket.Close()
+	var relayed net.Listener
+	if p.Config.LMTP.Listen != "" {
+		if relayed, err = milter.Listen(p.Config.LMTP.Listen, socketMode); err != nil {
+			return fmt.Errorf("lmtp.listen: %w", err)
+		}
+		defer relayed.Close()
+	}
 	pages, err := net.Listen("tcp", p.Config.HTTP.Listen)
 	if err != nil {
 		return fmt.Errorf("http.listen: %w", err)
@@ -78,6 +85,13 @@ func (p *Program) Run(ctx context.Context) error {
 		defer p.state.milter.Store(false)
 		return p.door.Serve(socket)
 	})
+	if relayed != nil {
+		run(&doors, "lmtp", func() error {
+			p.state.lmtp.Store(true)
+			defer p.state.lmtp.Store(false)
+			return p.door.ServeLMTP(relayed)
+		})
+	}
 	for i, s := range servers {
 		run(&doors, "http", func() error {
 			if i == 0 && p.certificate != nil {
@@ -89,7 +103,7 @@ func (p *Program) Run(ctx context.Context) error {
 	}
 	go p.sweep(serving)
 	go watchdog(serving, p.healthy)
-	p.log.Info("serving", "milter", p.Config.Milter.Listen, "pages", p.Config.URL, "version", Version())
+	p.log.Info("serving", "milter", p.Config.Milter.Listen, "lmtp", p.Config.LMTP.Listen, "pages", p.Config.URL, "version", Version())
 	if err := tell("READY=1"); err != nil {
 		p.log.Warn("systemd not told", "error", err)
 	}
@@ -100,7 +114,7 @@ func (p *Program) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	if err := p.door.Shutdown(drain); err != nil {
-		p.log.Warn("milter connections cut", "error", err)
+		p.log.Warn("connections of Postfix cut", "error", err)
 	}
 	for _, s := range servers {
 		if err := s.Shutdown(drain); err != nil {
@@ -162,6 +176,12 @@ func (p *Program) health(ctx context.Context) map[string]string {
 	if !p.state.milter.Load() {
 		parts["milter"] = "not serving"
 	}
+	if p.Config.LMTP.Listen != "" {
+		parts["lmtp"] = "ok"
+		if !p.state.lmtp.Load() {
+			parts["lmtp"] = "not serving"
+		}
+	}
 	if !p.state.jobs.Load() {
 		parts["jobs"] = "not running"
 	}
@@ -171,7 +191,7 @@ func (p *Program) health(ctx context.Context) map[string]string {
 // healthy is health for the watchdog. The database is left out: systemd
 // starting us again would not bring it back.
 func (p *Program) healthy(context.Context) error {
-	if !p.state.milter.Load() || !p.state.jobs.Load() {
+	if !p.state.milter.Load() || !p.state.jobs.Load() || p.Config.LMTP.Listen != "" && !p.state.lmtp.Load() {
 		return errors.New("a part has stopped")
 	}
 	return nil

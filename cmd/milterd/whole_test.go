@@ -74,7 +74,7 @@ func TestServe(t *testing.T) {
 	pages, monitor := port(), port()
 	file, users := filepath.Join(dir, "milterd.toml"), filepath.Join(dir, "users.toml")
 	text := fmt.Sprintf("domain = \"sign.corp.test\"\nurl = \"https://sign.corp.test\"\ndata = %q\norganisation = { name = \"Example Corp\", country = \"LU\" }\n"+
-		"milter = { listen = \"unix:%s/m.sock\" }\nhttp = { listen = %q }\nmonitor = { listen = %q }\ndirectory = { users = %q }\n", dir+"/data", dir, pages, monitor, users)
+		"milter = { listen = \"unix:%s/m.sock\" }\nlmtp = { listen = \"\" }\nhttp = { listen = %q }\nmonitor = { listen = %q }\ndirectory = { users = %q }\n", dir+"/data", dir, pages, monitor, users)
 	for path, content := range map[string]string{file: text, users: "[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\n"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
