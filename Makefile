@@ -3,9 +3,10 @@
 
 GO ?= go
 ARGS ?=
+VERSION ?= $(shell git log -1 --format=0~git%cd.%h --date=format:%Y%m%d%H%M%S)
 DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim
 
-.PHONY: demo build test packages check bench crash conformance generate ui
+.PHONY: demo build test packages check bench crash conformance deb deb-test generate ui
 
 # The whole desk on this machine. ARGS=--once: unattended; ARGS=--postfix: with a real Postfix.
 demo: build
@@ -41,6 +42,17 @@ crash: build
 conformance: packages build
 	bin/milterd demo --once
 	$(GO) run ./bench/judges demo/signed
+
+# bin/milterd.deb, with Debian's own tools. VERSION=1.2: a version other than the last commit.
+deb: DEBIAN = debhelper $(TRIAL)
+deb: packages
+	@GO="$(GO)" packaging/build-deb "$(VERSION)"
+
+# The package's life on a fresh Debian with Postfix: install, README's lines, a signed mail, upgrade, remove, purge.
+# Needs root, and Debian's package sources the first time.
+deb-test: TRIAL := mmdebstrap systemd-container prometheus man-db
+deb-test: deb
+	$(GO) run ./packaging/fresh -deb bin/milterd.deb
 
 # What is made from something else: sample configuration, man pages, front end, word lists.
 generate: ui

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"milterd/postfix"
+	"github.com/alecthomas/kong"
 )
 
 var (
@@ -70,23 +70,58 @@ func TestLinksLead(t *testing.T) {
 	}
 }
 
-// README's lines for Postfix are those that the program prints.
-func TestReadmeWiresPostfix(t *testing.T) {
-	b, err := os.ReadFile("../../README.md")
+var (
+	commandLine = regexp.MustCompile(`(?m)^    (?:.*-- )?milterd ([^#\n]*)`)
+	word        = regexp.MustCompile(`"[^"]*"|\S+`)
+)
+
+// Commands that the documents tell to run exist, with these words and flags.
+func TestCommandsExist(t *testing.T) {
+	lines := map[string]string{}
+	for _, file := range []string{"../../README.md", "../../docs/admin.md"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range commandLine.FindAllStringSubmatch(string(b), -1) {
+			lines[m[1]] = filepath.Base(file)
+		}
+	}
+	if len(lines) < 7 {
+		t.Errorf("only %d commands found", len(lines))
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("FILE.pdf", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, file := range lines {
+		var args []string
+		for _, w := range word.FindAllString(line, -1) {
+			args = append(args, strings.Trim(w, `"`))
+		}
+		if _, err := kong.Must(&cli{}, options()...).Parse(args); err != nil {
+			t.Errorf("%s: milterd %s: %v", file, line, err)
+		}
+	}
+}
+
+// docs/admin.md explains every alarm that the alert rules can raise.
+func TestAlarmsExplained(t *testing.T) {
+	admin, err := os.ReadFile("../../docs/admin.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	printed := postfix.MainCF(postfix.Settings(postfix.Site{SignDomain: "sign.corp.com", Milter: "unix:/run/milterd/milter.sock"}))
-	lines := 0
-	for line := range strings.Lines(string(b)) {
-		if name, _, ok := strings.Cut(strings.TrimSpace(line), " ="); ok && strings.HasPrefix(line, "    ") && !strings.Contains(name, " ") {
-			lines++
-			if !strings.Contains(printed, strings.TrimSpace(line)+"\n") {
-				t.Errorf("milterd postfix print does not say %q", strings.TrimSpace(line))
-			}
+	rules, err := os.ReadFile("../../packaging/monitoring/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alarms := regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(rules), -1)
+	for _, m := range alarms {
+		if !strings.Contains(string(admin), m[1]) {
+			t.Errorf("docs/admin.md does not explain %s", m[1])
 		}
 	}
-	if lines != 5 {
-		t.Errorf("README has %d lines for main.cf, want 5", lines)
+	if len(alarms) < 11 {
+		t.Errorf("only %d alarms found", len(alarms))
 	}
 }
