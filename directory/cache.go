@@ -10,10 +10,16 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
+// What is kept at most, those that were not asked for the longest go first: some
+// 10 MB of people, and usually less of groups, members and certificates.
 const (
-	maxAnswers = 20000            // the longest used go first; some 10 MB
-	maxNo      = 30 * time.Second // how long an answer of no is kept: who is entered now wants to be found soon
+	maxPeople = 20000
+	maxLists  = 1000
 )
+
+// maxNo is how long an answer of no is kept: who is entered now wants to be
+// found soon.
+const maxNo = 30 * time.Second
 
 // answers keeps what the directory said. Nothing is kept of a directory that
 // did not answer.
@@ -30,8 +36,8 @@ type answer struct {
 	until time.Time
 }
 
-func newAnswers(age time.Duration) *answers {
-	kept, err := lru.New[string, answer](maxAnswers)
+func newAnswers(age time.Duration, size int) *answers {
+	kept, err := lru.New[string, answer](size)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}

@@ -52,8 +52,8 @@ var _ Backend = (*LDAP)(nil)
 
 // state is what Reload replaces: who is asked, and what they answered.
 type state struct {
-	servers *servers
-	answers *answers
+	servers       *servers
+	people, lists *answers
 }
 
 // attributeName is an attribute description of RFC 4512, 2.5.
@@ -127,7 +127,7 @@ func (l *LDAP) Reload() error {
 		}
 		s.list = append(s.list, sv)
 	}
-	if old := l.now.Swap(&state{s, newAnswers(c.Cache)}); old != nil {
+	if old := l.now.Swap(&state{s, newAnswers(c.Cache, maxPeople), newAnswers(c.Cache, maxLists)}); old != nil {
 		old.servers.close()
 	}
 	return nil
@@ -173,7 +173,7 @@ func (l *LDAP) find(ctx context.Context, kind, key, filter string, fits func(rec
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	s := l.now.Load()
-	return kept(ctx, s.answers, kind+" "+fold(key), func(ctx context.Context) (record, error) {
+	return kept(ctx, s.people, kind+" "+fold(key), func(ctx context.Context) (record, error) {
 		var found record
 		entries, err := s.servers.search(ctx, &ldap.SearchRequest{BaseDN: l.config.Base, Scope: ldap.ScopeWholeSubtree,
 			SizeLimit: maxFits, TimeLimit: int(Limit.Seconds()), Filter: "(&" + l.config.Filter + filter + ")", Attributes: l.personAttributes})
@@ -209,7 +209,7 @@ func (l *LDAP) Certificates(ctx context.Context, addr string) ([][]byte, error) 
 		return nil, err
 	}
 	s := l.now.Load()
-	return kept(ctx, s.answers, "certificates "+fold(r.dn), func(ctx context.Context) ([][]byte, error) {
+	return kept(ctx, s.lists, "certificates "+fold(r.dn), func(ctx context.Context) ([][]byte, error) {
 		entries, err := s.servers.search(ctx, &ldap.SearchRequest{BaseDN: r.dn, Scope: ldap.ScopeBaseObject,
 			Filter: anything, Attributes: []string{l.config.Certificate}})
 		if err != nil {

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -158,7 +159,7 @@ func TestCache(t *testing.T) {
 	c.Cache = 5 * time.Minute
 	l := openLDAP(t, c)
 	var later time.Duration
-	l.now.Load().answers.clock = func() time.Time { return time.Now().Add(later) }
+	l.now.Load().people.clock = func() time.Time { return time.Now().Add(later) }
 	name := func(login string) string {
 		t.Helper()
 		p, err := l.ByLogin(t.Context(), login)
@@ -210,6 +211,17 @@ func TestCache(t *testing.T) {
 	}
 	if name("newcomer") != "" {
 		t.Error("kept across a reload")
+	}
+}
+
+// TestCacheBounded: a stranger's thousand words push nothing beyond the limit.
+func TestCacheBounded(t *testing.T) {
+	a := newAnswers(time.Hour, 10)
+	for i := range 1000 {
+		kept(t.Context(), a, fmt.Sprint(i), func(context.Context) (int, error) { return i, ErrNotFound })
+	}
+	if n := a.kept.Len(); n != 10 {
+		t.Errorf("%d answers are kept, want 10", n)
 	}
 }
 

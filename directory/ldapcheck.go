@@ -57,7 +57,7 @@ func (l *LDAP) Sample(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	s := l.now.Load()
-	return kept(ctx, s.answers, "sample", func(ctx context.Context) (string, error) {
+	return kept(ctx, s.lists, "sample", func(ctx context.Context) (string, error) {
 		entries, err := s.servers.search(ctx, &ldap.SearchRequest{BaseDN: l.config.Base, Scope: ldap.ScopeWholeSubtree,
 			SizeLimit: maxFits, Filter: "(&" + l.config.Filter + "(" + l.config.Addresses[0] + "=*))", Attributes: l.personAttributes})
 		for _, e := range entries {

@@ -32,7 +32,7 @@ func (l *LDAP) Groups(ctx context.Context, mail string) ([]string, error) {
 		return nil, err
 	}
 	s := l.now.Load()
-	return kept(ctx, s.answers, "groups "+fold(r.dn), func(ctx context.Context) ([]string, error) {
+	return kept(ctx, s.lists, "groups "+fold(r.dn), func(ctx context.Context) ([]string, error) {
 		return l.climb(ctx, s.servers, r.dn)
 	})
 }
@@ -86,7 +86,7 @@ func (l *LDAP) Group(ctx context.Context, local string) ([]workflow.Person, erro
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	s := l.now.Load()
-	people, err := kept(ctx, s.answers, "group "+fold(local), func(ctx context.Context) ([]workflow.Person, error) {
+	people, err := kept(ctx, s.lists, "group "+fold(local), func(ctx context.Context) ([]workflow.Person, error) {
 		found, err := l.group(ctx, s.servers, local)
 		if err != nil {
 			return nil, err

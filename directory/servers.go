@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -75,7 +76,7 @@ func (s *servers) ask(ctx context.Context, question func(*ldap.Conn) (*ldap.Sear
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the directory: %w", ctx.Err())
 	}
-	candidates, failed := s.candidates(time.Now())
+	candidates, why := s.candidates(time.Now())
 	for i, sv := range candidates {
 		attempt, cancel := share(ctx, len(candidates)-i)
 		result, err := sv.ask(attempt, s, question)
@@ -91,17 +92,17 @@ func (s *servers) ask(ctx context.Context, question func(*ldap.Conn) (*ldap.Sear
 			return nil, ctx.Err() // nobody waits any more; it says nothing of the server
 		}
 		sv.failed(s.log, s.bindDN, err)
-		failed = append(failed, fmt.Errorf("%s: %w", sv.url, err))
+		why = append(why, sv.url+": "+err.Error())
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, fmt.Errorf("%w: %w", errAway, errors.Join(failed...))
+	return nil, fmt.Errorf("%w: %s", errAway, strings.Join(why, "; "))
 }
 
 // candidates are the servers to ask, those that were away lately last or not at
 // all, and what went wrong with the ones that are left out.
-func (s *servers) candidates(now time.Time) (ask []*server, why []error) {
+func (s *servers) candidates(now time.Time) (ask []*server, why []string) {
 	var away []*server
 	for _, sv := range s.list {
 		switch asked, err := sv.turn(now); {
@@ -110,7 +111,7 @@ func (s *servers) candidates(now time.Time) (ask []*server, why []error) {
 		case asked == later:
 			away = append(away, sv)
 		default:
-			why = append(why, fmt.Errorf("%s: %w", sv.url, err))
+			why = append(why, sv.url+": "+err.Error())
 		}
 	}
 	return slices.Concat(ask, away), why

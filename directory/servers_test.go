@@ -53,6 +53,7 @@ func soon(t *testing.T, what string, d Directory) {
 // TestAway: while the only server is killed, frozen or stopped, every question
 // has a temporary error, in time; when it is back, answers come by themselves.
 func TestAway(t *testing.T) {
+	t.Parallel()
 	s := ldaptest.Start(t, staff)
 	l := openLDAP(t, config(s))
 	soon(t, "before", l)
@@ -130,6 +131,7 @@ func silent(t *testing.T) (url string, taken func() int) {
 // TestSilent: a server that takes the connection and never answers costs its
 // share of the time once; the next one is asked, and remembered as the one to ask.
 func TestSilent(t *testing.T) {
+	t.Parallel()
 	s := ldaptest.Start(t, staff)
 	first, taken := silent(t)
 	for _, tls := range []bool{false, true} {
