@@ -46,6 +46,9 @@ func MakePlan(ctx context.Context, i Instance, site Site, settings []Setting) (*
 	if err := p.domains(ctx); err != nil {
 		return nil, fmt.Errorf("looking at Postfix: %w", err)
 	}
+	if err := p.traps(ctx); err != nil {
+		return nil, fmt.Errorf("looking at Postfix: %w", err)
+	}
 	p.services(settings)
 	return p.plan, nil
 }
@@ -59,7 +62,6 @@ type planner struct {
 	site    Site
 	plan    *Plan
 	version string
-	inline  bool              // this Postfix has inline: tables, and { … } in lists (3.0)
 	known   map[string]bool   // parameters that this Postfix has
 	set     map[string]bool   // those that main.cf sets
 	now     map[string]string // what holds, as it is written
@@ -79,7 +81,6 @@ func (p *planner) read(ctx context.Context, settings []Setting) error {
 		args []string
 		use  func(string)
 	}{
-		{[]string{"-m"}, func(out string) { p.inline = slices.Contains(strings.Fields(out), "inline") }},
 		{append([]string{"-d", "mail_version"}, names...), func(out string) {
 			p.known = map[string]bool{}
 			for name, value := range pairs(out) {
@@ -95,7 +96,7 @@ func (p *planner) read(ctx context.Context, settings []Setting) error {
 				p.set[name] = true
 			}
 		}},
-		{append(names, ownDomains...), func(out string) { p.now = pairs(out) }},
+		{slices.Concat(names, ownDomains, traps), func(out string) { p.now = pairs(out) }},
 	} {
 		out, err := p.run(ctx, "postconf", step.args...)
 		if err != nil {
@@ -110,13 +111,13 @@ func (p *planner) read(ctx context.Context, settings []Setting) error {
 
 // compare finds out whether one parameter must change.
 func (p *planner) compare(ctx context.Context, s Setting) error {
-	update := "update Postfix to 3.7 or newer"
-	if !p.known[s.Name] {
+	const update = "update Postfix to 3.7 or newer"
+	if !p.known[s.Name] && !strings.HasPrefix(s.Name, ownPrefix) {
 		p.warn(update, "this Postfix (%s) does not know %s, so it is left out. What it is for: %s", p.version, s.Name, s.Why)
 		return nil
 	}
-	if !p.inline && strings.Contains(s.Value, "{") {
-		p.warn(update, "this Postfix (%s) is older than 3.0 and cannot read the value of %s, so it is left out: %s", p.version, s.Name, s.Value)
+	if !p.reads(s.Value) {
+		p.warn(update, "this Postfix (%s) is too old to read the value of %s, so it is left out: %s", p.version, s.Name, s.Value)
 		return nil
 	}
 	raw := p.now[s.Name]
@@ -125,13 +126,13 @@ func (p *planner) compare(ctx context.Context, s Setting) error {
 		return err
 	}
 	if !s.Add {
-		if !satisfied(s.Name, holds, s.Value) {
+		if !satisfied(s.Name, holds, plain(s.Value)) {
 			p.change(s, raw, s.Value)
 		}
 		return nil
 	}
 	where := placeOf(s.Name)
-	if stands(holds, s.Value, where) {
+	if stands(holds, plain(s.Value), where) {
 		return p.shadowed(ctx, s, holds)
 	}
 	// A default that comes to nothing, such as $virtual_maps, need not be kept.
@@ -143,10 +144,24 @@ func (p *planner) compare(ctx context.Context, s Setting) error {
 	if holds, err = p.expanded(ctx, s.Name, after); err != nil {
 		return err
 	}
-	if !stands(holds, s.Value, where) {
+	if !stands(holds, plain(s.Value), where) {
 		p.warn("postconf "+s.Name, "%s refers to another parameter that names milterd already, or that puts something behind it: with the change it comes to %s. Put it right by hand", s.Name, holds)
 	}
 	return p.shadowed(ctx, s, holds)
+}
+
+// reads reports that this Postfix knows the forms in a value: { … } and inline:
+// came with 3.0, regexp:{ … } and cidr:{ … } with 3.7.
+func (p *planner) reads(value string) bool {
+	var major, minor int
+	fmt.Sscanf(p.version, "%d.%d", &major, &minor)
+	switch {
+	case strings.Contains(value, "regexp:{"), strings.Contains(value, "cidr:{"):
+		return major > 3 || major == 3 && minor >= 7
+	case strings.Contains(value, "{"):
+		return major >= 3
+	}
+	return true
 }
 
 func (p *planner) change(s Setting, now, after string) {
@@ -185,9 +200,9 @@ func (p *planner) shadowed(ctx context.Context, s Setting, holds string) error {
 			if table == normal(s.Value) {
 				break
 			}
-			answer, err := p.lookup(ctx, table, key)
+			answer, err := p.Lookup(ctx, table, key)
 			switch {
-			case errors.Is(err, errNone):
+			case errors.Is(err, ErrNone):
 			case err != nil:
 				p.warn("postmap -q "+key+" "+table, "%s: the table %s cannot be read: %v", s.Name, table, err)
 			default:
@@ -197,6 +212,10 @@ func (p *planner) shadowed(ctx context.Context, s Setting, holds string) error {
 	}
 	return nil
 }
+
+// ownPrefix marks restriction classes of ours, which no Postfix knows before
+// they are written.
+const ownPrefix = "milterd_"
 
 // ownDomains list what Postfix delivers itself.
 var ownDomains = []string{"mydestination", "virtual_mailbox_domains", "virtual_alias_domains"}
@@ -211,6 +230,45 @@ func (p *planner) domains(ctx context.Context) error {
 		if slices.ContainsFunc(words(holds), func(w string) bool { return strings.EqualFold(w, p.site.SignDomain) }) {
 			p.warn("take "+p.site.SignDomain+" out of "+name, "%s holds the sign domain %s, so Postfix would deliver its mail itself", name, p.site.SignDomain)
 		}
+	}
+	return nil
+}
+
+// traps are parameters that can hurt mail to or from the sign domain.
+var traps = []string{"relay_recipient_maps", "masquerade_domains"}
+
+func (p *planner) traps(ctx context.Context) error {
+	recipients, err := p.expanded(ctx, traps[0], p.now[traps[0]])
+	if err != nil {
+		return err
+	}
+	whole := "@" + p.site.SignDomain
+	if tables := words(recipients); len(tables) > 0 {
+		known := false
+		for _, table := range tables {
+			if _, err := p.Lookup(ctx, table, whole); err == nil {
+				known = true
+			}
+		}
+		if !known {
+			p.warn(fmt.Sprintf("add a line to one of its tables: %s OK", whole),
+				"relay_recipient_maps does not know the addresses of %s, so Postfix refuses them before milterd is asked", p.site.SignDomain)
+		}
+	}
+	masked, err := p.expanded(ctx, traps[1], p.now[traps[1]])
+	if err != nil {
+		return err
+	}
+	for _, w := range words(masked) { // the first that fits counts; !name is an exception
+		name, except := strings.CutPrefix(w, "!")
+		if name != p.site.SignDomain && !strings.HasSuffix(p.site.SignDomain, "."+name) {
+			continue
+		}
+		if !except && name != p.site.SignDomain {
+			p.warn(fmt.Sprintf("postconf -e 'masquerade_domains = !%s %s'", p.site.SignDomain, p.now[traps[1]]),
+				"masquerade_domains (%s) rewrites the addresses of %s, so bounces of milterd's mail do not come back", masked, p.site.SignDomain)
+		}
+		break
 	}
 	return nil
 }

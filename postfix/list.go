@@ -83,6 +83,9 @@ func find(all, ours []string) int {
 	return -1
 }
 
+// plain is what a value comes to that refers to no other parameter: $$ is a $.
+func plain(value string) string { return strings.ReplaceAll(value, "$$", "$") }
+
 // stands reports that a list holds ours exactly once and in its place.
 func stands(value, ours string, where place) bool {
 	all, want := words(value), words(ours)
@@ -167,13 +170,11 @@ func endpoint(element string) string {
 	return ""
 }
 
-// inlineKeys are the keys of an inline:{ {key = value} … } table; none for
+// inlineKeys are the keys of a table whose entries stand in main.cf itself,
+// inline:{ {key = value} … } or regexp:{ {/pattern/ value} … }; none for
 // anything else.
 func inlineKeys(element string) []string {
-	body, ok := strings.CutPrefix(element, "inline:")
-	if !ok {
-		return nil
-	}
+	kind, body, _ := strings.Cut(element, ":")
 	body, open := strings.CutPrefix(strings.TrimSpace(body), "{")
 	body, closed := strings.CutSuffix(body, "}")
 	if !open || !closed {
@@ -181,10 +182,36 @@ func inlineKeys(element string) []string {
 	}
 	var keys []string
 	for _, t := range tokens(body) {
-		key, _, ok := strings.Cut(strings.Trim(t.text, "{} \t"), "=")
-		if ok {
-			keys = append(keys, strings.TrimSpace(key))
+		entry := strings.Trim(t.text, "{} \t")
+		switch kind {
+		case "inline":
+			if key, _, ok := strings.Cut(entry, "="); ok {
+				keys = append(keys, strings.TrimSpace(key))
+			}
+		case "regexp", "pcre":
+			if f := strings.Fields(entry); len(f) > 0 {
+				keys = append(keys, strings.ReplaceAll(f[0], "$$", "$"))
+			}
 		}
 	}
 	return keys
 }
+
+// List splits a list of main.cf at commas and blanks, with { … } kept whole.
+func List(value string) []string { return words(value) }
+
+// Milters are the sockets in a list of milters, without their settings.
+func Milters(value string) []string {
+	var out []string
+	for _, w := range words(value) {
+		if e := endpoint(w); e != "" {
+			out = append(out, e)
+		} else {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// Holds reports that a list has an element like ours, wherever.
+func Holds(value, ours string) bool { return find(words(value), words(plain(ours))) >= 0 }

@@ -79,6 +79,13 @@ func (i Instance) Value(ctx context.Context, name string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
+// Values is Value for several parameters at once. One that this Postfix does
+// not know is missing.
+func (i Instance) Values(ctx context.Context, names ...string) (map[string]string, error) {
+	out, err := i.run(ctx, "postconf", append([]string{"-x"}, names...)...)
+	return pairs(out), err
+}
+
 // Config is where main.cf and master.cf are.
 func (i Instance) Config(ctx context.Context) (string, error) {
 	if i.Dir != "" {
@@ -142,17 +149,23 @@ func Receiving(all []Service) []Service {
 	return slices.DeleteFunc(slices.Clone(all), func(s Service) bool { return s.Program != "smtpd" })
 }
 
-// errNone tells an answer from a failure.
-var errNone = errors.New("no such entry")
+// ErrNone tells an answer from a failure.
+var ErrNone = errors.New("no such entry")
 
-// lookup asks one table, as postmap -q does. errNone: it has no such key.
-func (i Instance) lookup(ctx context.Context, table, key string) (string, error) {
+// Lookup asks one table, as postmap -q does. ErrNone: it has no such key.
+func (i Instance) Lookup(ctx context.Context, table, key string) (string, error) {
 	out, err := i.run(ctx, "postmap", "-q", key, table)
 	var failed *commandError
 	if errors.As(err, &failed) && failed.said == "" {
-		return "", errNone // exit status 1 without a word
+		return "", ErrNone // exit status 1 without a word
 	}
 	return strings.TrimSpace(out), err
+}
+
+// Running asks the master process whether it is there. It needs root.
+func (i Instance) Running(ctx context.Context) error {
+	_, err := i.run(ctx, "postfix", "status")
+	return err
 }
 
 // Seen is a socket of milterd in Postfix's words. A path below Postfix's queue

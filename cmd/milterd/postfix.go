@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"milterd/config"
 	"milterd/postfix"
@@ -12,6 +11,7 @@ import (
 type postfixCmd struct {
 	Print postfixPrint `cmd:"" help:"Print the lines for main.cf, each under its reason."`
 	Apply postfixApply `cmd:"" help:"Put them into main.cf: shows the difference, asks, keeps a backup."`
+	Check postfixCheck `cmd:"" help:"Look at the whole site as it runs: pass, warn or fail, and how to mend it."`
 }
 
 // postfixFlags name a Postfix and what the configuration does not say.
@@ -32,8 +32,10 @@ func (p postfixFlags) site(ctx context.Context, cfg *config.Config) (postfix.Sit
 }
 
 func (p postfixFlags) siteBelow(cfg *config.Config, queue string) postfix.Site {
-	return postfix.Site{SignDomain: cfg.Domain, Postmaster: p.Postmaster, Milter: postfix.Seen(cfg.Milter.Listen, queue),
-		LMTP: strings.TrimPrefix(postfix.Seen(cfg.LMTP.Listen, queue), "unix:")}
+	from := cfg.Senders
+	return postfix.Site{SignDomain: cfg.Domain, Postmaster: p.Postmaster,
+		Milter: postfix.Seen(cfg.Milter.Listen, queue), LMTP: postfix.Seen(cfg.LMTP.Listen, queue), ReceivedBy: cfg.LMTP.ReceivedBy,
+		Strangers: len(from.DKIM) > 0 || from.Authserv != "" || from.Confirm, Trusted: cfg.Milter.Clients()}
 }
 
 type postfixPrint struct{ postfixFlags }
