@@ -47,6 +47,8 @@ type Intake struct {
 	Directory directory.Directory
 	Inspector Inspector
 	Desk      Opener
+	Bounces   *Bounces // nil: bounces of our own mails are dropped
+	Confirm   *Confirm // nil: nobody is asked to confirm a mail
 	Log       *slog.Logger
 	Count     func(outcome string) // "opened", "repeated", "left-alone", "bounce"; may be nil
 }

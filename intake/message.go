@@ -19,9 +19,9 @@ import (
 // threads of our own mails that bring no document are always left alone: they
 // are for the people beside us.
 func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
-	asked := in.dropBounces(e)
-	if len(asked) == 0 {
-		return nil
+	asked, err := in.takeBounces(ctx, e, raw)
+	if err != nil || len(asked) == 0 {
+		return err
 	}
 	p, err := in.proof(ctx, e)
 	if err != nil {
@@ -45,21 +45,6 @@ func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) er
 	}
 	o.Mail = raw
 	return in.open(ctx, e, o)
-}
-
-// dropBounces takes bounces of our own mails, and gives the other recipients.
-func (in *Intake) dropBounces(e milter.Envelope) []address {
-	var asked []address
-	for _, rcpt := range e.Recipients {
-		a := parseAddress(rcpt)
-		if a.word() == bounce {
-			in.count("bounce")
-			in.Log.Warn("a mail of ours bounced", "queue", e.QueueID, "recipient", rcpt, "from", e.From)
-			continue
-		}
-		asked = append(asked, a)
-	}
-	return asked
 }
 
 // loop names the reason why a mail opens no session although it could; err is
