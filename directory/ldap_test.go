@@ -149,6 +149,13 @@ func TestInjection(t *testing.T) {
 	if p, err := l.ByLogin(t.Context(), "jane"); err != nil || p.Name != "Jane Roe" {
 		t.Errorf("after the attacks: %v, %v", p, err)
 	}
+	// What cannot be anybody's is not even asked.
+	s.Stop()
+	for _, key := range []string{"", " ", "jane\x00", "jane\r\n.", "jane\xff", strings.Repeat("a", maxKey+1)} {
+		if _, err := l.ByLogin(t.Context(), key); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%.40q was asked: %v", key, err)
+		}
+	}
 }
 
 // TestCache: an answer is kept for the configured time and no longer, a no for
@@ -211,6 +218,17 @@ func TestCache(t *testing.T) {
 	}
 	if name("newcomer") != "" {
 		t.Error("kept across a reload")
+	}
+	s.Stop()
+	begin := time.Now()
+	_, err := l.ByLogin(t.Context(), "star")
+	temporary(t, "stopped", begin, err)
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(pause + 100*time.Millisecond)
+	if name("star") != "Star" {
+		t.Error("a failure was kept")
 	}
 }
 

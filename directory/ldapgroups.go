@@ -149,9 +149,6 @@ func (l *LDAP) members(e *ldap.Entry) ([]string, error) {
 		}
 		all = append(all, a.Values...)
 	}
-	if len(all) > maxMembers {
-		return nil, fmt.Errorf("%w: %s has %d", ErrTooMany, e.DN, len(all))
-	}
 	return all, nil
 }
 

@@ -25,11 +25,13 @@ func mails(t *testing.T, d Directory, local string) ([]string, error) {
 
 // TestLDAPGroups: groups in groups, in circles, with members who are nobody.
 func TestLDAPGroups(t *testing.T) {
+	const outside = "uid=outside,ou=services," + ldaptest.Base
 	s := ldaptest.Start(t, staff+
 		ldaptest.Group("board", "board@corp.test", ldaptest.DN("jane"), ldaptest.GroupDN("directors"), "UID=John, OU=people, DC=corp,DC=test")+
 		ldaptest.Group("directors", "", ldaptest.DN("john"), ldaptest.GroupDN("circle"))+
 		ldaptest.Group("circle", "circle@corp.test", ldaptest.GroupDN("directors"), ldaptest.DN("ad"))+
-		ldaptest.Group("odd", "odd@corp.test", ldaptest.DN("robot"), ldaptest.DN("deleted"), ldaptest.BindDN, "cn=elsewhere,dc=other", ldaptest.DN("star"))+
+		ldaptest.Group("odd", "odd@corp.test", ldaptest.DN("robot"), ldaptest.DN("deleted"), ldaptest.BindDN, "cn=elsewhere,dc=other", outside, ldaptest.DN("star"))+
+		strings.Replace(ldaptest.Person("outside", "Out Side", "out.side@corp.test"), ldaptest.DN("outside"), outside, 1)+
 		ldaptest.Group("nobody", "nobody@corp.test", ldaptest.DN("deleted"))+
 		ldaptest.Group("proxied", "", ldaptest.DN("star"))+
 		ldaptest.Group("twice a", "twice@corp.test", ldaptest.DN("star"))+

@@ -87,6 +87,11 @@ func TestAway(t *testing.T) {
 	begin := time.Now()
 	_, err := l.ByLogin(t.Context(), "jane")
 	temporary(t, "frozen", begin, err)
+	for deadline := begin.Add(Limit + slack); len(l.now.Load().servers.slots) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the question still waits for the frozen server, although nobody waits for it")
+		}
+	}
 	if err := s.Thaw(); err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +166,37 @@ func TestSilent(t *testing.T) {
 	defer cancel()
 	if _, err := l.ByLogin(ctx, "john"); err == nil || time.Since(begin) > slack {
 		t.Errorf("the caller's own deadline: %v after %v", err, time.Since(begin))
+	}
+}
+
+// TestStale: a connection that the server gave up without a word is replaced
+// unnoticed.
+func TestStale(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if p, err := ber.ReadPacket(c); err == nil {
+				c.Write(result(p, 5, 0).Bytes()) // SearchResultDone: nothing found
+				ber.ReadPacket(c)                // and no answer to a second question
+			}
+			c.Close()
+		}
+	}()
+	c := config(ldaptest.Start(t, ""))
+	c.Servers, c.StartTLS, c.BindDN, c.PasswordFile = []string{"ldap://" + ln.Addr().String()}, false, "", ""
+	l := openLDAP(t, c)
+	for range 3 {
+		if _, err := l.ByLogin(t.Context(), "jane"); !errors.Is(err, ErrNotFound) {
+			t.Error(err)
+		}
 	}
 }
 
