@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"milterd/directory"
+	"milterd/intake/origin"
 	"milterd/mailparse"
 	"milterd/milter"
 	"milterd/workflow"
@@ -20,7 +21,14 @@ type Config struct {
 	Documents   int              // in one mail
 	Signatories int              // in one mail
 	Pages       int              // of one document
+	Blocked     []string         // addresses of people who may not ask
+	Request     Groups           // who may ask
+	Sign        Groups           // who may sign
 }
+
+// Groups are the names of the groups whose members may do something at a level,
+// as directory.GroupName writes them. None: everybody in the directory may.
+type Groups map[workflow.Level][]string
 
 // Opener opens sessions; workflow.Desk is one.
 type Opener interface {
@@ -40,6 +48,13 @@ type Finding struct {
 	Notes  []string // what the signatory must be told
 }
 
+// Returned takes the mails with which milterd tries its own way out and in:
+// they come to check+TAG, and a tag that is Known was made by nobody else.
+type Returned interface {
+	Known(tag string) bool
+	Keep(tag string, raw []byte) error
+}
+
 // Intake is the desk behind the doors. Its fields are set once; it is safe for
 // concurrent use.
 type Intake struct {
@@ -47,10 +62,12 @@ type Intake struct {
 	Directory directory.Directory
 	Inspector Inspector
 	Desk      Opener
-	Bounces   *Bounces // nil: bounces of our own mails are dropped
-	Confirm   *Confirm // nil: nobody is asked to confirm a mail
+	Origin    *origin.Checker // what a mail's own bytes can prove; nil: nothing
+	Bounces   *Bounces        // nil: bounces of our own mails are dropped
+	Confirm   *Confirm        // nil: nobody is asked to confirm a mail
+	Returned  Returned        // nil: nobody tries
 	Log       *slog.Logger
-	Count     func(outcome string) // "opened", "repeated", "left-alone", "bounce"; may be nil
+	Count     func(outcome string) // "opened", "repeated", "left-alone", "dropped", "check", "bounce…", "held…"; may be nil
 }
 
 var _ milter.Intake = (*Intake)(nil)

@@ -34,8 +34,10 @@ func (d people) find(key string) (workflow.Person, error) {
 func (d people) ByAddress(_ context.Context, a string) (workflow.Person, error)   { return d.find(a) }
 func (d people) ByLocalPart(_ context.Context, l string) (workflow.Person, error) { return d.find(l) }
 func (d people) ByLogin(_ context.Context, l string) (workflow.Person, error)     { return d.find(l) }
-func (d people) Group(context.Context, string) ([]workflow.Person, error)         { return nil, directory.ErrNotFound }
-func (d people) Groups(context.Context, string) ([]string, error)                 { return nil, nil }
+func (d people) Group(context.Context, string) ([]workflow.Person, error) {
+	return nil, directory.ErrNotFound
+}
+func (d people) Groups(context.Context, string) ([]string, error) { return nil, nil }
 
 type inspector struct {
 	f   Finding

@@ -20,46 +20,125 @@ import (
 // are for the people beside us.
 func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
 	asked, err := in.takeBounces(ctx, e, raw)
-	if err != nil || len(asked) == 0 {
-		return err
-	}
-	p, err := in.proof(ctx, e)
 	if err != nil {
 		return err
+	}
+	if asked, err = in.takeTrials(e, asked, raw); err != nil || len(asked) == 0 {
+		return err
+	}
+	p, err := in.take(ctx, e, asked, raw)
+	if err == nil || !e.Relayed {
+		return err
+	}
+	return in.tellOrDrop(ctx, e, p, raw, err)
+}
+
+// take opens a session for the asked addresses. The proof is given with an
+// error, too, as soon as there is one.
+func (in *Intake) take(ctx context.Context, e milter.Envelope, asked []address, raw []byte) (proof, error) {
+	if e.From == "" {
+		return proof{}, errNullSender()
+	}
+	p, stranger := in.prove(ctx, e, raw, asked)
+	if stranger != nil && (in.Confirm == nil || !isUnproven(stranger)) {
+		return p, stranger
 	}
 	r, err := mailparse.Parse(raw, in.Config.Limits)
 	if err != nil {
-		return err
+		return p, err
 	}
-	if why, err := in.loop(r, p); why != "" {
-		if err != nil {
-			return err
-		}
+	switch why, err := in.loop(r, p); {
+	case why != "" && stranger != nil:
+		return p, stranger
+	case why != "" && err == nil:
 		in.count("left-alone")
 		in.Log.Info("mail left alone", "queue", e.QueueID, "why", why, "message-id", r.MessageID, "from", e.From)
-		return nil
+		return p, nil
+	case why != "":
+		return p, err
+	case stranger != nil:
+		return p, in.hold(ctx, e, r, raw, asked, stranger)
 	}
 	o, err := in.opening(ctx, r, p, asked, e)
 	if err != nil {
-		return err
+		return p, err
 	}
 	o.Mail = raw
-	return in.open(ctx, e, o)
+	return p, in.open(ctx, e, o)
 }
+
+// takeTrials keeps milterd's own trial mails, and gives the other recipients.
+func (in *Intake) takeTrials(e milter.Envelope, asked []address, raw []byte) (rest []address, err error) {
+	for _, a := range asked {
+		if !in.tried(a) {
+			rest = append(rest, a)
+			continue
+		}
+		if err := in.Returned.Keep(a.tag, raw); err != nil {
+			return nil, errAway(err)
+		}
+		in.count("check")
+		in.Log.Info("mail of a check came back", "queue", e.QueueID, "relayed", e.Relayed)
+	}
+	return rest, nil
+}
+
+// tellOrDrop decides about a delivered mail that opens nothing. Postfix has
+// answered for it, and makes a bounce of a refusal: that goes out only to an
+// envelope sender whom the proven sender owns. For everybody else the mail ends
+// here, on record.
+func (in *Intake) tellOrDrop(ctx context.Context, e milter.Envelope, p proof, raw []byte, why error) error {
+	var r *workflow.Refusal
+	if !errors.As(why, &r) || r.Code < 500 {
+		return why
+	}
+	author, id := "", ""
+	if h, err := mailparse.Header(raw, in.Config.Limits); err == nil {
+		author, id = h.From.Address, h.MessageID
+	}
+	if p.person == nil && p.by != "" && author != "" { // the From speaks
+		q, err := in.Directory.ByAddress(ctx, author)
+		if err != nil && !isAnswer(err) {
+			return errDirectory(err)
+		}
+		if err == nil {
+			p.person = &q
+		}
+	}
+	if p.person != nil {
+		owns, err := in.owns(ctx, *p.person, e.From)
+		if err != nil {
+			return err
+		}
+		if owns {
+			return why
+		}
+	}
+	in.count("dropped")
+	in.Log.Warn("delivered mail dropped", "queue", e.QueueID, "from", e.From, "recipients", e.Recipients,
+		"author", author, "message-id", id, "reason", r.Reason, "why", r.Text)
+	return nil
+}
+
+// maxHops is how many servers may have passed a mail on. Postfix itself stops
+// at 50; a request comes from near by.
+const maxHops = 30
 
 // loop names the reason why a mail opens no session although it could; err is
 // what to say about it, nil for nothing.
 func (in *Intake) loop(r *mailparse.Request, p proof) (why string, err error) {
 	switch {
-	case in.ours(r.MessageID), p.relayed() && strings.HasSuffix(strings.ToLower(r.From.Address), "@"+in.Config.Domain):
+	case in.ours(r.MessageID), p.mailed && strings.HasSuffix(strings.ToLower(r.From.Address), "@"+in.Config.Domain):
 		// A logged-in sender's From of ours is refused as not theirs (sender).
 		why, err = "own mail", errOwn()
 	case r.AutoSubmitted != "":
 		why, err = "auto-submitted", errAutomatic(r.AutoSubmitted)
 	case r.List:
 		why, err = "mailing list", errList()
+	case r.Hops > maxHops:
+		why, err = "too many hops", errHops(r.Hops)
 	}
-	if why != "" && p.relayed() {
+	if why != "" && p.mailed {
 		return why, nil
 	}
 	if why != "" {
@@ -90,7 +169,13 @@ func (in *Intake) opening(ctx context.Context, r *mailparse.Request, p proof, as
 	if o.Sender, err = in.sender(ctx, p, r.From); err != nil {
 		return o, err
 	}
+	if err = in.mayAsk(ctx, o.Sender); err != nil {
+		return o, err
+	}
 	if o.Level, o.Signatories, err = in.signatories(ctx, r.Level, asked, o.Sender); err != nil {
+		return o, err
+	}
+	if err = in.allowed(ctx, o.Level, o.Sender, o.Signatories); err != nil {
 		return o, err
 	}
 	if o.Copies, err = in.copies(ctx, r, o); err != nil {
@@ -106,7 +191,10 @@ func (in *Intake) signatories(ctx context.Context, level workflow.Level, asked [
 	var out []workflow.Person
 	seen := map[string]bool{}
 	for _, a := range asked {
-		p, l, err := in.signatory(ctx, a, &sender)
+		if err := in.reserved(a); err != nil {
+			return "", nil, err
+		}
+		people, l, err := in.meant(ctx, a, &sender)
 		if err != nil {
 			return "", nil, err
 		}
@@ -116,9 +204,11 @@ func (in *Intake) signatories(ctx context.Context, level workflow.Level, asked [
 		if l != "" {
 			level = l
 		}
-		if !seen[p.Mail] {
-			seen[p.Mail] = true
-			out = append(out, p)
+		for _, p := range people {
+			if !seen[p.Mail] {
+				seen[p.Mail] = true
+				out = append(out, p)
+			}
 		}
 	}
 	if n := in.Config.Signatories; n > 0 && len(out) > n {

@@ -16,6 +16,7 @@ const (
 	verify     = "verify"
 	bounce     = "bounce"
 	answer     = "reply"
+	check      = "check" // with a tag of ours
 	postmaster = "postmaster"
 	abuse      = "abuse"
 )
@@ -42,7 +43,9 @@ func parseAddress(full string) address {
 func (a address) word() string { return strings.ToLower(a.base) }
 
 // Recipient implements milter.Intake: everything that can be said before the
-// mail is sent is said here.
+// mail is sent is said here. What a stranger hears does not depend on the
+// directory. A delivered mail is never refused here: who would be told, is
+// known when it has been read.
 func (in *Intake) Recipient(ctx context.Context, e milter.Envelope, recipient string) (milter.Verdict, error) {
 	a := parseAddress(recipient)
 	switch a.word() {
@@ -50,52 +53,96 @@ func (in *Intake) Recipient(ctx context.Context, e milter.Envelope, recipient st
 		return milter.Pass, nil // RFC 2142: a person's, by way of Postfix's aliases
 	case bounce:
 		return milter.Take, nil
-	case answer:
-		return milter.Pass, in.errAnswer()
-	case verify:
-		return milter.Pass, in.errVerify()
+	}
+	if e.Relayed || in.tried(a) {
+		return milter.Take, nil
+	}
+	if err := in.reserved(a); err != nil {
+		return milter.Pass, err
 	}
 	if e.From == "" {
 		return milter.Pass, errNullSender()
 	}
-	p, err := in.proof(ctx, e)
-	if err != nil {
+	p, err := in.known(ctx, e)
+	switch {
+	case err != nil:
 		return milter.Pass, err
+	case p.by == "" && in.readsMail():
+		return milter.Take, nil
+	case p.by == "":
+		return milter.Pass, in.errUnproven("")
 	}
-	if _, _, err := in.signatory(ctx, a, p.person); err != nil {
+	if p.person != nil {
+		if err := in.mayAsk(ctx, *p.person); err != nil {
+			return milter.Pass, err
+		}
+	}
+	if _, _, err := in.meant(ctx, a, p.person); err != nil {
 		return milter.Pass, err
 	}
 	return milter.Take, nil
 }
 
-// signatory finds who is meant by an address, and the level that it names.
-// sender is who self is; nil where that is not known yet.
-func (in *Intake) signatory(ctx context.Context, a address, sender *workflow.Person) (workflow.Person, workflow.Level, error) {
-	var none workflow.Person
+// reserved refuses addresses of the desk itself that take no requests.
+func (in *Intake) reserved(a address) error {
+	switch a.word() {
+	case answer:
+		return in.errAnswer()
+	case verify:
+		return in.errVerify()
+	}
+	return nil
+}
+
+// tried reports whether a mail to this address is milterd's own trial.
+func (in *Intake) tried(a address) bool {
+	return a.word() == check && in.Returned != nil && in.Returned.Known(a.tag)
+}
+
+// meant finds who is meant by an address, one person or the members of a group,
+// and the level that it names. sender is who self is; nil where that is not
+// known yet, and then nobody is given for self.
+func (in *Intake) meant(ctx context.Context, a address, sender *workflow.Person) ([]workflow.Person, workflow.Level, error) {
 	if a.word() != self {
 		// Somebody's address may have a + of its own.
-		p, err := in.Directory.ByLocalPart(ctx, a.local)
+		people, err := in.named(ctx, a.local)
 		if err == nil || !a.plus || !errors.Is(err, directory.ErrNotFound) {
-			return p, "", in.errSignatory(a, err)
+			return people, "", in.errSignatory(a, err)
 		}
 	}
 	var level workflow.Level
 	if a.plus {
 		l, ok := workflow.ParseLevel(a.tag)
 		if !ok {
-			return none, "", in.errTag(a)
+			return nil, "", in.errTag(a)
 		}
 		if l != workflow.Standard {
-			return none, "", errLevel(l)
+			return nil, "", errLevel(l)
 		}
 		level = l
 	}
 	if a.word() == self {
 		if sender == nil {
-			return none, level, nil
+			return nil, level, nil
 		}
-		return *sender, level, nil
+		return []workflow.Person{*sender}, level, nil
 	}
-	p, err := in.Directory.ByLocalPart(ctx, a.base)
-	return p, level, in.errSignatory(a, err)
+	people, err := in.named(ctx, a.base)
+	return people, level, in.errSignatory(a, err)
 }
+
+// named gives the person, or else the members of the group, with a local part.
+func (in *Intake) named(ctx context.Context, local string) ([]workflow.Person, error) {
+	p, err := in.Directory.ByLocalPart(ctx, local)
+	if !errors.Is(err, directory.ErrNotFound) {
+		return []workflow.Person{p}, err
+	}
+	people, err := in.Directory.Group(ctx, local)
+	if err == nil && len(people) == 0 {
+		return nil, errNoMembers
+	}
+	return people, err
+}
+
+// errNoMembers is a group that nobody is in.
+var errNoMembers = errors.New("group without members")

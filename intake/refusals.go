@@ -3,6 +3,7 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"milterd/directory"
 	"milterd/mailparse"
@@ -22,9 +23,15 @@ func later(enhanced, reason, text string, cause error) error {
 
 // Who asks.
 
-func (in *Intake) errUnproven() error {
-	return refuse(550, "5.7.1", "unproven-sender",
-		"The signature desk cannot tell who you are; log in to your mail server to send to %s", in.Config.Domain)
+const unproven = "unproven-sender"
+
+// errUnproven tells why the mail's own bytes prove nothing, where they are looked at.
+func (in *Intake) errUnproven(why string) error {
+	if why != "" {
+		why = ": " + why
+	}
+	return refuse(550, "5.7.1", unproven,
+		"The signature desk cannot tell who you are%s; log in to your mail server to send to %s", why, in.Config.Domain)
 }
 
 func errNullSender() error {
@@ -51,6 +58,22 @@ func errUnknownSender(from string) error {
 		"%s is not in the signature desk's directory; send from your address in this organisation", from)
 }
 
+func errBlocked(p workflow.Person) error {
+	return refuse(550, "5.7.1", "blocked-sender", "%s may not ask for signatures here; ask your administrator", p.Mail)
+}
+
+func errMayNotRequest(p workflow.Person, l workflow.Level, groups []string) error {
+	return refuse(550, "5.7.1", "may-not-request",
+		"Only members of %s may ask for %s signatures, and %s is none of them; ask one of them to send it", or(groups), l, p.Mail)
+}
+
+func errMayNotSign(p workflow.Person, l workflow.Level, groups []string) error {
+	return refuse(550, "5.7.1", "may-not-sign",
+		"Only members of %s may sign at the level %s, and %s is none of them; ask somebody else to sign", or(groups), l, p.Mail)
+}
+
+func or(names []string) string { return strings.Join(names, " or ") }
+
 // Who is asked.
 
 func (in *Intake) errSignatory(a address, err error) error {
@@ -64,6 +87,10 @@ func (in *Intake) errSignatory(a address, err error) error {
 	case errors.Is(err, directory.ErrAmbiguous):
 		return refuse(550, "5.1.4", "ambiguous-signatory",
 			"Several people have an address that begins with %s@; use another address of your colleague", a.base)
+	case errors.Is(err, directory.ErrTooMany):
+		return refuse(550, "5.5.3", "too-many-signatories", "%s@ is a group with more members than one mail can ask; ask them one by one", a.base)
+	case errors.Is(err, errNoMembers):
+		return refuse(550, "5.1.1", "empty-group", "Nobody is in the group %s@; ask its members one by one", a.base)
 	}
 	return errDirectory(err)
 }
@@ -146,7 +173,15 @@ func errList() error {
 	return refuse(554, "5.7.2", "mailing-list", "Mail of mailing lists cannot ask for signatures; write to the signature desk yourself")
 }
 
+func errHops(n int) error {
+	return refuse(554, "5.4.6", "too-many-hops", "This mail has gone round in circles over %d servers; write a new one", n)
+}
+
 // What passes again.
+
+func errDNS(cause error) error {
+	return later("4.4.3", "dns-away", "The DNS does not tell the key of the mail's DKIM signature right now; please try again in a few minutes", cause)
+}
 
 func errDirectory(cause error) error {
 	return later("4.4.3", "directory-away", "The directory does not answer right now; please try again in a few minutes", cause)

@@ -1,0 +1,93 @@
+package origin
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// Lines of a Received field as Postfix's smtpd writes it. What the client
+// chooses stands in lines of its own or between characters that it cannot
+// write: smtpd replaces blanks and any of <>()\";@ in a HELO, and control
+// characters and unpaired parentheses in a certificate's or login's name. Where
+// a delivery agent has to cut a long line, the next begins with a space, never
+// with a tab.
+var (
+	fromLine  = regexp.MustCompile(`^Received: from [^\s()<>;"@\\]+ \([^\s()<>;"@\\]+ \[([0-9A-Za-z.:]+)\]\)$`)
+	tlsLine   = regexp.MustCompile(`^\t(\(using |\(Client |\(No client certificate requested\)$| key-exchange | server-signature | client-signature )`)
+	loginLine = regexp.MustCompile(`^\t\(Authenticated sender: ([^?]+)\)$`)
+	localLine = regexp.MustCompile(`^Received: by ([A-Za-z0-9._-]+) \([^()]*, from userid [0-9]+\)$`)
+	byLine    = regexp.MustCompile(`^\tby ([A-Za-z0-9._-]+) \([^()]*\) with ([A-Z0-9]+) id [0-9A-Za-z]+;?$`)
+)
+
+// withAuth are the protocol names that say AUTH (RFC 3848, RFC 6531).
+var withAuth = map[string]bool{"ESMTPA": true, "ESMTPSA": true, "UTF8SMTPA": true, "UTF8SMTPSA": true}
+
+// received is what the topmost Received field says, if it has Postfix's form.
+type received struct {
+	at     int    // its place among the fields
+	by     string // host that wrote it
+	login  string // "" without
+	client netip.Addr
+}
+
+// topmost reads the first Received field of a mail. In one that Postfix
+// delivers, Postfix has written it itself.
+func topmost(fields []field) (received, bool) {
+	for i, f := range fields {
+		if f.name != "received" {
+			continue
+		}
+		r := received{at: i}
+		lines := f.lines()
+		if m := localLine.FindStringSubmatch(lines[0]); m != nil {
+			// A program on this machine called sendmail.
+			r.by, r.client = m[1], netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			return r, true
+		}
+		m := fromLine.FindStringSubmatch(lines[0])
+		if m == nil {
+			return r, false
+		}
+		r.client, _ = netip.ParseAddr(strings.TrimPrefix(m[1], "IPv6:"))
+		lines = lines[1:]
+		for len(lines) > 0 && tlsLine.MatchString(lines[0]) {
+			lines = lines[1:]
+		}
+		if len(lines) > 0 {
+			if m := loginLine.FindStringSubmatch(lines[0]); m != nil {
+				r.login, lines = m[1], lines[1:]
+			}
+		}
+		if len(lines) == 0 {
+			return r, false
+		}
+		if m = byLine.FindStringSubmatch(lines[0]); m == nil || r.login != "" && !withAuth[m[2]] {
+			return r, false
+		}
+		r.by = m[1]
+		return r, true
+	}
+	return received{}, false
+}
+
+// Delivered gives what this site's Postfix knew of the client that brought a
+// mail which it now delivers, from its own Received line: the name under which
+// the client had logged in (smtpd_sasl_authenticated_header = yes), and its
+// address. Both are zero where that line does not stand on top.
+func (c *Checker) Delivered(raw []byte) (login string, client netip.Addr) {
+	fields, _, ok := split(raw)
+	if !ok {
+		return "", netip.Addr{}
+	}
+	r, ok := topmost(fields)
+	if !ok || !c.wrote(r) {
+		return "", netip.Addr{}
+	}
+	return r.login, r.client.Unmap()
+}
+
+// wrote reports whether this site's Postfix names itself in a Received line.
+func (c *Checker) wrote(r received) bool {
+	return c.ReceivedBy != "" && strings.EqualFold(r.by, c.ReceivedBy)
+}
