@@ -14,7 +14,7 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
-	_ "modernc.org/sqlite" // the driver "sqlite", without cgo
+	driver "modernc.org/sqlite" // without cgo
 )
 
 // sqliteReaders is how many reads run beside the writer.
@@ -66,17 +66,19 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	return &Store{engine: e, reads: e.reads, jobs: e.queue}, nil
 }
 
-// pool opens connections to the file.
+// pool opens connections to the file. The one that writes does not interrupt
+// its statements, which are short; what it can wait for, it waits for at BEGIN.
 func (e *sqlite) pool(extra string, n int) (*sql.DB, error) {
 	// secure_delete: what retention removes is overwritten.
 	// journal_size_limit: the log shrinks again after a large document.
 	dsn := (&url.URL{Scheme: "file", Path: e.path}).String() + "?" + extra +
 		"&_busy_timeout=10000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1" +
 		"&_pragma=secure_delete(1)&_pragma=journal_size_limit(67108864)&_pragma=trusted_schema(0)"
-	db, err := sql.Open("sqlite", dsn)
+	c, err := driver.NewConnector(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
+	db := sql.OpenDB(keeping{c, n == 1})
 	db.SetMaxOpenConns(n)
 	db.SetMaxIdleConns(n)
 	return db, nil
@@ -98,6 +100,7 @@ func (e *sqlite) begin(ctx context.Context) (*transaction, error) {
 // lockName has nothing to do where there is one writer.
 func (e *sqlite) lockName(context.Context, querier, string) error { return nil }
 func (e *sqlite) forUpdate() string                               { return "" }
+func (e *sqlite) due() (now, skipLocked string)                   { return "datetime('now', 'subsec')", "" }
 func (e *sqlite) snapshot() *sql.TxOptions                        { return &sql.TxOptions{ReadOnly: true} }
 
 func (e *sqlite) client(c *river.Config) (jobClient, error) {
