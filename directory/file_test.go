@@ -135,6 +135,7 @@ func TestReload(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(people))
+	f.Add([]byte(groups))
 	files, err := filepath.Glob("testdata/*.toml")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("seeds are missing: %v", err)

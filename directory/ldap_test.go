@@ -13,8 +13,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/go-ldap/ldap/v3"
+	"golang.org/x/text/language"
 
 	"milterd/directory/ldaptest"
 	"milterd/workflow"
@@ -394,6 +396,34 @@ func FuzzFilter(f *testing.F) {
 			if !slices.Equal(leaves, want) {
 				t.Fatalf("%q became %q", key, leaves)
 			}
+		}
+	})
+}
+
+// FuzzRecord: whatever stands in an entry, a person has an address that is
+// among hers, a name that prints on one line, and a language.
+func FuzzRecord(f *testing.F) {
+	f.Add("Jane@Corp.test", "SMTP:j@corp.test", "Jane Roe", "de, en;q=0.5")
+	f.Add("smtp:a@b", "X500:/o=a@b", "a\u202eb", "*")
+	seeds, err := filepath.Glob("testdata/fuzz/FuzzRecord/*")
+	if err != nil || len(seeds) < 3 {
+		f.Fatalf("seeds are missing: %d, %v", len(seeds), err)
+	}
+	l := &LDAP{config: LDAPConfig{Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"}, Name: "cn", Language: "preferredLanguage"}}
+	f.Fuzz(func(t *testing.T, mail, proxy, name, lang string) {
+		r, ok := l.record(ldap.NewEntry("uid=x", map[string][]string{"mail": {mail, proxy}, "proxyAddresses": {proxy}, "cn": {name}, "preferredLanguage": {lang}}))
+		if !ok {
+			return
+		}
+		p := r.person
+		if !r.owns(p.Mail) || !r.hasLocalPart(localPart(p.Mail)) || !askable(p.Mail) {
+			t.Errorf("%q is not among %q", p.Mail, r.addresses)
+		}
+		if p.Name == "" || len(p.Name) > maxKey || strings.ContainsFunc(p.Name, unicode.IsControl) {
+			t.Errorf("name %q", p.Name)
+		}
+		if _, err := language.Parse(p.Language); err != nil {
+			t.Errorf("language %q: %v", p.Language, err)
 		}
 	})
 }

@@ -75,7 +75,7 @@ func addresses(e *ldap.Entry, attributes []string) (primary string, all []string
 			case !strings.EqualFold(kind, "smtp"):
 				continue // X500:, SIP: and others are no mail addresses
 			}
-			if parsed, err := mail.ParseAddress(addr); err != nil || parsed.Address != addr {
+			if parsed, err := mail.ParseAddress(addr); err != nil || parsed.Address != addr || !askable(addr) {
 				continue
 			}
 			if first == "" {
