@@ -15,6 +15,7 @@ type Change struct {
 	Set   bool   // main.cf sets it now
 	Now   string // what holds now, as it is written; Postfix's default where main.cf does not set it
 	After string
+	Gone  bool // it is to be set no longer; After is empty
 }
 
 // Warning is what Apply cannot or may not do by itself.
@@ -41,6 +42,9 @@ func MakePlan(ctx context.Context, i Instance, site Site, settings []Setting) (*
 		if err := p.compare(ctx, s); err != nil {
 			return nil, fmt.Errorf("looking at Postfix: %s: %w", s.Name, err)
 		}
+	}
+	if err := p.obsolete(ctx, settings); err != nil {
+		return nil, fmt.Errorf("looking at Postfix: %w", err)
 	}
 	slices.SortStableFunc(p.plan.Changes, func(a, b Change) int { return index(settings, a.Name) - index(settings, b.Name) })
 	if err := p.domains(ctx); err != nil {
@@ -217,6 +221,29 @@ func (p *planner) shadowed(ctx context.Context, s Setting, holds string) error {
 // they are written.
 const ownPrefix = "milterd_"
 
+// obsolete takes out the refusal of strangers where it is no longer wanted:
+// mail that milterd is to prove or ask about must reach it.
+func (p *planner) obsolete(ctx context.Context, settings []Setting) error {
+	if index(settings, senders) >= 0 {
+		return nil
+	}
+	const why = "Unproven mail must reach milterd now (senders.dkim, senders.authserv, senders.confirm): Postfix refuses it no longer."
+	out, err := p.run(ctx, "postconf", "smtpd_recipient_restrictions", "smtpd_restriction_classes")
+	if err != nil {
+		return err
+	}
+	now := pairs(out)
+	for _, name := range []string{"smtpd_recipient_restrictions", "smtpd_restriction_classes"} {
+		if after := without(now[name], senders); after != now[name] {
+			p.plan.Changes = append(p.plan.Changes, Change{Setting: Setting{Name: name, Why: why}, Set: true, Now: now[name], After: after})
+		}
+	}
+	if p.set[senders] {
+		p.plan.Changes = append(p.plan.Changes, Change{Setting: Setting{Name: senders, Why: why}, Set: true, Gone: true})
+	}
+	return nil
+}
+
 // ownDomains list what Postfix delivers itself.
 var ownDomains = []string{"mydestination", "virtual_mailbox_domains", "virtual_alias_domains"}
 
@@ -320,7 +347,11 @@ func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 		default:
 			fmt.Fprintf(&b, "  - (not set; Postfix's default: %s)\n", c.Now)
 		}
-		fmt.Fprintf(&b, "  + %s\n", c.After)
+		if c.Gone {
+			b.WriteString("  + (not set)\n")
+		} else {
+			fmt.Fprintf(&b, "  + %s\n", c.After)
+		}
 		for _, l := range wrap(c.Why, 96) {
 			fmt.Fprintf(&b, "    %s\n", l)
 		}

@@ -178,6 +178,42 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// Where unproven mail must reach milterd, Postfix stops refusing it, and
+// nothing else changes.
+func TestApplyStrangers(t *testing.T) {
+	i := paper(t)
+	set(t, i, "smtpd_recipient_restrictions", "permit_mynetworks, check_recipient_access hash:/etc/postfix/access, reject")
+	before := value(t, i, "smtpd_recipient_restrictions")
+	i = wrap(t, i, "postfix", "")
+	if _, err := i.Apply(t.Context(), plan(t, i), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if v := value(t, i, "smtpd_recipient_restrictions"); !strings.HasPrefix(v, "check_recipient_access regexp:{ {") || !strings.HasSuffix(v, ", "+before) {
+		t.Errorf("refusing strangers: %s", v)
+	}
+	site := applySite
+	site.Strangers = true
+	p, err := postfix.MakePlan(t.Context(), i, site, postfix.Settings(site))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Changes) != 3 {
+		t.Errorf("to let strangers in:\n%s", shown(p))
+	}
+	if _, err := i.Apply(t.Context(), p, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if v := value(t, i, "smtpd_recipient_restrictions"); v != before {
+		t.Errorf("smtpd_recipient_restrictions = %s, want %s", v, before)
+	}
+	if v := value(t, i, "smtpd_restriction_classes"); v != "" || strings.Contains(read(t, i.Dir+"/main.cf"), "milterd_senders") {
+		t.Errorf("smtpd_restriction_classes = %s", v)
+	}
+	if p, err = postfix.MakePlan(t.Context(), i, site, postfix.Settings(site)); err != nil || len(p.Changes) != 0 {
+		t.Errorf("a second time: %v, %+v", err, p)
+	}
+}
+
 func set(t *testing.T, i postfix.Instance, name, v string) {
 	t.Helper()
 	if out, err := exec.Command("postconf", "-c", i.Dir, "-e", name+" = "+v).CombinedOutput(); err != nil {

@@ -22,7 +22,7 @@ const (
 )
 
 // Apply carries out a plan through postconf(1): main.cf and master.cf are
-// copied, main.cf is changed in one step, and Postfix checks it. If the check
+// copied, main.cf is changed, and Postfix checks it. If the check
 // fails, main.cf is again what it was. It returns the copy of main.cf.
 func (i Instance) Apply(ctx context.Context, p *Plan, now time.Time) (backup string, err error) {
 	if len(p.Changes) == 0 {
@@ -35,11 +35,20 @@ func (i Instance) Apply(ctx context.Context, p *Plan, now time.Time) (backup str
 	if backup, err = keep(dir, backupMark, now, "main.cf", "master.cf"); err != nil {
 		return "", fmt.Errorf("changing Postfix: backup: %w", err)
 	}
-	args := []string{"-e"}
+	edit, remove := []string{"-e"}, []string{"-X"}
 	for _, c := range p.Changes {
-		args = append(args, c.Name+" = "+c.After)
+		if c.Gone {
+			remove = append(remove, c.Name)
+		} else {
+			edit = append(edit, c.Name+" = "+c.After)
+		}
 	}
-	if _, err = i.run(ctx, "postconf", args...); err == nil {
+	for _, args := range [][]string{edit, remove} {
+		if len(args) > 1 && err == nil {
+			_, err = i.run(ctx, "postconf", args...)
+		}
+	}
+	if err == nil {
 		_, err = i.run(ctx, "postfix", "check")
 	}
 	if err != nil {
@@ -147,10 +156,7 @@ func (u *Undoing) compare(is, was map[string]string) {
 		if set == stays && now == after {
 			continue
 		}
-		if !stays {
-			after = "(not set)"
-		}
-		u.Changes = append(u.Changes, Change{Setting: Setting{Name: name}, Set: set, Now: now, After: after})
+		u.Changes = append(u.Changes, Change{Setting: Setting{Name: name}, Set: set, Now: now, After: after, Gone: !stays})
 	}
 	slices.SortFunc(u.Changes, func(a, b Change) int { return strings.Compare(a.Name, b.Name) })
 }

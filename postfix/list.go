@@ -121,11 +121,7 @@ func merge(value, ours string, where place) string {
 		}
 	}
 	for _, c := range slices.Backward(cuts) {
-		left, right := strings.TrimRight(value[:c.start], separators), strings.TrimLeft(value[c.end:], separators)
-		value = left + right
-		if left != "" && right != "" {
-			value = left + ", " + right
-		}
+		value = cut(value, c.start, c.end)
 	}
 	value = strings.Trim(value, separators)
 	switch {
@@ -135,6 +131,33 @@ func merge(value, ours string, where place) string {
 		return ours + ", " + value
 	}
 	return value + ", " + ours
+}
+
+// without takes the elements out of a list that speak of name: the name
+// itself, and a check_… restriction whose table has it for an answer.
+func without(value, name string) string {
+	all := tokens(value)
+	for i, t := range slices.Backward(all) {
+		start := t.start
+		switch {
+		case t.text == name:
+		case strings.Contains(t.text, name) && i > 0 && strings.HasPrefix(all[i-1].text, "check_"):
+			start = all[i-1].start
+		default:
+			continue
+		}
+		value = cut(value, start, t.end)
+	}
+	return strings.Trim(value, separators)
+}
+
+// cut takes a span out of a list.
+func cut(value string, start, end int) string {
+	left, right := strings.TrimRight(value[:start], separators), strings.TrimLeft(value[end:], separators)
+	if left != "" && right != "" {
+		return left + ", " + right
+	}
+	return left + right
 }
 
 // supersedes reports that an element of a list is an older form of ours: the

@@ -158,7 +158,6 @@ var checks = []check{
 	{"lmtp-socket", 15 * time.Second, (*exam).lmtpSocket},
 	{"smuggling", 10 * time.Second, (*exam).smuggling},
 	{"received", 10 * time.Second, (*exam).received},
-	{"mail-size", 10 * time.Second, (*exam).mailSize},
 	{"spoofing", 60 * time.Second, (*exam).spoofing},
 	{"directory", 30 * time.Second, (*exam).directory},
 	{"mx", 20 * time.Second, (*exam).mx},

@@ -31,7 +31,7 @@ type exam struct {
 
 // parameters of Postfix that the checks look at.
 var parameters = []string{"mail_version", "queue_directory", "mail_owner", "myhostname", "inet_interfaces", "inet_protocols", "smtpd_milters",
-	"smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_exclusions", "message_size_limit", "smtp_bind_address", "smtp_bind_address6",
+	"smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_exclusions", "smtp_bind_address", "smtp_bind_address6",
 	"header_checks", "lmtp_header_checks", "relayhost"}
 
 // gather finds out what several checks need.

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"milterd/postfix"
 )
 
-// Fixes that several checks give.
-const (
-	applyFix = "milterd postfix apply"
-)
+const applyFix = "milterd postfix apply"
 
 func (e *exam) withoutPostfix() []Finding {
 	return one(skip("Postfix cannot be looked at"))
@@ -155,18 +151,4 @@ func (e *exam) received(ctx context.Context) []Finding {
 		return one(pass("Postfix's Received lines reach milterd as they are, from %s", by))
 	}
 	return found
-}
-
-// mailSize: what Postfix takes, milterd should, and the other way round.
-func (e *exam) mailSize(context.Context) []Finding {
-	if e.noPostfix != nil {
-		return e.withoutPostfix()
-	}
-	limit, err := strconv.ParseInt(e.value["message_size_limit"], 10, 64)
-	ours := int64(e.Config.Limits.Mail)
-	if err == nil && limit > 0 && limit < ours {
-		return one(warn(fmt.Sprintf("postconf -e message_size_limit=%d, or set limits.mail = %q", ours, strconv.FormatInt(limit, 10)),
-			"Postfix takes mails of %d bytes (message_size_limit), limits.mail says %d: results may be refused on their way", limit, ours))
-	}
-	return one(pass("mails of %d bytes pass", ours))
 }

@@ -29,51 +29,27 @@ func (e *exam) spoofing(ctx context.Context) []Finding {
 	}
 	var found []Finding
 	var refused []string
+	tried := false
 	for _, from := range own() {
-		trusted := e.trusts(from)
 		for _, l := range e.reachable(ctx, from) {
+			tried = true
 			v := e.pretend(ctx, from, l.addr, as)
-			v.Check = ""
 			switch {
 			case v.Status == Pass:
 				refused = append(refused, fmt.Sprintf("%s → %s", from, l.addr))
-			case trusted && from.IsLoopback():
-				v = warn("take it out of milter.trusted_clients unless every program on this machine may ask in anybody's name",
-					"%s is a trusted client: every process on this machine can ask in anybody's name", from)
-				found = append(found, v)
-			case trusted:
-				found = append(found, pass("%s is believed without a login, as milter.trusted_clients says", from))
+			case e.trusts(from): // as the configuration says; asked tells of it
 			default:
 				found = append(found, v)
-			}
-			if trusted && v.Status != Pass {
-				break
 			}
 		}
 	}
 	if len(refused) > 0 {
-		slices.Sort(refused)
-		found = append(found, pass("whoever says %s without a login is refused (%s)", as, strings.Join(slices.Compact(refused), ", ")))
+		found = append(found, pass("whoever says %s without a login is refused (%s)", as, strings.Join(refused, ", ")))
 	}
-	if len(found) == 0 {
-		return one(warn("run this on Postfix's machine", "no address from which Postfix lets this machine in"))
+	if !tried {
+		found = one(warn("run this on Postfix's machine", "no address from which Postfix lets this machine try"))
 	}
-	for _, c := range e.Config.Milter.TrustedClients {
-		found = append(found, e.believed(c))
-	}
-	return found
-}
-
-func (e *exam) trusts(a netip.Addr) bool {
-	return slices.ContainsFunc(e.Config.Milter.Clients(), func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
-// believed says what a trusted client that is not this machine can do.
-func (e *exam) believed(client string) Finding {
-	if p, err := netip.ParsePrefix(client); err == nil && !p.IsSingleIP() {
-		return warn("list single machines in milter.trusted_clients", "trusted_clients: every machine in %s can ask in anybody's name without a login", client)
-	}
-	return pass("trusted_clients: %s can ask in anybody's name without a login", client)
+	return append(found, e.asked(as)...)
 }
 
 // reachable are the listeners that can be reached from an address: for each
