@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 var (
@@ -76,16 +78,7 @@ func (c *Config) check() Problems {
 	}
 	c.checkDirectory(bad)
 	between("senders.per_hour", c.Senders.PerHour, 0, 100000)
-	for _, d := range c.Senders.DKIM {
-		if !domainName.MatchString(d) {
-			bad("senders.dkim", "%q is no domain name, want for example corp.com in lower case", d)
-		}
-	}
-	for _, a := range c.Senders.Blocked {
-		if _, domain, ok := strings.Cut(a, "@"); !ok || domain == "" {
-			bad("senders.blocked", "%q is no mail address, want for example intern@corp.com", a)
-		}
-	}
+	c.checkSenders(bad)
 	if l := c.Sessions.Level; l == "advanced" || l == "qualified" {
 		bad("sessions.level", "%q cannot be made yet, want standard", l)
 	} else {
@@ -175,6 +168,36 @@ func (c *Config) checkDoors(bad func(field, format string, args ...any)) {
 	}
 	if host, _, err := net.SplitHostPort(c.SMTP.Relay); err != nil || host == "" || !hostPort(c.SMTP.Relay) {
 		bad("smtp.relay", "%q is no mail server, want HOST:PORT, for example 127.0.0.1:25", c.SMTP.Relay)
+	}
+}
+
+// checkSenders refuses proofs that would prove nothing, or that could never come.
+func (c *Config) checkSenders(bad func(field, format string, args ...any)) {
+	if h := c.LMTP.ReceivedBy; h != "" && !domainName.MatchString(strings.ToLower(h)) {
+		bad("lmtp.received_by", "%q is no host name, want for example mx.corp.com", h)
+	} else if h != "" && c.LMTP.Listen == "" {
+		bad("lmtp.received_by", "is set without lmtp.listen, where it would count")
+	}
+	for _, d := range c.Senders.DKIM {
+		if !domainName.MatchString(d) {
+			bad("senders.dkim", "%q is no domain name, want for example corp.com in lower case", d)
+		} else if suffix, _ := publicsuffix.PublicSuffix(d); suffix == d {
+			bad("senders.dkim", "%q is a public suffix, below which everybody can have a domain, want for example corp.%s", d, d)
+		}
+	}
+	switch a := c.Senders.Authserv; {
+	case a == "":
+	case !domainName.MatchString(strings.ToLower(a)):
+		bad("senders.authserv", "%q is no authserv-id, want for example mx.corp.com", a)
+	case len(c.Senders.DKIM) == 0:
+		bad("senders.authserv", "is set without senders.dkim, the domains whose signatures it may speak of")
+	case c.LMTP.ReceivedBy == "":
+		bad("senders.authserv", "is set without lmtp.received_by, above whose line it counts")
+	}
+	for _, a := range c.Senders.Blocked {
+		if _, domain, ok := strings.Cut(a, "@"); !ok || domain == "" {
+			bad("senders.blocked", "%q is no mail address, want for example intern@corp.com", a)
+		}
 	}
 }
 

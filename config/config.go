@@ -96,23 +96,28 @@ type LMTP struct {
 	// for none.
 	Listen string `toml:"listen" example:"unix:/var/spool/postfix/milterd/lmtp.sock"`
 	// Host name that this site's own Postfix writes behind "by" in the topmost
-	// Received line (its myhostname). A login that stands in such a line counts
-	// as proof here; Postfix writes it with smtpd_sasl_authenticated_header =
-	// yes. Empty: only DKIM proves a sender at this door.
+	// Received line (its myhostname). What stands in that line counts as proof
+	// here: a login, which Postfix writes with smtpd_sasl_authenticated_header =
+	// yes, and the address of a trusted client. Postfix must not strip its own
+	// Received lines (header_checks), or a client could write one. Empty: only
+	// DKIM proves a sender at this door.
 	ReceivedBy string `toml:"received_by" example:"mx.corp.com"`
 }
 
 // Senders says who may ask.
 type Senders struct {
 	// The organisation's own mail domains whose DKIM signature proves their
-	// From addresses. A signature counts if it is fresh, covers From, To, Cc,
-	// Subject, Date, Message-ID and Content-Type, and one of its recipients is
-	// the sign address.
+	// From addresses, subdomains included. A signature counts if it is fresh,
+	// covers From, To, Cc, Subject, Date, Message-ID and Content-Type, and the
+	// sign address is one of its recipients. It proves that a server of the
+	// domain sent the mail: list domains whose servers let everybody write in
+	// their own name only, and whose DKIM keys nobody else has.
 	DKIM []string `toml:"dkim" example:"[\"corp.com\"]"`
-	// Name of the server in this site's Authentication-Results lines
-	// (authserv-id) that checks DKIM before milterd sees the mail. Its word
-	// counts like a check of our own where it stands above the topmost
-	// Received line. Empty: none.
+	// Name of the filter in this site's Authentication-Results lines
+	// (authserv-id) that checks DKIM before milterd. At the LMTP door its word
+	// about a signature counts like a check of our own, where it stands above
+	// the Received line of lmtp.received_by. (The milter cannot tell it from a
+	// line that the client wrote.) Empty: none.
 	Authserv string `toml:"authserv" example:"mx.corp.com"`
 	// Ask internal senders who are not proven to confirm their request on a
 	// page, by a mail that quotes nothing of theirs. Off: they are refused.

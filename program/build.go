@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -24,6 +25,7 @@ import (
 	"milterd/config"
 	"milterd/directory"
 	"milterd/intake"
+	"milterd/intake/origin"
 	"milterd/mailparse"
 	"milterd/milter"
 	"milterd/notify"
@@ -36,8 +38,9 @@ import (
 )
 
 // repeatWindow is how long the same mail opens nothing twice: longer than
-// Postfix keeps trying (maximal_queue_lifetime, 5 days).
-const repeatWindow = 7 * 24 * time.Hour
+// Postfix keeps trying (maximal_queue_lifetime, 5 days), and longer than a
+// signed mail is fresh, so that a replayed one opens nothing.
+const repeatWindow = origin.Fresh + 24*time.Hour
 
 // Program is the whole of milterd, built and not yet running.
 type Program struct {
@@ -126,23 +129,14 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Log:      log,
 		Now:      time.Now,
 		Policy: workflow.Policy{URL: c.URL, Deadline: c.Sessions.Deadline.Duration, Retention: c.Sessions.Retention.Duration,
-			MailLimit: int64(c.Limits.Mail), Repeat: repeatWindow, MailSize: notify.MailSize},
+			MailLimit: int64(c.Limits.Mail), Repeat: repeatWindow, PerHour: c.Senders.PerHour, MailSize: notify.MailSize},
 	}
 	p.door = &milter.Door{
 		Domain:  c.Domain,
 		Log:     log,
 		Meter:   p.metrics.meter(),
 		MaxSize: int64(c.Limits.Mail),
-		Intake: &intake.Intake{
-			Config: intake.Config{Domain: c.Domain, Level: workflow.Level(c.Sessions.Level), Trusted: c.Milter.Clients(),
-				Limits: mailparse.Limits{Size: int64(c.Limits.Mail)}, Documents: c.Limits.Documents,
-				Signatories: c.Limits.Signatories, Pages: c.Limits.Pages},
-			Directory: p.Directory,
-			Inspector: inspector{},
-			Desk:      p.Desk,
-			Log:       log,
-			Count:     func(outcome string) { p.metrics.requests.WithLabelValues(outcome).Inc() },
-		},
+		Intake:  p.intake(),
 	}
 	handler, err := web.New(web.Config{Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
@@ -152,6 +146,28 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	}
 	p.pages = p.metrics.web(handler)
 	return p, nil
+}
+
+// intake puts the room behind the doors together.
+func (p *Program) intake() *intake.Intake {
+	c := p.Config
+	return &intake.Intake{
+		Config: intake.Config{Domain: c.Domain, Level: workflow.Level(c.Sessions.Level), Trusted: c.Milter.Clients(),
+			Limits: mailparse.Limits{Size: int64(c.Limits.Mail)}, Documents: c.Limits.Documents,
+			Signatories: c.Limits.Signatories, Pages: c.Limits.Pages, Blocked: c.Senders.Blocked,
+			Request: groups(c.Policy.Request), Sign: groups(c.Policy.Sign)},
+		Directory: p.Directory,
+		Inspector: inspector{},
+		Desk:      p.Desk,
+		Origin: &origin.Checker{Domains: c.Senders.DKIM, Authserv: c.Senders.Authserv, ReceivedBy: c.LMTP.ReceivedBy,
+			Resolver: net.DefaultResolver, Now: time.Now},
+		Log:   p.log,
+		Count: func(outcome string) { p.metrics.requests.WithLabelValues(outcome).Inc() },
+	}
+}
+
+func groups(g config.Groups) intake.Groups {
+	return intake.Groups{workflow.Standard: g.Standard, workflow.Advanced: g.Advanced, workflow.Qualified: g.Qualified}
 }
 
 // Close gives back what Build opened.
