@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"milterd/signature/pdf/cos"
@@ -10,8 +11,8 @@ import (
 // policy is what a signature and the certification under it grant later
 // revisions.
 type policy struct {
-	p         int  // of DocMDP: 1 nothing, 2 forms and signatures, 3 annotations too
-	certified bool // there is a DocMDP
+	p         int  // the strictest DocMDP: 1 nothing, 2 forms and signatures, 3 annotations too
+	certified bool // there is one
 	lock      func(field string) bool
 }
 
@@ -20,6 +21,7 @@ type policy struct {
 func readPolicy(s *signature) (policy, error) {
 	f := s.own
 	pol := policy{p: 2, lock: func(string) bool { return false }}
+	var granted []int
 	catalog, err := f.Catalog()
 	if err != nil {
 		return pol, err
@@ -32,15 +34,23 @@ func readPolicy(s *signature) (policy, error) {
 	if err != nil {
 		return pol, err
 	}
-	if certification != nil {
-		pol.certified = true
-		params, err := transform(f, certification, "DocMDP")
+	pol.certified = certification != nil
+	// The lock of its field can give any signature a DocMDP (PDF 2.0, table 236).
+	for _, sig := range []cos.Dict{certification, s.dict} {
+		params, err := transform(f, sig, "DocMDP")
 		if err != nil {
 			return pol, err
 		}
-		if p, ok := f.Int(params["P"]); ok && p >= 1 && p <= 3 {
-			pol.p = p
+		if params == nil {
+			continue
 		}
+		pol.certified = true
+		if p, ok := f.Int(params["P"]); ok && p >= 1 && p <= 3 {
+			granted = append(granted, p)
+		}
+	}
+	if len(granted) > 0 {
+		pol.p = slices.Min(granted)
 	}
 	params, err := transform(f, s.dict, "FieldMDP")
 	if err != nil || params == nil {

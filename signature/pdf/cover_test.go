@@ -203,3 +203,26 @@ func TestCover(t *testing.T) {
 		t.Error("a white box with a frame is free inside, and not on its frame")
 	}
 }
+
+// FuzzCover: any content is read to an end, and what is painted later frees
+// nothing that earlier content had taken.
+func FuzzCover(f *testing.F) {
+	const font = "/Font<</F 5 0 R>>/XObject<</F 6 0 R/I 7 0 R>>"
+	f.Add([]byte("1 g 0 0 9 9 re f"), []byte("/F Do q 3 0 0 3 0 0 cm /I Do Q"))
+	f.Add([]byte("BT /F 12 Tf 10 20 Td [(AB) -200 (z)] TJ T* (x) ' 1 2 (y) \" ET"), []byte("10 10 m 20 20 30 30 40 10 c W n S"))
+	f.Add([]byte("q BI /W 1 ID x EI Q 1 0 0 0 1 1 cm 1e300 w 0 0 m 1 1 l S"), []byte("/CS cs 1 scn Q Q Q sh"))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		a := coverOf(t, string(first), font)
+		b := coverOf(t, string(first)+"\n"+string(second), font)
+		if a.full {
+			return // what was not understood may be, with what follows
+		}
+		for y := 0.0; y < 200; y += 5 {
+			for x := 0.0; x < 200; x += 5 {
+				if r := (Rect{x, y, x + 5, y + 5}); b.free(r) && !a.free(r) {
+					t.Fatalf("%v was freed", r)
+				}
+			}
+		}
+	})
+}

@@ -243,7 +243,7 @@ func widget(p *Page, r Rect, ap cos.Object) cos.Dict {
 		d["AP"] = cos.Dict{"N": ap}
 	}
 	if p.Rotate != 0 {
-		d["MK"] = cos.Dict{"R": p.Rotate}
+		d["MK"] = cos.Dict{"R": int64(p.Rotate)} // as it is when it is read
 	}
 	return d
 }

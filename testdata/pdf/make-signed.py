@@ -22,3 +22,11 @@ sign("table.pdf", "certified-1.pdf", "Other", certify=True, docmdp_permissions=P
 sign("table.pdf", "certified-2.pdf", "Other", certify=True, docmdp_permissions=P.FILL_FORMS)
 sign("form.pdf", "locked.pdf", "Lock", new=fields.SigFieldSpec("Lock",
      field_mdp_spec=fields.FieldMDPSpec(fields.FieldMDPAction.ALL)))
+sign("table.pdf", "certified-3.pdf", "Other", certify=True, docmdp_permissions=P.ANNOTATE)
+A = fields.FieldMDPAction
+sign("form.pdf", "locked-some.pdf", "Lock", new=fields.SigFieldSpec("Lock", field_mdp_spec=fields.FieldMDPSpec(A.INCLUDE, ["name", "Witness"])))
+sign("form.pdf", "locked-rest.pdf", "Lock", new=fields.SigFieldSpec("Lock", field_mdp_spec=fields.FieldMDPSpec(A.EXCLUDE, ["name", "Witness"])))
+sign("table.pdf", "locked-2.pdf", "Lock", new=fields.SigFieldSpec("Lock",
+     field_mdp_spec=fields.FieldMDPSpec(A.INCLUDE, ["x"]), doc_mdp_update_value=P.FILL_FORMS))
+sign("table.pdf", "locked-1.pdf", "Lock", new=fields.SigFieldSpec("Lock",
+     field_mdp_spec=fields.FieldMDPSpec(A.INCLUDE, ["x"]), doc_mdp_update_value=P.NO_CHANGES))
