@@ -241,7 +241,7 @@ type LDAP struct {
 	// Attributes that hold a group's mail addresses: mail to team@DOMAIN asks
 	// everybody in the group with an address team@. Where groups have no
 	// addresses, cn lets them be asked by their names.
-	GroupAddresses []string `toml:"group_addresses" example:"["cn"]"`
+	GroupAddresses []string `toml:"group_addresses" example:"[\"cn\"]"`
 	// Attribute with the distinguished names of a group's members.
 	Member string `toml:"member" example:"member"`
 	// Answers are kept for so long, and that somebody is unknown for at most
