@@ -3,6 +3,7 @@ package mailparse
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -13,7 +14,7 @@ import (
 const maxWords = 500
 
 // quoteStart are the lines with which mail clients introduce what they quote.
-var quoteStart = regexp.MustCompile(`(?i)^(` + strings.Join([]string{
+var quoteStart = compiled(`(?i)^(` + strings.Join([]string{
 	`-{2,}\s*(original message|ursprüngliche nachricht|message d'origine|message original|forwarded message|weitergeleitete nachricht|message transféré)\s*-{2,}.*`,
 	`_{10,}`,
 	`(on|am|le)\b.{3,200}(wrote|schrieb|a écrit)\b.{0,80}:\s*`,
@@ -21,8 +22,14 @@ var quoteStart = regexp.MustCompile(`(?i)^(` + strings.Join([]string{
 }, "|") + `)$`)
 
 // headerQuote is the block that Outlook puts above a quoted mail.
-var headerQuote = regexp.MustCompile(`(?i)^\*?(from|von|de)\s*:\*?\s.+`)
-var headerNext = regexp.MustCompile(`(?i)^\*?(sent|date|to|gesendet|datum|an|envoyé|à)\s*:\*?\s.+`)
+var headerQuote = compiled(`(?i)^\*?(from|von|de)\s*:\*?\s.+`)
+var headerNext = compiled(`(?i)^\*?(sent|date|to|gesendet|datum|an|envoyé|à)\s*:\*?\s.+`)
+
+// compiled is the expression when it is first needed; these are large, and not
+// every process that has this package in it reads mail.
+func compiled(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // ownWords is what the sender wrote: without quotes and signature, at most
 // maxWords characters, paragraphs kept, no invisible characters.
@@ -36,8 +43,8 @@ func ownWords(s string) string {
 			break
 		}
 		line = visible(line)
-		if quoteStart.MatchString(line) ||
-			headerQuote.MatchString(line) && i+1 < len(lines) && headerNext.MatchString(visible(lines[i+1])) {
+		if quoteStart().MatchString(line) ||
+			headerQuote().MatchString(line) && i+1 < len(lines) && headerNext().MatchString(visible(lines[i+1])) {
 			break
 		}
 		if strings.HasPrefix(line, ">") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
@@ -18,7 +19,12 @@ var catalogues embed.FS
 // English comes first: it is what unknown languages get.
 var languages = []language.Tag{language.English, language.German, language.French}
 
-var bundle, matcher = mustLoad(), language.NewMatcher(languages)
+// Both are made when the first mail needs them: every child process that reads a
+// document has this package in it, too.
+var (
+	bundle  = sync.OnceValue(mustLoad)
+	matcher = sync.OnceValue(func() language.Matcher { return language.NewMatcher(languages) })
+)
 
 // mustLoad panics only for a catalogue that was built into the binary broken.
 func mustLoad() *i18n.Bundle {
@@ -46,8 +52,8 @@ type words struct {
 // speak chooses the language of a person: BCP 47, or anything unreadable,
 // which is English.
 func speak(lang string) *words {
-	_, i := language.MatchStrings(matcher, lang)
-	return &words{tag: languages[i], localizer: i18n.NewLocalizer(bundle, languages[i].String())}
+	_, i := language.MatchStrings(matcher(), lang)
+	return &words{tag: languages[i], localizer: i18n.NewLocalizer(bundle(), languages[i].String())}
 }
 
 // say gives a sentence.

@@ -126,12 +126,12 @@ func TestNothingToReport(t *testing.T) {
 }
 
 func TestCataloguesAreComplete(t *testing.T) {
-	for lang, w := range languages {
-		for key := range languages["en"] {
+	for lang, w := range languages() {
+		for key := range languages()["en"] {
 			if w[key] == "" {
 				t.Errorf("%s has no words for %q", lang, key)
 			}
-			if strings.Count(w[key], "%") != strings.Count(languages["en"][key], "%") {
+			if strings.Count(w[key], "%") != strings.Count(languages()["en"][key], "%") {
 				t.Errorf("%s: %q has other values than in English", lang, key)
 			}
 		}

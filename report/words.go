@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,7 +16,7 @@ var catalogues embed.FS
 type words map[string]string
 
 // languages holds every catalogue; a broken one is a mistake in the source.
-var languages = func() map[string]words {
+var languages = sync.OnceValue(func() map[string]words {
 	out := make(map[string]words)
 	for _, lang := range []string{"en", "de", "fr"} {
 		b, err := catalogues.ReadFile("words/" + lang + ".json")
@@ -29,15 +30,15 @@ var languages = func() map[string]words {
 		out[lang] = w
 	}
 	return out
-}()
+})
 
 // speak gives the catalogue of a BCP 47 tag, English for others.
 func speak(tag string) words {
 	base, _, _ := strings.Cut(strings.ToLower(tag), "-")
-	if w, ok := languages[base]; ok {
+	if w, ok := languages()[base]; ok {
 		return w
 	}
-	return languages["en"]
+	return languages()["en"]
 }
 
 // say gives a sentence with its values; a key without words shows itself.
