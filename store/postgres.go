@@ -113,6 +113,8 @@ func (e *postgres) lockName(ctx context.Context, q querier, name string) error {
 
 func (e *postgres) forUpdate() string { return " FOR UPDATE" }
 
+func (e *postgres) due() (now, skipLocked string) { return "now()", " FOR UPDATE SKIP LOCKED" }
+
 func (e *postgres) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
 }

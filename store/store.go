@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -15,7 +16,10 @@ import (
 )
 
 const (
-	// doTimeout bounds a transaction and the wait for its turn.
+	// turnTimeout bounds the wait for a transaction's turn. With a milter's
+	// content_timeout of 60 s, Postfix hears 451 long before it gives up.
+	turnTimeout = 10 * time.Second
+	// doTimeout bounds a transaction with the wait for its turn.
 	doTimeout = 30 * time.Second
 	// readTimeout bounds one read.
 	readTimeout = 30 * time.Second
@@ -35,6 +39,46 @@ type Store struct {
 	engine engine
 	reads  *sql.DB // for everything that needs no lock
 	jobs   jobLister
+	open   *opened
+}
+
+// opened ends the calls of Work before the connections close: River's listener
+// would otherwise ask a closed pool for a new connection, without a pause.
+type opened struct {
+	mu      sync.Mutex
+	closing chan struct{}
+	closed  bool
+	working sync.WaitGroup
+}
+
+// work gives a context that ends with ctx or when the store closes; done must
+// be called. It fails on a closed store.
+func (o *opened) work(ctx context.Context) (_ context.Context, done func(), err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil, nil, errors.New("the store is closed")
+	}
+	o.working.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-o.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(); o.working.Done() }, nil
+}
+
+func (o *opened) end() {
+	o.mu.Lock()
+	if !o.closed {
+		o.closed = true
+		close(o.closing)
+	}
+	o.mu.Unlock()
+	o.working.Wait()
 }
 
 var _ workflow.Store = (*Store)(nil)
@@ -49,6 +93,9 @@ type engine interface {
 	lockName(ctx context.Context, q querier, name string) error
 	// forUpdate is what locks the rows of a SELECT until the end of the transaction.
 	forUpdate() string
+	// due is the database's time as a comparison with scheduled_at wants it, and
+	// what makes a SELECT FOR UPDATE pass over rows that others hold.
+	due() (now, skipLocked string)
 	// snapshot are the options under which several SELECTs see one state.
 	snapshot() *sql.TxOptions
 	// client makes a River client.
@@ -142,6 +189,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
+	s.open = &opened{closing: make(chan struct{})}
 	if err := s.engine.migrate(ctx); err != nil {
 		s.engine.close()
 		return nil, fmt.Errorf("opening the store: %w", err)
@@ -149,8 +197,12 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Close ends all connections. Work must have returned.
-func (s *Store) Close() error { return s.engine.close() }
+// Close ends Work, which lets running jobs finish for at most 25 seconds, then
+// all connections.
+func (s *Store) Close() error {
+	s.open.end()
+	return s.engine.close()
+}
 
 // Ping asks the database for a sign of life.
 func (s *Store) Ping(ctx context.Context) error {
@@ -161,16 +213,21 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Do implements workflow.Store. It takes at most 30 seconds, the wait for other
-// writers included. An error of the database spoils the transaction: fn may not
+// Do implements workflow.Store. It waits at most 10 seconds for other writers,
+// and takes at most 30 seconds in all. An error of the database spoils the transaction: fn may not
 // go on, and Do returns that error even if fn does not. It must not be called
 // inside fn, where on SQLite it would wait for itself.
 func (s *Store) Do(ctx context.Context, fn func(workflow.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, doTimeout)
 	defer cancel()
+	turn := time.AfterFunc(turnTimeout, cancel)
 	t, err := s.engine.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("store: beginning: %w", err)
+	}
+	if !turn.Stop() {
+		t.rollback()
+		return fmt.Errorf("store: beginning: no turn within %s", turnTimeout)
 	}
 	committed := false
 	defer func() {

@@ -60,10 +60,10 @@ type JobReport struct {
 	Duration time.Duration
 }
 
-// Work runs jobs until ctx ends, then lets the running ones finish for at most
-// 25 seconds. A job's error is tried again after 10 s, 30 s, 1, 5, 15 and 30
-// minutes and then hourly for five days; a panic is an error. A job inserted by
-// another process starts within a second. On SQLite it is an error if another
+// Work runs jobs until ctx ends or the store closes, then lets the running ones
+// finish for at most 25 seconds. A job's error is tried again after 10 s, 30 s, 1, 5, 15 and 30
+// minutes and then hourly for five days; a panic is an error. A job that is due,
+// or was inserted by another process, starts within about a second. On SQLite it is an error if another
 // process works on the same file. On PostgreSQL any number may; a process that
 // is silent for 30 seconds loses its jobs to the others, so a job can run twice
 // (workflow.Runner). Loss of the database is waited out.
@@ -80,6 +80,11 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 	if o.lostCheck == 0 {
 		o.lostCheck = lostCheck
 	}
+	ctx, done, err := s.open.work(ctx)
+	if err != nil {
+		return fmt.Errorf("jobs: %w", err)
+	}
+	defer done()
 	host, _ := os.Hostname()
 	id := fmt.Sprintf("%.60s-%d-%s", host, os.Getpid(), rand.Text()[:8])
 	release, err := s.engine.guard(ctx, id, func(err error) { o.Logger.Warn("jobs", "err", err) })
@@ -112,6 +117,7 @@ func (s *Store) Work(ctx context.Context, r workflow.Runner, o WorkOptions) erro
 	if err := client.Start(ctx); err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
+	go s.promote(ctx, o.Logger)
 	l.watch(ctx, s, o.lostCheck, o.Logger)
 	select {
 	case <-client.Stopped():
