@@ -18,6 +18,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -82,13 +84,21 @@ const Limit = 3 * time.Second
 // a distinguished name in RFC 4514's form, and all in lower case.
 func GroupName(name string) string {
 	if dn, err := ldap.ParseDN(name); err == nil && strings.ContainsRune(name, '=') {
-		return strings.ToLower(dn.String())
+		return fold(dn.String())
 	}
-	return fold(name)
+	return fold(strings.TrimSpace(name))
 }
 
-// fold makes addresses and logins comparable.
-func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+// fold makes addresses and logins comparable. What is not ASCII stays so: the
+// Kelvin sign is no k, or else its bearer could be taken for somebody.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+			return l
+		}
+		return r
+	}, s)
+}
 
 // localPart is what stands before the last @, all of it if there is none.
 func localPart(addr string) string {

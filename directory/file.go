@@ -170,6 +170,7 @@ func parse(b []byte) (*index, error) {
 
 // add enters one user and says which field is wrong.
 func (ix *index) add(p *workflow.Person, u user) (field string, err error) {
+	u.Login = strings.TrimSpace(u.Login)
 	*p = workflow.Person{Mail: canonical(u.Mail), Name: strings.TrimSpace(u.Name), Language: u.Language}
 	if p.Name == "" {
 		return "name", errors.New("missing: it is printed in signatures")
@@ -229,7 +230,7 @@ func enter[T any](m map[string]*T, key string, p *T) {
 // canonical folds the domain of an address and keeps its local part.
 func canonical(a string) string {
 	if i := strings.LastIndexByte(a, '@'); i >= 0 {
-		return a[:i] + strings.ToLower(a[i:])
+		return a[:i] + fold(a[i:])
 	}
 	return a
 }

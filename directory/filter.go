@@ -14,7 +14,9 @@ const maxKey = 256
 
 // askable reports whether a key that a stranger wrote can be anybody's.
 func askable(key string) bool {
-	return strings.TrimSpace(key) != "" && len(key) <= maxKey && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl)
+	return strings.TrimSpace(key) != "" && len(key) <= maxKey &&
+		!strings.ContainsRune(key, utf8.RuneError) && // no UTF-8, or folded from none
+		!strings.ContainsFunc(key, unicode.IsControl)
 }
 
 // addressFilter finds an address among attributes, plain or as Active

@@ -140,6 +140,7 @@ func (l *LDAP) ByAddress(ctx context.Context, addr string) (workflow.Person, err
 }
 
 func (l *LDAP) byAddress(ctx context.Context, addr string) (record, error) {
+	addr = fold(addr)
 	return l.find(ctx, "address", addr, addressFilter(l.config.Addresses, addr), func(r record) bool {
 		return r.owns(addr)
 	})
@@ -147,6 +148,7 @@ func (l *LDAP) byAddress(ctx context.Context, addr string) (record, error) {
 
 // ByLocalPart implements Directory.
 func (l *LDAP) ByLocalPart(ctx context.Context, local string) (workflow.Person, error) {
+	local = fold(local)
 	filter := "(|" + localPartFilter(l.config.Addresses, local) + equal(l.config.Logins, local) + ")"
 	r, err := l.find(ctx, "local", local, filter, func(r record) bool {
 		return r.hasLocalPart(local) || r.logsInAs(local)
@@ -156,6 +158,7 @@ func (l *LDAP) ByLocalPart(ctx context.Context, local string) (workflow.Person, 
 
 // ByLogin implements Directory.
 func (l *LDAP) ByLogin(ctx context.Context, login string) (workflow.Person, error) {
+	login = fold(login)
 	r, err := l.find(ctx, "login", login, "(|"+equal(l.config.Logins, login)+")", func(r record) bool {
 		return r.logsInAs(login)
 	})
@@ -165,7 +168,8 @@ func (l *LDAP) ByLogin(ctx context.Context, login string) (workflow.Person, erro
 // find gives the one person for whom a filter that was made of key is right.
 // Whether it is, fits decides anew: servers compare by rules of their own
 // (blanks, width, accents), and no word that a stranger wrote may find somebody
-// whom it does not name.
+// whom it does not name. The key is folded before the server sees it, so that
+// what is kept under it is the answer to every way to write it.
 func (l *LDAP) find(ctx context.Context, kind, key, filter string, fits func(record) bool) (record, error) {
 	if !askable(key) {
 		return record{}, ErrNotFound
@@ -173,7 +177,7 @@ func (l *LDAP) find(ctx context.Context, kind, key, filter string, fits func(rec
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	s := l.now.Load()
-	return kept(ctx, s.people, kind+" "+fold(key), func(ctx context.Context) (record, error) {
+	return kept(ctx, s.people, kind+" "+key, func(ctx context.Context) (record, error) {
 		var found record
 		entries, err := s.servers.search(ctx, &ldap.SearchRequest{BaseDN: l.config.Base, Scope: ldap.ScopeWholeSubtree,
 			SizeLimit: maxFits, TimeLimit: int(Limit.Seconds()), Filter: "(&" + l.config.Filter + filter + ")", Attributes: l.personAttributes})

@@ -80,13 +80,14 @@ func (l *LDAP) climb(ctx context.Context, s *servers, dn string) ([]string, erro
 // Group implements Directory. Members who are no people of this directory
 // (without a mail address, outside the base, deleted) are left out.
 func (l *LDAP) Group(ctx context.Context, local string) ([]workflow.Person, error) {
+	local = fold(local)
 	if !askable(local) || l.config.GroupBase == "" {
 		return nil, ErrNotFound
 	}
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	s := l.now.Load()
-	people, err := kept(ctx, s.lists, "group "+fold(local), func(ctx context.Context) ([]workflow.Person, error) {
+	people, err := kept(ctx, s.lists, "group "+local, func(ctx context.Context) ([]workflow.Person, error) {
 		found, err := l.group(ctx, s.servers, local)
 		if err != nil {
 			return nil, err
@@ -120,18 +121,18 @@ func (l *LDAP) group(ctx context.Context, s *servers, local string) (*ldap.Entry
 	return found[0], nil
 }
 
-// isGroup reports whether a group's entry has an address with a local part, or
+// isGroup reports whether a group's entry has an address with a folded local part, or
 // is called just so where the attribute holds no addresses (cn).
 func (l *LDAP) isGroup(e *ldap.Entry, local string) bool {
 	_, all := addresses(e, l.config.GroupAddresses)
 	for _, a := range l.config.GroupAddresses {
 		for _, v := range values(e, a) {
 			if !strings.ContainsRune(v, '@') {
-				all = append(all, fold(v))
+				all = append(all, fold(strings.TrimSpace(v)))
 			}
 		}
 	}
-	return slices.ContainsFunc(all, func(a string) bool { return localPart(a) == fold(local) })
+	return slices.ContainsFunc(all, func(a string) bool { return localPart(a) == local })
 }
 
 // members are the distinguished names in a group's entry.

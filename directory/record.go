@@ -20,10 +20,11 @@ type record struct {
 	logins    []string // folded
 }
 
-func (r record) owns(addr string) bool      { return slices.Contains(r.addresses, fold(addr)) }
-func (r record) logsInAs(login string) bool { return slices.Contains(r.logins, fold(login)) }
+// The keys are folded.
+func (r record) owns(addr string) bool      { return slices.Contains(r.addresses, addr) }
+func (r record) logsInAs(login string) bool { return slices.Contains(r.logins, login) }
 func (r record) hasLocalPart(local string) bool {
-	return slices.ContainsFunc(r.addresses, func(a string) bool { return localPart(a) == fold(local) })
+	return slices.ContainsFunc(r.addresses, func(a string) bool { return localPart(a) == local })
 }
 
 // record reads an entry; false if it has no mail address and so is nobody who
@@ -37,7 +38,7 @@ func (l *LDAP) record(e *ldap.Entry) (record, bool) {
 		Name: printable(value(e, l.config.Name), primary), Language: preferred(value(e, l.config.Language))}}
 	for _, a := range l.config.Logins {
 		for _, v := range values(e, a) {
-			r.logins = append(r.logins, fold(v))
+			r.logins = append(r.logins, fold(strings.TrimSpace(v)))
 		}
 	}
 	return r, true
