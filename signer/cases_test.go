@@ -158,53 +158,50 @@ func TestReportIsSealed(t *testing.T) {
 	}
 }
 
-// Documents that others have signed keep their signatures and get no new page.
+// Documents that others have signed keep their signatures and get no new page:
+// two people and the seal sign visibly in a row at the foot of the last page, or
+// invisibly where that would break a certification. A lone empty field is taken
+// by the one signatory.
 func TestSignedInput(t *testing.T) {
 	t.Parallel()
 	a, _ := authority(t, pki.P256)
 	s := ownClock(a)
-	ctx := context.Background()
-	for name, reason := range map[string]string{
-		"signed.pdf": "", "certified-2.pdf": "", "certified-1.pdf": "signature-forbidden", "locked.pdf": "signature-forbidden",
+	for name, c := range map[string]struct {
+		people, visible int    // of ours
+		field           string // of the first signatory, where it is not one of ours
+		reason          string
+	}{
+		"signed.pdf":        {2, 3, "", ""},
+		"signed-packed.pdf": {1, 2, "", ""},
+		"signed-form.pdf":   {1, 1, "board.chair", ""},
+		"locked-some.pdf":   {2, 3, "", ""},
+		"certified-2.pdf":   {2, 0, "", ""},
+		"certified-3.pdf":   {1, 0, "", ""},
+		"locked-2.pdf":      {1, 0, "", ""},
+		"certified-1.pdf":   {1, 0, "", "signature-forbidden"},
+		"locked-1.pdf":      {1, 0, "", "signature-forbidden"},
+		"locked.pdf":        {1, 0, "", "signature-forbidden"},
+		"locked-rest.pdf":   {2, 0, "", "signature-forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			original := document(t, name)
-			sess := session(1)
+			sess := session(c.people)
 			sess.Documents[0].Signed = true
-			if suffix, err := s.Layout(ctx, sess, 0, original); err != nil || suffix != nil {
-				t.Fatalf("laid out %d bytes: %v", len(suffix), err)
-			}
-			incs, err := s.Sign(ctx, sess, 0, 0, original)
-			var refused *workflow.Refusal
-			if reason != "" {
-				if !errors.As(err, &refused) || refused.Reason != reason || refused.Code != 554 {
-					t.Fatalf("got %v, want a refusal %q", err, reason)
+			if c.reason != "" {
+				_, err := s.Sign(context.Background(), sess, 0, 0, original)
+				var refused *workflow.Refusal
+				if !errors.As(err, &refused) || refused.Reason != c.reason || refused.Code != 554 {
+					t.Fatalf("got %v, want a refusal %q", err, c.reason)
 				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
+			out, kinds := finish(t, s, sess, original)
+			if kinds[0] != workflow.Signature {
+				t.Errorf("first increment is %s", kinds[0])
 			}
-			out := bytes.Clone(original)
-			for _, inc := range incs {
-				out = append(out, inc.Suffix...)
-			}
-			if incs, err = s.Seal(ctx, sess, 0, out); err != nil {
-				t.Fatal(err)
-			}
-			for _, inc := range incs {
-				out = append(out, inc.Suffix...)
-			}
-			before, err := validate.Validate(original, validate.Options{Anchors: a.Roots()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			after, err := validate.Validate(out, validate.Options{Anchors: a.Roots()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(after.Signatures) != len(before.Signatures)+3 {
+			before, after := results(t, a, original), results(t, a, out)
+			if len(after.Signatures) != len(before.Signatures)+c.people+2 {
 				t.Fatal(after.Text())
 			}
 			for i, sig := range after.Signatures {
@@ -216,8 +213,51 @@ func TestSignedInput(t *testing.T) {
 					t.Errorf("own signature: %s", after.Text())
 				}
 			}
+			if c.field != "" && find(after.Signatures, c.field) == nil {
+				t.Errorf("the field %q was not taken: %s", c.field, after.Text())
+			}
+			if n := visible(t, out, sess.ID); n != c.visible {
+				t.Errorf("%d visible fields, want %d", n, c.visible)
+			}
+			path := filepath.Join(t.TempDir(), "out.pdf")
+			if err := os.WriteFile(path, out, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run(t, "qpdf", "--check", path)
+			want := len(before.Signatures) + c.people + 1
+			if sigs := run(t, "pdfsig", "-nocert", path); strings.Count(sigs, "Signature is Valid") < want {
+				t.Errorf("pdfsig, want %d valid:\n%s", want, sigs)
+			}
 		})
 	}
+}
+
+func results(t *testing.T, a *pki.Authority, data []byte) *validate.Result {
+	t.Helper()
+	r, err := validate.Validate(data, validate.Options{Anchors: a.Roots()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// visible counts the signed fields of a session that show something.
+func visible(t *testing.T, data []byte, session string) (n int) {
+	t.Helper()
+	f, err := cos.Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := pdf.Signatures(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range signed {
+		if strings.HasSuffix(s.Field.Name, session) && s.Field.Dict["AP"] != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func TestSignRefuses(t *testing.T) {

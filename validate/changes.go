@@ -35,28 +35,29 @@ func readPolicy(s *signature) (policy, error) {
 		return pol, err
 	}
 	pol.certified = certification != nil
-	// The lock of its field can give any signature a DocMDP (PDF 2.0, table 236).
+	fieldMDP, err := transform(f, s.dict, "FieldMDP")
+	if err != nil {
+		return pol, err
+	}
+	// The lock of its field can give any signature a permission (PDF 2.0, table
+	// 236); some programs write it into the FieldMDP that carries out the lock.
+	params := []cos.Dict{fieldMDP}
 	for _, sig := range []cos.Dict{certification, s.dict} {
-		params, err := transform(f, sig, "DocMDP")
+		d, err := transform(f, sig, "DocMDP")
 		if err != nil {
 			return pol, err
 		}
-		if params == nil {
-			continue
-		}
-		pol.certified = true
-		if p, ok := f.Int(params["P"]); ok && p >= 1 && p <= 3 {
-			granted = append(granted, p)
+		params = append(params, d)
+	}
+	for _, d := range params {
+		if p, ok := f.Int(d["P"]); ok && p >= 1 && p <= 3 {
+			granted, pol.certified = append(granted, p), true
 		}
 	}
 	if len(granted) > 0 {
 		pol.p = slices.Min(granted)
 	}
-	params, err := transform(f, s.dict, "FieldMDP")
-	if err != nil || params == nil {
-		return pol, err
-	}
-	list, err := f.Array(params["Fields"])
+	list, err := f.Array(fieldMDP["Fields"])
 	if err != nil {
 		return pol, err
 	}
@@ -68,7 +69,7 @@ func readPolicy(s *signature) (policy, error) {
 		}
 		return false
 	}
-	switch f.Name(params["Action"]) {
+	switch f.Name(fieldMDP["Action"]) {
 	case "All":
 		pol.lock = func(string) bool { return true }
 	case "Include":

@@ -16,13 +16,15 @@ type Rules struct {
 
 // lock is which fields a signed field forbids to change.
 type lock struct {
-	by     string   // the signed field
-	action cos.Name // All, Include, Exclude
-	fields []string
+	by         string   // the signed field
+	action     cos.Name // All, Include, Exclude
+	fields     []string
+	permission int // as that of a DocMDP, or 0
 }
 
 // ReadRules reads the certification, the FieldMDP transforms of all signatures,
-// and the Lock of their fields, which PDF 2.0 lets restrict as a certification does.
+// and the Lock of their fields. Of these two PDF 2.0 lets the P restrict as a
+// certification does (table 236).
 func ReadRules(f *cos.File) (*Rules, error) {
 	r := &Rules{}
 	cat, err := f.Catalog()
@@ -77,11 +79,9 @@ func (r *Rules) read(f *cos.File, s *Signature) error {
 			return err
 		}
 		locks = append(locks, l)
-		if p, ok := f.Int(d["P"]); ok {
-			r.restrict(p)
-		}
 	}
 	for _, l := range locks {
+		r.restrict(l.permission)
 		l.by = s.Field.Name
 		r.locks = append(r.locks, l)
 	}
@@ -130,6 +130,7 @@ func transforms(f *cos.File, sig cos.Dict) (permission int, locks []lock, err er
 
 func readLock(f *cos.File, d cos.Dict) (lock, error) {
 	l := lock{action: f.Name(d["Action"])}
+	l.permission, _ = f.Int(d["P"])
 	list, err := f.Array(d["Fields"])
 	for _, o := range list {
 		l.fields = append(l.fields, f.String(o).UTF8())

@@ -32,6 +32,8 @@ func TestRules(t *testing.T) {
 		{"lock with P 3", "", "", "/Lock<</Action/Include/Fields[(c)]/P 3>>", true, true, false},
 		{"FieldMDP", "", fieldMDP("/Action/Include/Fields[(b)]"), "", true, false, false},
 		{"FieldMDP and another lock", "", fieldMDP("/Action/Include/Fields[(b)]"), "/Lock<</Action/Include/Fields[(a)]>>", false, false, false},
+		{"FieldMDP with P 1", "", fieldMDP("/Action/Include/Fields[(c)]/P 1"), "", false, false, false},
+		{"FieldMDP with P 2", "", fieldMDP("/Action/Include/Fields[(c)]/P 2"), "", true, true, false},
 		{"names alike", "", "", "/Lock<</Action/Include/Fields[(a.)(bb)(a.xx)]>>", true, true, true},
 	} {
 		f, err := cos.Open(build("<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R]>>"+c.perms+">>", "<</Type/Pages/Kids[3 0 R]/Count 1>>",
