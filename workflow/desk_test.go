@@ -30,11 +30,17 @@ type desk struct {
 	mu     sync.Mutex
 	clock  time.Time
 	sent   []workflow.Notice
+	relay  func(workflow.Notice) error // what the mail server answers; may be nil
 }
 
 func (d *desk) Send(_ context.Context, n workflow.Notice) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.relay != nil {
+		if err := d.relay(n); err != nil {
+			return err
+		}
+	}
 	d.sent = append(d.sent, n)
 	return nil
 }
@@ -208,7 +214,7 @@ func (d *desk) mails() []string {
 	defer d.mu.Unlock()
 	var out []string
 	for _, n := range d.sent {
-		out = append(out, fmt.Sprintf("%s to %s, %d files", n.Kind, n.Session.People[n.To].Mail, len(n.Attachments)))
+		out = append(out, fmt.Sprintf("%s to %s, %d files", n.Kind, n.Recipient().Mail, len(n.Attachments)))
 	}
 	d.sent = nil
 	slices.Sort(out)
