@@ -30,6 +30,7 @@ import (
 	"milterd/milter"
 	"milterd/notify"
 	"milterd/pki"
+	"milterd/postfix/returned"
 	"milterd/report"
 	"milterd/signer"
 	"milterd/store"
@@ -131,12 +132,16 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Policy: workflow.Policy{URL: c.URL, Deadline: c.Sessions.Deadline.Duration, Retention: c.Sessions.Retention.Duration,
 			MailLimit: int64(c.Limits.Mail), Repeat: repeatWindow, PerHour: c.Senders.PerHour, MailSize: notify.MailSize},
 	}
+	box, err := returned.New(c.Data, master)
+	if err != nil {
+		return nil, err
+	}
 	p.door = &milter.Door{
 		Domain:  c.Domain,
 		Log:     log,
 		Meter:   p.metrics.meter(),
 		MaxSize: int64(c.Limits.Mail),
-		Intake:  p.intake(),
+		Intake:  p.intake(box),
 	}
 	handler, err := web.New(web.Config{Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
@@ -149,7 +154,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 }
 
 // intake puts the room behind the doors together.
-func (p *Program) intake() *intake.Intake {
+func (p *Program) intake(box *returned.Box) *intake.Intake {
 	c := p.Config
 	return &intake.Intake{
 		Config: intake.Config{Domain: c.Domain, Level: workflow.Level(c.Sessions.Level), Trusted: c.Milter.Clients(),
@@ -159,6 +164,7 @@ func (p *Program) intake() *intake.Intake {
 		Directory: p.Directory,
 		Inspector: inspector{},
 		Desk:      p.Desk,
+		Returned:  box,
 		Origin: &origin.Checker{Domains: c.Senders.DKIM, Authserv: c.Senders.Authserv, ReceivedBy: c.LMTP.ReceivedBy,
 			Resolver: net.DefaultResolver, Now: time.Now},
 		Log:   p.log,
