@@ -26,10 +26,10 @@ func (e *exam) asked(as string) []Finding {
 	if err != nil {
 		return one(warn("run this as root", "milterd cannot be asked at its own socket whom it believes: %v", err))
 	}
-	if reply == "" {
-		return one(fail("stop milterd, and look at milter.trusted_clients", "milterd believed %s to be %s without a login, asked at its socket", stranger, as))
+	found := one(fail("stop milterd, and look at milter.trusted_clients", "milterd believed %s to be %s without a login, asked at its socket", stranger, as))
+	if reply != "" {
+		found = one(pass("asked at its own socket, milterd refuses a stranger who says %s: %s", as, reply))
 	}
-	found := []Finding{pass("asked at its own socket, milterd refuses a stranger who says %s: %s", as, reply)}
 	for _, p := range e.Config.Milter.Clients() {
 		reply, err := e.askMilter(p.Addr(), as)
 		switch {

@@ -137,8 +137,10 @@ type Doctor struct {
 	As          string // an internal address to pretend to be; empty for one of the directory's
 	Now         func() time.Time
 
-	// synchronised is the kernel's word about the clock; nil for the real one.
+	// For tests: the kernel's word about the clock, and how long the check mail
+	// may be under way; the real ones where they are not set.
 	synchronised func() error
+	returnTime   time.Duration
 }
 
 // check is one look at one thing.

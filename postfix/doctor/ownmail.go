@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +19,8 @@ import (
 	"milterd/postfix/returned"
 )
 
-// returnTime is how long the check mail may be under way.
-const returnTime = 40 * time.Second
+// usualReturn is how long the check mail may be under way.
+const usualReturn = 40 * time.Second
 
 // ownMail sends a mail as milterd does, to the sign domain's own check address,
 // and reads what its way has made of it.
@@ -69,7 +70,8 @@ func (e *exam) roundTrip(ctx context.Context) ([]byte, Finding) {
 		return nil, fail("see the reply, and Postfix's log", "a mail of milterd to its own check address was refused: %v", err)
 	}
 	c.Quit()
-	ctx, cancel := context.WithTimeout(ctx, returnTime)
+	limit := cmp.Or(e.returnTime, usualReturn)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		raw, err := box.Take(tag)
@@ -83,7 +85,7 @@ func (e *exam) roundTrip(ctx context.Context) ([]byte, Finding) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fail("mailq, and Postfix's log", "a mail of milterd to its own check address did not come back within %s", returnTime)
+			return nil, fail("mailq, and Postfix's log", "a mail of milterd to its own check address did not come back within %s", limit)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
