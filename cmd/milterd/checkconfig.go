@@ -16,7 +16,7 @@ func (checkConfigCmd) Help() string {
 }
 
 func (checkConfigCmd) Run(c *cli) error {
-	cfg, err := c.load()
+	cfg, err := c.loadAsOwner()
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (directoryCmd) Help() string {
 }
 
 func (d directoryCmd) Run(c *cli) error {
-	cfg, err := c.load()
+	cfg, err := c.loadAsOwner()
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (initCmd) Help() string {
 }
 
 func (i initCmd) Run(c *cli) error {
-	cfg, err := c.load()
+	cfg, err := c.loadAsOwner()
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := writeNew(c.Config, config.Sample); err != nil {
 			return err

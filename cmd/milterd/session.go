@@ -23,7 +23,7 @@ type sessionCmd struct {
 
 // open builds the rooms without serving, for a look from beside.
 func (c *cli) open(ctx context.Context) (*program.Program, error) {
-	cfg, err := c.load()
+	cfg, err := c.loadAsOwner()
 	if err != nil {
 		return nil, err
 	}
