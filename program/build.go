@@ -8,6 +8,7 @@
 package program
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -241,13 +242,16 @@ func Logger(c *config.Config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// Version is the module's version, or the commit that was built.
+// release is set by the linker where a package is made (packaging/build-deb).
+var release string
+
+// Version is the package's or the module's version, or the commit that was built.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	version := info.Main.Version
+	version := cmp.Or(release, info.Main.Version)
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" && (version == "" || version == "(devel)") {
 			version = s.Value

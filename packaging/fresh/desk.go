@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -32,6 +33,7 @@ func (t *trial) submit(ctx context.Context, to, subject string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	// Debian's Postfix has a certificate that it made for itself.
 	c, err := smtp.NewClientStartTLS(conn, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
