@@ -51,7 +51,8 @@ func TestCoverAgainstRendering(t *testing.T) {
 	}
 }
 
-// coverSamples are the samples that Inspect takes.
+// coverSamples are the samples that Inspect takes, or the files of a pattern in
+// COVER_CORPUS: whoever changes cover tries it on more documents than we keep.
 func coverSamples(t *testing.T) (out []string) {
 	if dir := os.Getenv("COVER_CORPUS"); dir != "" {
 		out, _ = filepath.Glob(dir)

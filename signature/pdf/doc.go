@@ -6,7 +6,9 @@
 //     InspectInChild does so in a process with limits (design.md, decision 15).
 //   - Layout gives the first increment of an unsigned file: signature pages, the
 //     watermark and every field that will ever be filled (decision 9).
-//   - Place gives the increment of one signature, with room for its value.
+//   - Place gives the increment of one signature, with room for its value. In a
+//     file that others have signed it can add a visible field where nothing
+//     shows (spot, cover) and no earlier signature forbids it (Rules).
 //   - Fields and Signatures list what is there.
 //
 // Every result is a suffix: the bytes that follow the file that was given.

@@ -139,7 +139,7 @@ func FuzzInspect(f *testing.F) {
 			t.Fatalf("signed is %v, and the layout has %d bytes", info.Signed, len(suffix))
 		}
 		out := append(data[:len(data):len(data)], suffix...)
-		p, err := Place(out, Signing{Field: FieldName(plan.Session, 0), Reserve: 100, Look: looks()[0], Paraphs: ParaphName(plan.Session, 0)})
+		p, err := Place(out, Signing{Field: FieldName(plan.Session, 0), Reserve: 100, Look: looks()[0], Row: 2, Paraphs: ParaphName(plan.Session, 0)})
 		if err != nil {
 			t.Fatalf("signing what was laid out: %v", err)
 		}

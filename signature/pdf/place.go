@@ -43,7 +43,7 @@ const maxReserve = 1 << 20
 
 // Place gives the increment that puts a signature into a field. It reads no more
 // of the head than it needs, whatever its size, and changes only the field, its
-// paraphs, and the form where a field is added.
+// paraphs, and where a field is added the form and the annotations of its page.
 func Place(head []byte, s Signing) (*Placed, error) {
 	f, err := cos.Open(head)
 	if err != nil {
