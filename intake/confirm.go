@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"milterd/mailparse"
@@ -31,63 +30,23 @@ type Holder interface {
 // provenByMailbox is what the audit trail says of a confirmed mail.
 const provenByMailbox = "confirmed by mailbox"
 
-// mayConfirm reports, at RCPT, whether an unproven mail may be held: the
-// envelope names somebody of the directory.
-func (in *Intake) mayConfirm(ctx context.Context, e milter.Envelope) (bool, error) {
-	if in.Confirm == nil || e.From == "" {
-		return false, nil
-	}
-	_, err := in.Directory.ByAddress(ctx, e.From)
-	if err != nil && !isAnswer(err) {
-		return false, errDirectory(err)
-	}
-	return err == nil, nil
-}
-
-// hold keeps a mail whose sender nothing has proven, or answers why not. At the
-// LMTP door, where a refusal would become a mail to a perhaps forged sender,
-// what may not be held is dropped.
+// hold keeps a mail whose sender nothing has proven, or answers why not: mostly
+// with why, so that a stranger learns little of the directory. At the LMTP door
+// it never puts off, since a mail that Postfix gives up after days comes back to
+// its perhaps forged sender.
 func (in *Intake) hold(ctx context.Context, e milter.Envelope, r *mailparse.Request, raw []byte, asked []address, why error) error {
-	err := in.tryHold(ctx, e, r, raw, asked, why)
-	var refusal *workflow.Refusal
-	if err == nil || !e.Relayed || !errors.As(err, &refusal) {
+	h, err := in.holdable(ctx, e, r, asked)
+	var no *workflow.Refusal
+	switch {
+	case errors.As(err, &no) && no.Code >= 500, err == nil && h == nil:
+		return why
+	case err != nil:
 		return err
 	}
-	if refusal.Code < 500 && !slices.Contains([]string{"confirmation-waits", "too-many-held"}, refusal.Reason) {
-		return err // directory or store away: Postfix brings it again
-	}
-	in.count("dropped")
-	in.Log.Warn("unproven mail dropped", "queue", e.QueueID, "from", e.From, "reason", refusal.Reason)
-	return nil
-}
-
-func (in *Intake) tryHold(ctx context.Context, e milter.Envelope, r *mailparse.Request, raw []byte, asked []address, why error) error {
-	p, err := in.supposed(ctx, e, r)
-	if err != nil {
-		return err
-	}
-	if p == nil {
+	held, created, err := in.Confirm.Desk.Hold(ctx, *h, raw)
+	if errors.As(err, &no) && e.Relayed && no.Reason != "store-away" {
 		return why
 	}
-	level, asks, err := in.signatories(ctx, r.Level, asked, *p)
-	if err != nil {
-		return err
-	}
-	if len(r.Documents) == 0 {
-		return errNoDocument()
-	}
-	if n := in.Config.Documents; n > 0 && len(r.Documents) > n {
-		return errTooManyDocuments(n)
-	}
-	h := workflow.Held{Key: heldKey(p, r), Person: *p, Client: network(e.Client), From: e.From, QueueID: e.QueueID,
-		Subject: r.Thread().Subject, Level: level, Asks: asks}
-	for _, a := range asked {
-		h.Recipients = append(h.Recipients, a.full)
-	}
-	for _, d := range r.Documents {
-		h.Documents = append(h.Documents, workflow.HeldDocument{Name: d.Name, Size: int64(len(d.Content)), SHA256: sha256.Sum256(d.Content)})
-	}
-	held, created, err := in.Confirm.Desk.Hold(ctx, h, raw)
 	if err != nil {
 		return err
 	}
@@ -96,17 +55,49 @@ func (in *Intake) tryHold(ctx context.Context, e milter.Envelope, r *mailparse.R
 		outcome = "held-again"
 	}
 	in.count(outcome)
-	in.Log.Info("mail "+outcome+" until its sender confirms it", "queue", e.QueueID, "held", held.ID, "sender", p.Mail,
+	in.Log.Info("mail "+outcome+" until its sender confirms it", "queue", e.QueueID, "held", held.ID, "sender", h.Person.Mail,
 		"client", h.Client, "why", why)
 	return nil
+}
+
+// holdable describes a mail that may be held, nil if it names nobody of the
+// directory as its sender. Its documents are inspected when it is confirmed:
+// strangers must not make us work.
+func (in *Intake) holdable(ctx context.Context, e milter.Envelope, r *mailparse.Request, asked []address) (*workflow.Held, error) {
+	p, err := in.supposed(ctx, e, r)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	if err := in.mayAsk(ctx, *p); err != nil {
+		return nil, err
+	}
+	level, asks, err := in.signatories(ctx, r.Level, asked, *p)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.allowed(ctx, level, *p, asks); err != nil {
+		return nil, err
+	}
+	if len(r.Documents) == 0 {
+		return nil, errNoDocument()
+	}
+	if n := in.Config.Documents; n > 0 && len(r.Documents) > n {
+		return nil, errTooManyDocuments(n)
+	}
+	h := &workflow.Held{Key: heldKey(p, r), Person: *p, Client: network(e.Client), From: e.From, QueueID: e.QueueID,
+		Subject: r.Thread().Subject, Level: level, Asks: asks}
+	for _, a := range asked {
+		h.Recipients = append(h.Recipients, a.full)
+	}
+	for _, d := range r.Documents {
+		h.Documents = append(h.Documents, workflow.HeldDocument{Name: d.Name, Size: int64(len(d.Content)), SHA256: sha256.Sum256(d.Content)})
+	}
+	return h, nil
 }
 
 // supposed is the person whom From and envelope name; nil if they name nobody
 // of the directory, or two.
 func (in *Intake) supposed(ctx context.Context, e milter.Envelope, r *mailparse.Request) (*workflow.Person, error) {
-	if in.Confirm == nil || e.From == "" {
-		return nil, nil
-	}
 	var found [2]workflow.Person
 	for i, a := range []string{r.From.Address, e.From} {
 		p, err := in.Directory.ByAddress(ctx, a)

@@ -19,6 +19,7 @@ import (
 // threads of our own mails that bring no document are always left alone: they
 // are for the people beside us.
 func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
+	e = in.delivered(e, raw)
 	asked, err := in.takeBounces(ctx, e, raw)
 	if err != nil {
 		return err

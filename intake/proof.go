@@ -61,12 +61,21 @@ func isUnproven(err error) bool {
 	return errors.As(err, &r) && r.Reason == unproven
 }
 
-// prove judges a whole mail. At the LMTP door Postfix's own Received line tells
-// what the milter would have known.
-func (in *Intake) prove(ctx context.Context, e milter.Envelope, raw []byte, asked []address) (proof, error) {
+// delivered puts into the envelope of a delivered mail what the milter would
+// have known, as Postfix's own Received line tells it.
+func (in *Intake) delivered(e milter.Envelope, raw []byte) milter.Envelope {
 	if e.Relayed && in.Origin != nil {
-		e.Login, e.Client = in.Origin.Delivered(raw)
+		d := in.Origin.Delivered(raw)
+		e.Login, e.Client = d.Login, d.Client
+		if e.QueueID == "" {
+			e.QueueID = d.QueueID
+		}
 	}
+	return e
+}
+
+// prove judges a whole mail.
+func (in *Intake) prove(ctx context.Context, e milter.Envelope, raw []byte, asked []address) (proof, error) {
 	p, err := in.known(ctx, e)
 	if err != nil {
 		return proof{}, err

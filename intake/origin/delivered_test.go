@@ -69,8 +69,7 @@ func TestLogin(t *testing.T) {
 }
 
 func login(c *origin.Checker, raw string) string {
-	login, _ := c.Delivered([]byte(raw))
-	return login
+	return c.Delivered([]byte(raw)).Login
 }
 
 // TestClient reads the address of who brought the mail.
@@ -86,8 +85,9 @@ func TestClient(t *testing.T) {
 		"address as HELO":   {replace(noLogin, "client.corp.test (localhost", "[192.0.2.10] (unknown"), "127.0.0.1"},
 		"client's own line": {replace(noLogin, "127.0.0.1", "198.51.100.7") + noLogin, "198.51.100.7"},
 	} {
-		if _, got := checker(nil).Delivered([]byte(c.header + mail)); got.String() != c.want {
-			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		got := checker(nil).Delivered([]byte(c.header + mail))
+		if got.Client.String() != c.want || got.Client.IsValid() && got.QueueID == "" {
+			t.Errorf("%s: got %+v, want %s", name, got, c.want)
 		}
 	}
 }

@@ -16,8 +16,9 @@ var (
 	fromLine  = regexp.MustCompile(`^Received: from [^\s()<>;"@\\]+ \([^\s()<>;"@\\]+ \[([0-9A-Za-z.:]+)\]\)$`)
 	tlsLine   = regexp.MustCompile(`^\t(\(using |\(Client |\(No client certificate requested\)$| key-exchange | server-signature | client-signature )`)
 	loginLine = regexp.MustCompile(`^\t\(Authenticated sender: ([^?]+)\)$`)
+	idLine    = regexp.MustCompile(`^\tid ([0-9A-Za-z]+);`)
 	localLine = regexp.MustCompile(`^Received: by ([A-Za-z0-9._-]+) \([^()]*, from userid [0-9]+\)$`)
-	byLine    = regexp.MustCompile(`^\tby ([A-Za-z0-9._-]+) \([^()]*\) with ([A-Z0-9]+) id [0-9A-Za-z]+;?$`)
+	byLine    = regexp.MustCompile(`^\tby ([A-Za-z0-9._-]+) \([^()]*\) with ([A-Z0-9]+) id ([0-9A-Za-z]+);?$`)
 )
 
 // withAuth are the protocol names that say AUTH (RFC 3848, RFC 6531).
@@ -27,6 +28,7 @@ var withAuth = map[string]bool{"ESMTPA": true, "ESMTPSA": true, "UTF8SMTPA": tru
 type received struct {
 	at     int    // its place among the fields
 	by     string // host that wrote it
+	id     string // under which that host had the mail in its queue
 	login  string // "" without
 	client netip.Addr
 }
@@ -43,6 +45,11 @@ func topmost(fields []field) (received, bool) {
 		if m := localLine.FindStringSubmatch(lines[0]); m != nil {
 			// A program on this machine called sendmail.
 			r.by, r.client = m[1], netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			if len(lines) > 1 {
+				if m := idLine.FindStringSubmatch(lines[1]); m != nil {
+					r.id = m[1]
+				}
+			}
 			return r, true
 		}
 		m := fromLine.FindStringSubmatch(lines[0])
@@ -65,26 +72,32 @@ func topmost(fields []field) (received, bool) {
 		if m = byLine.FindStringSubmatch(lines[0]); m == nil || r.login != "" && !withAuth[m[2]] {
 			return r, false
 		}
-		r.by = m[1]
+		r.by, r.id = m[1], m[3]
 		return r, true
 	}
 	return received{}, false
 }
 
-// Delivered gives what this site's Postfix knew of the client that brought a
-// mail which it now delivers, from its own Received line: the name under which
-// the client had logged in (smtpd_sasl_authenticated_header = yes), and its
-// address. Both are zero where that line does not stand on top.
-func (c *Checker) Delivered(raw []byte) (login string, client netip.Addr) {
+// Delivery is what this site's Postfix writes into its own Received line about
+// the client that brought a mail. All of it is zero where that line does not
+// stand on top.
+type Delivery struct {
+	Login   string     // smtpd_sasl_authenticated_header = yes
+	Client  netip.Addr // not valid if Postfix does not know
+	QueueID string     // for the log
+}
+
+// Delivered reads the Received line of a mail that Postfix now delivers.
+func (c *Checker) Delivered(raw []byte) Delivery {
 	fields, _, ok := split(raw)
 	if !ok {
-		return "", netip.Addr{}
+		return Delivery{}
 	}
 	r, ok := topmost(fields)
 	if !ok || !c.wrote(r) {
-		return "", netip.Addr{}
+		return Delivery{}
 	}
-	return r.login, r.client.Unmap()
+	return Delivery{Login: r.login, Client: r.client.Unmap(), QueueID: r.id}
 }
 
 // wrote reports whether this site's Postfix names itself in a Received line.

@@ -11,15 +11,19 @@
 //	client 192.0.2.10           XCLIENT: who the client is from here on
 //	login jane                  AUTH PLAIN, on a connection of its own
 //	connect                     a new connection, without login
+//	helo x(y                    a new connection that calls itself x(y
 //	mail jane@corp.test         MAIL FROM:<jane@corp.test>; <> for the null sender
 //	rcpt john.doe@sign.corp.test
 //	data contract.eml           a file of testdata/mail, @CASE@ in it is unique to this run
 //	data parts 10000            a generated mail, see generate.go
+//	sign corp.test              what follows is DKIM-signed by corp.test; "none" ends that
 //	rset
 //	< 550 5.1.1 No such         the reply to the line above; only digits: just its code
 //	> opened level=Standard sender=… signatories=a,b copies= documents=contract.pdf
 //	> delivered bob@corp.test contract.eml      unchanged but for trace fields
 //	> nothing bob@corp.test
+//	> mailed jane@corp.test 5.1.1               the next mail there has these words, however folded
+//	> outcome dropped                           milterd counts a mail as that
 //
 // A step without "<" must succeed. The sessions that open during a case are
 // those of its "> opened" lines and no others.
@@ -47,7 +51,9 @@ type Stage struct {
 	Opened   func(ctx context.Context) ([]Opened, error)              // every session so far, oldest first
 	Mailbox  func(ctx context.Context, addr string) ([][]byte, error) // every mail so far, oldest first
 	Set      func(name, value string) error                           // setup lines; nil if the stage has none
-	Settle   time.Duration                                            // how long a mail may take to its mailbox; default 10 s
+	Sign     func(domain string, mail []byte) []byte                  // sign lines; nil if the stage has none
+	Outcomes func(outcome string) int                                 // mails so far that became that; nil if the stage has none
+	Settle   time.Duration                                            // how long a mail may take on its way; default 10 s
 }
 
 // Opened is a session as a case expects it.
@@ -80,7 +86,7 @@ type step struct {
 
 // verbs and whether they need an argument.
 var verbs = map[string]bool{"setup": true, "client": true, "login": true, "connect": false, "mail": true, "rcpt": true,
-	"data": true, "rset": false, "> opened": true, "> delivered": true, "> nothing": true}
+	"data": true, "rset": false, "helo": true, "sign": true, "> opened": true, "> delivered": true, "> nothing": true, "> mailed": true, "> outcome": true}
 
 // Load reads every case of a folder, by name.
 func Load(dir string) ([]*Case, error) {
@@ -139,12 +145,15 @@ func Parse(name, text string) (*Case, error) {
 }
 
 // Needs names what a case asks of its Stage beyond SMTP: "setup" for Set,
-// "client" for XCLIENT.
+// "client" for XCLIENT, "sign" for Sign, "> outcome" for Outcomes.
 func (c *Case) Needs() []string {
 	var out []string
 	for _, s := range c.steps {
-		if (s.verb == "setup" || s.verb == "client") && !slices.Contains(out, s.verb) {
-			out = append(out, s.verb)
+		switch s.verb {
+		case "setup", "client", "sign", "> outcome":
+			if !slices.Contains(out, s.verb) {
+				out = append(out, s.verb)
+			}
 		}
 	}
 	return out

@@ -21,13 +21,13 @@ type client struct {
 // patience is the longest that a reply may take.
 const patience = 90 * time.Second
 
-func dial(ctx context.Context, addr string) (*client, error) {
+func dial(ctx context.Context, addr, name string) (*client, error) {
 	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	c := &client{conn: conn, r: bufio.NewReader(conn)}
-	for _, send := range []string{"", "EHLO client.corp.test\r\n"} {
+	for _, send := range []string{"", "EHLO " + name + "\r\n"} {
 		reply, err := c.send([]byte(send))
 		if err == nil && reply[0] != '2' {
 			err = fmt.Errorf("not welcome: %s", reply)

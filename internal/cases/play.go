@@ -21,19 +21,27 @@ type play struct {
 	conn  *client
 	id    string         // replaces @CASE@
 	boxes map[string]int // mails before the run, by address
+	count map[string]int // outcomes before the run
+	sign  string         // domain that signs, or ""
 	want  []string
 }
 
 // Play runs the case. The error names line, what was expected and what came.
 func (c *Case) Play(ctx context.Context, s Stage) error {
-	p := &play{c: c, s: s, id: strings.ToLower(c.Name + "." + rand.Text()[:12]), boxes: map[string]int{}}
+	p := &play{c: c, s: s, id: strings.ToLower(c.Name + "." + rand.Text()[:12]), boxes: map[string]int{}, count: map[string]int{}}
 	p.s.Settle = cmp.Or(p.s.Settle, 10*time.Second)
 	before, err := s.Opened(ctx)
 	if err != nil {
 		return err
 	}
 	for _, st := range c.steps {
-		if strings.HasPrefix(st.verb, "> ") && st.verb != "> opened" {
+		switch st.verb {
+		case "> outcome":
+			if s.Outcomes == nil {
+				return fmt.Errorf("%s.txt:%d: this stage counts nothing", c.Name, st.line)
+			}
+			p.count[st.arg] = s.Outcomes(st.arg)
+		case "> delivered", "> nothing", "> mailed":
 			addr, _, _ := strings.Cut(st.arg, " ")
 			mails, err := s.Mailbox(ctx, addr)
 			if err != nil {
@@ -57,13 +65,20 @@ func (c *Case) Play(ctx context.Context, s Stage) error {
 
 // opened compares the sessions that the case opened.
 func (p *play) opened(ctx context.Context, before int) error {
-	after, err := p.s.Opened(ctx)
+	var got []string
+	err := p.wait(ctx, func() (bool, error) {
+		after, err := p.s.Opened(ctx)
+		if err != nil {
+			return false, err
+		}
+		got = nil
+		for _, o := range after[before:] {
+			got = append(got, o.String())
+		}
+		return len(got) >= len(p.want), nil
+	})
 	if err != nil {
 		return err
-	}
-	var got []string
-	for _, o := range after[before:] {
-		got = append(got, o.String())
 	}
 	if !slices.Equal(got, p.want) {
 		return fmt.Errorf("%s.txt: sessions opened:\n  %s\nexpected:\n  %s", p.c.Name,
@@ -88,6 +103,29 @@ func (p *play) step(ctx context.Context, st step) error {
 		return p.delivered(ctx, addr, file)
 	case "> nothing":
 		return p.nothing(ctx, st.arg)
+	case "> mailed":
+		addr, words, _ := strings.Cut(st.arg, " ")
+		got, err := p.next(ctx, addr)
+		if err == nil && !strings.Contains(strings.Join(strings.Fields(string(got)), " "), words) {
+			err = fmt.Errorf("other words:\n%s", clip(got))
+		}
+		return err
+	case "> outcome":
+		p.count[st.arg]++
+		n := 0
+		err := p.wait(ctx, func() (bool, error) { n = p.s.Outcomes(st.arg); return n >= p.count[st.arg], nil })
+		if err == nil && n != p.count[st.arg] {
+			err = fmt.Errorf("%d in all, expected %d", n, p.count[st.arg])
+		}
+		return err
+	case "sign":
+		if p.s.Sign == nil {
+			return fmt.Errorf("this stage signs nothing")
+		}
+		if p.sign = st.arg; p.sign == "none" {
+			p.sign = ""
+		}
+		return nil
 	}
 	got, err := p.speak(ctx, st)
 	if err != nil {
@@ -113,16 +151,20 @@ func check(got, want string) error {
 // speak carries out an SMTP step and gives the reply.
 func (p *play) speak(ctx context.Context, st step) (string, error) {
 	var err error
-	if p.conn == nil || st.verb == "connect" || st.verb == "login" {
+	if p.conn == nil || st.verb == "connect" || st.verb == "login" || st.verb == "helo" {
 		if p.conn != nil {
 			p.conn.quit()
 		}
-		if p.conn, err = dial(ctx, p.s.Addr); err != nil {
+		name := "client.corp.test"
+		if st.verb == "helo" {
+			name = st.arg
+		}
+		if p.conn, err = dial(ctx, p.s.Addr, name); err != nil {
 			return "", err
 		}
 	}
 	switch st.verb {
-	case "connect":
+	case "connect", "helo":
 		return "220", nil
 	case "login":
 		return p.conn.auth(st.arg, p.s.Password(st.arg))
@@ -138,6 +180,9 @@ func (p *play) speak(ctx context.Context, st step) (string, error) {
 		b, err := p.mail(st.arg)
 		if err != nil {
 			return "", err
+		}
+		if p.sign != "" {
+			b = p.s.Sign(p.sign, b)
 		}
 		return p.conn.data(b)
 	}
@@ -172,22 +217,41 @@ func (p *play) delivered(ctx context.Context, addr, file string) error {
 	if err != nil {
 		return err
 	}
+	mail, err := p.next(ctx, addr)
+	if err != nil {
+		return err
+	}
+	got := withoutTrace(mail)
+	if want := bytes.ReplaceAll(want, []byte("\r\n"), []byte("\n")); !bytes.Equal(got, want) {
+		return fmt.Errorf("the mail was changed on its way:\n%s\nsent:\n%s", clip(got), clip(want))
+	}
+	return nil
+}
+
+// next waits for the next mail of a mailbox.
+func (p *play) next(ctx context.Context, addr string) ([]byte, error) {
+	var mails [][]byte
+	err := p.wait(ctx, func() (ok bool, err error) {
+		mails, err = p.s.Mailbox(ctx, addr)
+		return len(mails) > p.boxes[addr], err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(mails) <= p.boxes[addr] {
+		return nil, fmt.Errorf("nothing arrived within %s", p.s.Settle)
+	}
+	p.boxes[addr]++
+	return mails[p.boxes[addr]-1], nil
+}
+
+// wait gives something on its way time to come: until it is there, or the time
+// is over.
+func (p *play) wait(ctx context.Context, there func() (bool, error)) error {
 	deadline := time.Now().Add(p.s.Settle)
 	for {
-		mails, err := p.s.Mailbox(ctx, addr)
-		if err != nil {
+		if ok, err := there(); ok || err != nil || time.Now().After(deadline) {
 			return err
-		}
-		if len(mails) > p.boxes[addr] {
-			got := withoutTrace(mails[p.boxes[addr]])
-			p.boxes[addr]++
-			if want := bytes.ReplaceAll(want, []byte("\r\n"), []byte("\n")); !bytes.Equal(got, want) {
-				return fmt.Errorf("the mail was changed on its way:\n%s\nsent:\n%s", clip(got), clip(want))
-			}
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("nothing arrived within %s", p.s.Settle)
 		}
 		select {
 		case <-ctx.Done():
