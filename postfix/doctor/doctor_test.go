@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"milterd/config"
 )
 
 // breakage is one thing out of order, and what the doctor must say of it.
@@ -241,6 +243,7 @@ func TestDoctor(t *testing.T) {
 	}
 
 	t.Run("an old trust still at work", func(t *testing.T) { seen["spoofing"] = true; trusting(t, s) })
+	t.Run("strangers reach milterd", func(t *testing.T) { strangers(t, s) })
 	t.Run("Postfix stopped", func(t *testing.T) {
 		if err := s.mta.Stop(); err != nil {
 			t.Fatal(err)
@@ -307,6 +310,32 @@ func trusting(t *testing.T, s *site) {
 	s.config = old
 	s.serve(old)
 	s.apply()
+}
+
+// strangers runs a site where unproven mail reaches milterd, which looks for
+// DKIM or asks: the doctor's attempt goes as far as the end of the mail.
+func strangers(t *testing.T, s *site) {
+	old := s.config
+	with := func(change func(*config.Config)) string {
+		s.stop()
+		c := *old
+		change(&c)
+		s.config = &c
+		s.serve(&c)
+		s.apply()
+		r := s.doctor().Examine(t.Context())
+		if bad := outcome(r); len(bad) > 0 {
+			t.Errorf("found %v\n%s", bad, text(r))
+		}
+		return text(r)
+	}
+	with(func(c *config.Config) { c.Senders.DKIM = []string{"corp.test"} })
+	if log := s.mta.Log(); !strings.Contains(log, "milter-reject: END-OF-MESSAGE from unknown[127.0.0.1]: 5.7.1") {
+		t.Error("the attempt did not come to the end of its mail")
+	}
+	s.config = old
+	with(func(*config.Config) {})
+	s.config = old
 }
 
 func TestReport(t *testing.T) {

@@ -30,13 +30,14 @@ import (
 	"milterd/postfix"
 	"milterd/program"
 	"milterd/signature/pdf"
+	"milterd/store/pgtest"
 )
 
 func TestMain(m *testing.M) {
 	if pdf.ChildMain() {
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 // site is a whole site on loopback: a real Postfix, chrooted as Debian ships it
@@ -203,7 +204,8 @@ func freeAddr(t *testing.T) string {
 func (s *site) facts() postfix.Site {
 	c := s.config
 	return postfix.Site{SignDomain: c.Domain, Milter: postfix.Seen(c.Milter.Listen, s.spool()), LMTP: postfix.Seen(c.LMTP.Listen, s.spool()),
-		ReceivedBy: c.LMTP.ReceivedBy, Postmaster: "it@corp.test", Trusted: c.Milter.Clients()}
+		ReceivedBy: c.LMTP.ReceivedBy, Postmaster: "it@corp.test", Trusted: c.Milter.Clients(),
+		Strangers: len(c.Senders.DKIM) > 0 || c.Senders.Confirm}
 }
 
 // apply tells Postfix about milterd.
