@@ -156,8 +156,15 @@ func (p *Private) write(o Options, port string) error {
 		"conf/main.cf":   p.mainCF(o, uid, gid),
 		"conf/master.cf": masterCF(port, o.Chroot),
 	}
+	// Every program of Postfix waits until its files are two seconds old, lest
+	// somebody is still writing them.
+	old := time.Now().Add(-time.Minute)
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
+		path := filepath.Join(p.dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
 			return err
 		}
 	}
