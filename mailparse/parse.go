@@ -103,8 +103,17 @@ func bodyHash(body []byte) (sum [32]byte) {
 	w := bufio.NewWriterSize(h, 32<<10)
 	ends := 0 // line ends that only count if something follows
 	for line := range bytes.Lines(body) {
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) > 0 && bytes.IndexByte(line, ' ') < 0 && bytes.IndexByte(line, '\t') < 0 && bytes.IndexByte(line, '\r') < 0 {
+			for ; ends > 0; ends-- {
+				w.WriteString("\r\n")
+			}
+			w.Write(line) // as nearly all of an attachment
+			ends++
+			continue
+		}
 		blank, empty := false, true
-		for _, c := range bytes.TrimRight(line, "\r\n") {
+		for _, c := range line {
 			if c == ' ' || c == '\t' {
 				blank = true
 				continue
