@@ -23,12 +23,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"milterd/demo"
+	"milterd/internal/rig"
 )
 
 func main() {
@@ -37,7 +38,7 @@ func main() {
 	flag.IntVar(&o.kills, "kills", 200, "how often")
 	flag.IntVar(&o.senders, "senders", 6, "who send at the same time")
 	flag.StringVar(&o.database, "database", "", "database.url of milterd, default SQLite")
-	flag.BoolVar(&o.postfix, "postfix", canPostfix(), "through a private real Postfix")
+	flag.BoolVar(&o.postfix, "postfix", rig.CanPostfix(), "through a private real Postfix")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -55,7 +56,7 @@ type options struct {
 	postfix  bool
 }
 
-// The longest that a run may take, and that its last sessions may after it.
+// How long the run may take, and its last sessions after it.
 const (
 	perKill = 4 * time.Second
 	tail    = 6 * time.Minute
@@ -75,42 +76,53 @@ func crash(ctx context.Context, o options) (err error) {
 			fmt.Fprintln(os.Stderr, "crash: kept for a look:", dir)
 		}
 	}()
-	s, err := open(ctx, o, dir)
+	if o.postfix {
+		fmt.Println("crash: mail goes through a private Postfix")
+	} else {
+		fmt.Println("crash: mail goes through the demo's mail server, a stand-in for Postfix")
+	}
+	s, err := rig.Open(ctx, rig.Options{Postfix: o.postfix,
+		Setup: rig.Setup{Binary: o.binary, Dir: dir, TCP: o.postfix, Database: o.database}})
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
+	if _, err := s.Place.Start(ctx); err != nil {
+		return err
+	}
 
 	work, stop := context.WithCancel(ctx)
 	defer stop()
-	var robots sync.WaitGroup
-	robots.Go(func() { s.answer(work) })
+	var robots, sending sync.WaitGroup
+	robots.Go(func() { s.Answer(work) })
 	over := make(chan struct{})
 	var taken ledger
-	var sending sync.WaitGroup
 	for range o.senders {
-		sending.Go(func() { s.send(ctx, over, &taken) })
+		sending.Go(func() { send(ctx, s, over, &taken) })
 	}
 	begin := time.Now()
 	for i := range o.kills {
 		time.Sleep(time.Duration(50+rand.IntN(1450)) * time.Millisecond)
-		s.place.Kill()
-		if _, err := s.place.Start(ctx); err != nil {
+		s.Place.Kill()
+		if _, err := s.Place.Start(ctx); err != nil {
 			return err
 		}
 		if (i+1)%20 == 0 {
-			fmt.Printf("crash: %d kills, %d mails taken, %s\n", i+1, taken.len(), time.Since(begin).Round(time.Second))
+			fmt.Printf("crash: %d kills, %d mails taken, %s\n", i+1, len(taken.all()), time.Since(begin).Round(time.Second))
 		}
 	}
 	close(over)
 	sending.Wait()
-	settled := s.settle(ctx, taken.all())
+	settled := s.Settle(ctx, len(taken.all()), tail)
 	stop()
 	robots.Wait()
-	if err := s.place.Stop(); err != nil {
+	if err := s.Place.Stop(); err != nil {
 		return err
 	}
-	return errors.Join(settled, s.count(ctx, taken.all(), o.kills))
+	t, judged := s.Judge(ctx, taken.all())
+	fmt.Printf("crash: kills=%d acked=%d completed=%d lost=%d doubled=%d mails_repeated=%d\n",
+		o.kills, t.Acked, t.Completed, t.Lost, t.Doubled, t.Repeated)
+	return errors.Join(settled, judged)
 }
 
 // ledger holds the Message-IDs of accepted mails.
@@ -125,21 +137,15 @@ func (l *ledger) add(id string) {
 	l.ids = append(l.ids, id)
 }
 
-func (l *ledger) len() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.ids) }
-
 func (l *ledger) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]string(nil), l.ids...)
+	return slices.Clone(l.ids)
 }
-
-// turn gives each mail another sender and signatory, so that nobody reaches
-// the limit of codes in an hour.
-var turn atomic.Int64
 
 // send mails one request after the other until over is closed; the next one
 // when the result of the last is there, or after a while.
-func (s *site) send(ctx context.Context, over chan struct{}, taken *ledger) {
+func send(ctx context.Context, s *rig.Site, over chan struct{}, taken *ledger) {
 	for {
 		select {
 		case <-over:
@@ -148,24 +154,14 @@ func (s *site) send(ctx context.Context, over chan struct{}, taken *ledger) {
 			return
 		default:
 		}
-		n := int(turn.Add(1))
-		from, to := s.people[n%len(s.people)], s.people[(n+len(s.people)/2)%len(s.people)]
-		d := demo.Draft{From: from, To: []string{local(to) + "@" + demo.SignDomain}, Subject: "[Standard] crash", Text: "x", File: demo.Sample()}
-		raw, err := d.Compose()
+		from, id, err := s.Send(ctx)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "crash:", err)
 			return
 		}
-		for demo.Submit(s.mail.Address(), from.Mail, password, from.Mail, d.To, raw) != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		id := demo.MessageID(raw)
 		taken.add(id)
 		wait, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, _ = s.boxes.Wait(wait, from.Mail, func(l *demo.Letter) bool { return isResult(l, id) })
+		_, _ = s.Boxes.Wait(wait, from.Mail, func(l *demo.Letter) bool { return rig.IsResult(l, id) })
 		cancel()
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"time"
 
-	"milterd/bench/served"
+	"milterd/internal/rig"
 )
 
 // runs is how often each figure is taken; the median is printed with its spread.
@@ -45,11 +45,11 @@ func measure(ctx context.Context, binary string) error {
 	if err := os.WriteFile(users, []byte("[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\n"), 0o644); err != nil {
 		return err
 	}
-	place, err := served.At(served.Site{Binary: binary, Dir: dir, Users: users})
+	place, err := rig.At(rig.Setup{Binary: binary, Dir: dir})
 	if err != nil {
 		return err
 	}
-	if err := place.Configure(ctx, "127.0.0.1:9"); err != nil {
+	if err := place.Configure(ctx, "127.0.0.1:9", users); err != nil {
 		return err
 	}
 	var starts, memory []float64

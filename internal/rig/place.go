@@ -1,24 +1,25 @@
-// Package served runs `milterd serve` as a process of its own on a temporary
-// data folder, for measurements that need to time it, weigh it or kill it.
-package served
+package rig
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 )
 
 // Place is a folder with configuration, keys and data, in which milterd can be
 // started again and again.
 type Place struct {
-	Site
+	Setup
 	Config  string // file
 	Milter  string // as milter.listen has it
 	LMTP    string // as lmtp.listen has it
@@ -27,20 +28,23 @@ type Place struct {
 	command *exec.Cmd
 }
 
-// Site says what a Place is put between.
-type Site struct {
-	Binary   string // the program
-	Dir      string // an empty folder
-	Users    string // directory file
-	TCP      bool   // sockets for Postfix on loopback ports, for one that may not read Dir
-	Database string // database.url, default SQLite
-	Extra    string // further lines of the configuration
+// Setup says what a Place is put between.
+type Setup struct {
+	Binary   string    // the program
+	Dir      string    // a folder
+	Data     string    // the data folder, default DIR/data
+	URL      string    // of the pages as people reach them, default the pages themselves
+	TCP      bool      // sockets for Postfix on loopback ports, for one that may not read Dir
+	Database string    // database.url, default SQLite
+	Extra    string    // further tables of the configuration
+	Before   []string  // a command that runs the program: strace and its options
+	Log      io.Writer // default standard error
 }
 
 // At chooses the addresses of a milterd, for a mail server that must know them
 // before milterd knows the mail server.
-func At(s Site) (*Place, error) {
-	p := &Place{Site: s, Config: filepath.Join(s.Dir, "milterd.toml"),
+func At(s Setup) (*Place, error) {
+	p := &Place{Setup: s, Config: filepath.Join(s.Dir, "milterd.toml"),
 		Milter: "unix:" + filepath.Join(s.Dir, "milter.sock"), LMTP: "unix:" + filepath.Join(s.Dir, "lmtp.sock")}
 	for i := range p.ports {
 		var err error
@@ -52,12 +56,21 @@ func At(s Site) (*Place, error) {
 		p.Milter, p.LMTP = fmt.Sprintf("inet:127.0.0.1:%d", p.ports[2]), fmt.Sprintf("inet:127.0.0.1:%d", p.ports[3])
 	}
 	p.Pages = fmt.Sprintf("http://localhost:%d", p.ports[0])
+	p.Data = cmp.Or(p.Data, filepath.Join(s.Dir, "data"))
 	return p, nil
 }
 
-// Configure writes the configuration and makes the keys. relay, HOST:PORT, takes
-// milterd's mail.
-func (p *Place) Configure(ctx context.Context, relay string) error {
+// Configure writes the configuration, and makes the keys where there are none.
+// relay, HOST:PORT, takes milterd's mail; users is the directory file, "" for
+// one that Extra names.
+func (p *Place) Configure(ctx context.Context, relay, users string) error {
+	directory, timestamps := "", ""
+	if !strings.Contains(p.Extra, "[timestamps]") {
+		timestamps = "timestamps = { unsynchronised = true }\n" // a container has no time server
+	}
+	if users != "" {
+		directory = fmt.Sprintf("directory = { users = %q }\n", users)
+	}
 	text := fmt.Sprintf(`domain = "sign.corp.test"
 url = %q
 data = %q
@@ -67,15 +80,16 @@ lmtp = { listen = %q, received_by = "mx.corp.test" }
 http = { listen = "127.0.0.1:%d", proxies = ["127.0.0.1"] }
 monitor = { listen = %q }
 smtp = { relay = %q, tls = "plain" }
-directory = { users = %q }
 database = { url = %q }
 senders = { per_hour = 0 }
-timestamps = { unsynchronised = true }
-log = { level = "warn" }
-%s`, p.Pages, filepath.Join(p.Dir, "data"), p.Milter, p.LMTP, p.ports[0], p.monitor(), relay, p.Users,
-		cmp.Or(p.Database, "sqlite:milterd.db"), p.Extra)
+%slog = { level = "warn" }
+%s%s`, cmp.Or(p.URL, p.Pages), p.Data, p.Milter, p.LMTP, p.ports[0], p.monitor(), relay,
+		cmp.Or(p.Database, "sqlite:milterd.db"), timestamps, directory, p.Extra)
 	if err := os.WriteFile(p.Config, []byte(text), 0o644); err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(p.Data, "keys")); err == nil {
+		return nil
 	}
 	out, err := exec.CommandContext(ctx, p.Binary, "init", "-c", p.Config).CombinedOutput()
 	if err != nil {
@@ -88,8 +102,11 @@ func (p *Place) monitor() string { return fmt.Sprintf("127.0.0.1:%d", p.ports[1]
 
 // Start starts milterd and gives the time until it was healthy.
 func (p *Place) Start(ctx context.Context) (time.Duration, error) {
-	p.command = exec.CommandContext(ctx, p.Binary, "serve", "-c", p.Config)
-	p.command.Stderr = os.Stderr
+	arg := append(append([]string(nil), p.Before...), p.Binary, "serve", "-c", p.Config)
+	p.command = exec.CommandContext(ctx, arg[0], arg[1:]...)
+	p.command.Stderr = cmp.Or[io.Writer](p.Log, os.Stderr)
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what runs it
+	p.command.WaitDelay = time.Second
 	begin := time.Now()
 	if err := p.command.Start(); err != nil {
 		return 0, err
@@ -112,7 +129,7 @@ func (p *Place) Pid() int { return p.command.Process.Pid }
 
 // Kill ends the process as a power cut would: SIGKILL.
 func (p *Place) Kill() {
-	p.command.Process.Kill()
+	syscall.Kill(-p.Pid(), syscall.SIGKILL)
 	p.command.Wait()
 }
 
@@ -132,3 +149,7 @@ func freePort() (int, error) {
 	defer ln.Close()
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
+
+// Running reports whether Start has started a process that Kill or Stop has not
+// ended.
+func (p *Place) Running() bool { return p.command != nil && p.command.ProcessState == nil }

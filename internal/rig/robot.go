@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"context"
@@ -20,18 +20,18 @@ type signatory struct {
 	codes chan string
 }
 
-// answer reads every mail that arrives, hands codes to who waits for them, and
+// Answer reads every mail that arrives, hands codes to who waits for them, and
 // has each invitation answered, until ctx ends.
-func (s *site) answer(ctx context.Context) {
+func (s *Site) Answer(ctx context.Context) {
 	people := map[string]*signatory{}
-	for _, p := range s.people {
+	for _, p := range s.People {
 		people[p.Mail] = &signatory{codes: make(chan string, 20)}
 	}
 	links := map[string]bool{}
 	var pages sync.WaitGroup
 	defer pages.Wait()
 	for next := 1; ctx.Err() == nil; {
-		l := s.boxes.Letter(next)
+		l := s.Boxes.Letter(next)
 		if l == nil {
 			time.Sleep(20 * time.Millisecond)
 			continue

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"milterd/workflow"
 )
 
-// isResult reports whether a letter is milterd's result in the thread of a mail.
-func isResult(l *demo.Letter, id string) bool {
+// IsResult reports whether a letter is milterd's result in the thread of a mail.
+func IsResult(l *demo.Letter, id string) bool {
 	if !strings.Contains(l.From, "@"+demo.SignDomain) {
 		return false
 	}
@@ -26,49 +26,48 @@ func isResult(l *demo.Letter, id string) bool {
 	return err == nil && m.InReplyTo == id && len(m.Attachments) > 1
 }
 
-// database opens milterd's own.
-func (s *site) database(ctx context.Context) (*store.Store, error) {
-	url := s.opts.database
-	if url == "" {
-		url = "sqlite:" + filepath.Join(s.dir, "data", "milterd.db")
-	}
-	return store.Open(ctx, store.Config{URL: url})
-}
-
-// settle waits until every session is done and its mails have arrived.
-func (s *site) settle(ctx context.Context, taken []string) error {
-	db, err := s.database(ctx)
+// Settle waits until the sessions of that many mails are done and their mails
+// have arrived, for at most a time.
+func (s *Site) Settle(ctx context.Context, taken int, patience time.Duration) error {
+	db, err := s.Store(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	deadline := time.Now().Add(tail)
+	deadline := time.Now().Add(patience)
 	open := 0
 	for time.Now().Before(deadline) && ctx.Err() == nil {
-		list, err := db.List(ctx, workflow.Filter{State: workflow.Done, Limit: 2*len(taken) + 100})
+		list, err := db.List(ctx, workflow.Filter{State: workflow.Done, Limit: 2*taken + 100})
 		if err != nil {
 			return err
 		}
-		if open = len(taken) - len(list); open <= 0 {
-			time.Sleep(5 * time.Second) // for the last results
+		if open = taken - len(list); open <= 0 {
+			time.Sleep(3 * time.Second) // for the last results
 			return nil
 		}
-		time.Sleep(time.Second)
+		time.Sleep(200 * time.Millisecond)
 	}
-	return fmt.Errorf("%d sessions were not done after %s", open, tail)
+	return fmt.Errorf("%d sessions were not done after %s", open, patience)
 }
 
-// count looks at every mail that was taken and prints the closing line.
-// Anything lost, doubled or half-written is an error.
-func (s *site) count(ctx context.Context, taken []string, kills int) error {
-	db, err := s.database(ctx)
+// Tally is what became of mails that were answered 250.
+type Tally struct {
+	Acked, Completed, Lost, Doubled int
+	Repeated                        int // mails of ours that came twice, with the same Message-ID
+}
+
+// Judge looks at what became of every mail that was taken. Its error says
+// what was lost, doubled or half-written.
+func (s *Site) Judge(ctx context.Context, taken []string) (Tally, error) {
+	t := Tally{Acked: len(taken)}
+	db, err := s.Store(ctx)
 	if err != nil {
-		return err
+		return t, err
 	}
 	defer db.Close()
 	list, err := db.List(ctx, workflow.Filter{Limit: 10*len(taken) + 100})
 	if err != nil {
-		return err
+		return t, err
 	}
 	sessions := map[string][]*workflow.Session{}
 	for _, one := range list {
@@ -76,36 +75,32 @@ func (s *site) count(ctx context.Context, taken []string, kills int) error {
 	}
 	anchors, err := s.anchors()
 	if err != nil {
-		return err
+		return t, err
 	}
 	mails, repeated := s.mails()
-	var lost, doubled, completed int
+	t.Repeated = repeated
 	var wrong []error
 	for _, id := range taken {
-		of := sessions[id]
-		if len(of) == 0 {
-			lost++
-			continue
+		switch of := sessions[id]; len(of) {
+		case 0:
+			t.Lost++
+		case 1:
+			if err := errors.Join(whole(ctx, db, of[0]), told(of[0], mails[of[0].ID], anchors)); err != nil {
+				wrong = append(wrong, fmt.Errorf("session %s: %w", of[0].ID, err))
+				continue
+			}
+			t.Completed++
+		default:
+			t.Doubled++
 		}
-		if len(of) > 1 {
-			doubled++
-			continue
-		}
-		if err := errors.Join(whole(ctx, db, of[0]), told(of[0], mails[of[0].ID], anchors)); err != nil {
-			wrong = append(wrong, fmt.Errorf("session %s: %w", of[0].ID, err))
-			continue
-		}
-		completed++
 	}
-	if extra := len(sessions) - (len(taken) - lost); extra != 0 {
+	if extra := len(sessions) - (len(taken) - t.Lost); extra != 0 {
 		wrong = append(wrong, fmt.Errorf("%d sessions of mails that nobody was told are taken", extra))
 	}
-	fmt.Printf("crash: kills=%d acked=%d completed=%d lost=%d doubled=%d mails_repeated=%d\n",
-		kills, len(taken), completed, lost, doubled, repeated)
-	if lost+doubled > 0 || completed != len(taken) {
-		wrong = append(wrong, fmt.Errorf("%d lost, %d doubled, %d of %d completed", lost, doubled, completed, len(taken)))
+	if t.Lost+t.Doubled > 0 || t.Completed != len(taken) {
+		wrong = append(wrong, fmt.Errorf("%d lost, %d doubled, %d of %d completed", t.Lost, t.Doubled, t.Completed, len(taken)))
 	}
-	return errors.Join(wrong...)
+	return t, errors.Join(wrong...)
 }
 
 // whole checks that nothing of a session is half-written.
@@ -147,11 +142,11 @@ type notice struct {
 
 // mails gives our mails by the session in their Message-ID, <milterd.SESSION.…>,
 // and how many came twice.
-func (s *site) mails() (map[string][]notice, int) {
+func (s *Site) mails() (map[string][]notice, int) {
 	out := map[string][]notice{}
 	seen := map[string]bool{}
 	repeated := 0
-	for _, l := range s.boxes.In("") {
+	for _, l := range s.Boxes.In("") {
 		if !strings.Contains(l.From, "@"+demo.SignDomain) {
 			continue
 		}
@@ -209,8 +204,8 @@ func told(s *workflow.Session, mails []notice, anchors *x509.CertPool) error {
 }
 
 // anchors are the root of milterd's authority.
-func (s *site) anchors() (*x509.CertPool, error) {
-	b, err := os.ReadFile(filepath.Join(s.dir, "data", "keys", "root.crt"))
+func (s *Site) anchors() (*x509.CertPool, error) {
+	b, err := os.ReadFile(filepath.Join(s.Place.Data, "keys", "root.crt"))
 	if err != nil {
 		return nil, err
 	}
