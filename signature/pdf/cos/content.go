@@ -46,21 +46,36 @@ func Operators(content []byte, fn func(op string, operands []Object) bool) error
 // before them, and the q operators that have no Q after them. It gives zeros for
 // what is no content stream.
 func StateBalance(content []byte) (missing, open int) {
-	err := Operators(content, func(op string, _ []Object) bool {
-		switch {
-		case op == "q":
-			open++
-		case op == "Q" && open > 0:
-			open--
-		case op == "Q":
-			missing++
+	p := parser{b: content, refless: true}
+	for {
+		p.skip()
+		if p.pos >= len(p.b) {
+			return missing, open
 		}
-		return true
-	})
-	if err != nil {
-		return 0, 0
+		if !isRegular(p.b[p.pos]) { // a name, string, array or dictionary
+			p.elements = 0
+			if _, err := p.token(); err != nil {
+				return 0, 0
+			}
+			continue
+		}
+		start := p.pos // of a number or an operator, most of which need no reading
+		for p.pos < len(p.b) && isRegular(p.b[p.pos]) {
+			p.pos++
+		}
+		switch string(p.b[start:p.pos]) {
+		case "q":
+			open++
+		case "Q":
+			if open > 0 {
+				open--
+			} else {
+				missing++
+			}
+		case "ID":
+			p.inlineImage()
+		}
 	}
-	return missing, open
 }
 
 // inlineImage passes the data of an inline image: to an EI between white space.
