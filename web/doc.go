@@ -14,6 +14,13 @@
 //	POST /api/sign      the signatory's act, bound to the digests that the page showed
 //	POST /api/decline   ends the session
 //
+// The page at /c is for people in whose name an unproven mail came; its link
+// went to their mailbox (workflow.Held):
+//
+//	POST /api/held      what that mail asks for
+//	POST /api/confirm   opens its session
+//	POST /api/deny      drops it
+//
 // What people do here is decided elsewhere: transitions by workflow.Desk, proofs
 // by auth.Mailbox. This package owns the pages, the protection of requests
 // (method, origin, size, rate, time) and the words.

@@ -23,6 +23,8 @@ import (
 type fake struct {
 	mu       sync.Mutex
 	visits   map[string]workflow.Visit // by token
+	helds    map[string]*workflow.Held // by token
+	confirm  error                     // what confirming answers
 	content  map[string][]byte         // by document name
 	away     error                     // the timestamp authority
 	broken   error                     // what every call answers
@@ -124,6 +126,52 @@ func (f *fake) ForSigning(_ context.Context, v workflow.Visit, code, _ string) (
 	return func(workflow.Tx) (workflow.Proof, error) { return workflow.Proof{Method: "mailed code"}, nil }, nil
 }
 
+func (f *fake) Waiting(_ context.Context, token string) (*workflow.Held, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h, ok := f.helds[token]
+	switch {
+	case f.broken != nil:
+		return nil, f.broken
+	case !ok:
+		return nil, refusal("unknown-link", "This link is not known here.", nil)
+	case h.State != workflow.HeldWaiting:
+		return nil, refusal(string(h.State), "Decided.", nil)
+	}
+	return h, nil
+}
+
+func (f *fake) end(token string, state workflow.HeldState) error {
+	h, err := f.Waiting(context.Background(), token)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes++
+	if f.confirm != nil && state == workflow.HeldConfirmed {
+		return f.confirm
+	}
+	h.State = state
+	return nil
+}
+
+func (f *fake) Confirmed(_ context.Context, token, client string) error {
+	return f.end(token, workflow.HeldConfirmed)
+}
+
+func (f *fake) Denied(_ context.Context, token string) error {
+	return f.end(token, workflow.HeldDenied)
+}
+
+// heldMail is a mail in Max's name.
+func heldMail() *workflow.Held {
+	return &workflow.Held{ID: "heldmail", Person: workflow.Person{Mail: "max.weber@corp.test", Name: "Max Weber", Language: "de"},
+		Received: time.Now().Add(-time.Hour), State: workflow.HeldWaiting, Subject: "Urgent: call <b>+1 555</b> and sign", Level: workflow.Standard,
+		Asks:      []workflow.Person{{Mail: "jane.doe@corp.test", Name: "Jane Doe"}, {Mail: "ada.byron@corp.test", Name: "Ada Byron"}},
+		Documents: []workflow.HeldDocument{{Name: "lease agreement for the workshop in the old town, second draft.pdf", Size: 123456, SHA256: workflow.Digest{1, 2, 3}}}}
+}
+
 // token makes a link's token out of a word.
 func token(word string) string { return (word + strings.Repeat("-", 22))[:22] }
 
@@ -183,12 +231,12 @@ func (l locked) Write(b []byte) (int, error) {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	f := &fake{visits: map[string]workflow.Visit{}, content: map[string][]byte{}, cookies: map[string]string{}}
+	f := &fake{visits: map[string]workflow.Visit{}, content: map[string][]byte{}, cookies: map[string]string{}, helds: map[string]*workflow.Held{}}
 	for _, name := range []string{"contract.pdf", "annex.pdf", "scan.pdf"} {
 		f.content[name] = sample(t, name)
 	}
 	st := &stage{fake: f, log: &bytes.Buffer{}}
-	st.Server = serve(t, Config{Desk: f, Mailbox: f, Organisation: "Example GmbH", Domain: "sign.corp.test",
+	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Organisation: "Example GmbH", Domain: "sign.corp.test",
 		Log: slog.New(slog.NewTextHandler(locked{&sync.Mutex{}, st.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	return st
 }

@@ -106,15 +106,26 @@ type call struct {
 // tokenForm is what auth.Keys.Token makes: 16 bytes as base64url.
 var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
 
-// api guards one call: origin, type, size, rate and time; then it looks up the
-// link's visitor and whether the device is proven.
+// api guards a call with a participant's link: it looks up the visitor and
+// whether the device is proven.
 func (s *site) api(limit int64, do func(context.Context, *call) error) http.Handler {
+	return s.guarded(limit, func(ctx context.Context, c *call) (err error) {
+		if c.visit, err = s.Desk.Visit(ctx, c.token); err != nil {
+			return err
+		}
+		c.proven = s.remembered(ctx, c)
+		return do(ctx, c)
+	})
+}
+
+// guarded is what protects every call: origin, type, size, rate and time.
+func (s *site) guarded(limit int64, do func(context.Context, *call) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
 		defer cancel()
 		c := &call{ResponseWriter: w, Request: r, client: clientAddress(r, s.Proxies)}
-		err := s.admit(ctx, c, limit)
+		err := s.admit(c, limit)
 		if err == nil {
 			err = do(ctx, c)
 		}
@@ -124,7 +135,7 @@ func (s *site) api(limit int64, do func(context.Context, *call) error) http.Hand
 	})
 }
 
-func (s *site) admit(ctx context.Context, c *call, limit int64) error {
+func (s *site) admit(c *call, limit int64) error {
 	if err := s.origin.Check(c.Request); err != nil {
 		return refusal("cross-site", "This request came from another site.", err)
 	}
@@ -158,10 +169,6 @@ func (s *site) admit(ctx context.Context, c *call, limit int64) error {
 	if !s.tokens.allow(c.token, s.now()) {
 		return refusal("too-fast", "Too many requests; wait a moment.", nil)
 	}
-	if c.visit, err = s.Desk.Visit(ctx, c.token); err != nil {
-		return err
-	}
-	c.proven = s.remembered(ctx, c)
 	return nil
 }
 
@@ -196,6 +203,9 @@ func refusal(reason, text string, err error) error {
 var statuses = map[string]int{
 	"unknown-link":    http.StatusNotFound,
 	"gone":            http.StatusGone,
+	"denied":          http.StatusGone,
+	"expired":         http.StatusGone,
+	"confirmed":       http.StatusConflict,
 	"not-proven":      http.StatusUnauthorized,
 	"wrong-code":      http.StatusForbidden,
 	"code-expired":    http.StatusForbidden,

@@ -13,12 +13,13 @@ import (
 	"milterd/workflow"
 )
 
-var apiPaths = []string{"visit", "code", "open", "document", "ready", "sign", "decline"}
+var apiPaths = []string{"visit", "code", "open", "document", "ready", "sign", "decline", "held", "confirm", "deny"}
 
 func jane(t *testing.T) (*stage, string) {
 	st := newStage(t)
 	tok := token("jane")
 	st.visits[tok] = workflow.Visit{Session: session(t, "sessionjane", "contract.pdf"), Person: 1}
+	st.helds[tok] = heldMail()
 	return st, tok
 }
 
@@ -36,6 +37,7 @@ func bodies(tok string) map[string]string {
 		"sign": `{"token":"` + tok + `","code":"246810","shown":[{"document":0,"revision":0,"sha256":"` + strings.Repeat("a", 64) +
 			`"}],"appearance":{"typed":"Jane Doe"}}`,
 		"decline": `{"token":"` + tok + `","comment":"no"}`,
+		"held":    `{"token":"` + tok + `"}`, "confirm": `{"token":"` + tok + `"}`, "deny": `{"token":"` + tok + `"}`,
 	}
 }
 
@@ -49,7 +51,7 @@ func TestOnlyPOSTReachesTheInterface(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/s", "/s?t=" + tok, "/favicon.ico", "/robots.txt", "/static/x/app.js", "/nothing"} {
+	for _, path := range []string{"/", "/s", "/s?t=" + tok, "/c", "/c?t=" + tok, "/favicon.ico", "/robots.txt", "/static/x/app.js", "/nothing"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE"} {
 			res, _ := st.post(t, path, "", func(r *http.Request) { r.Method = method })
 			if method != "GET" && method != "HEAD" && res.StatusCode != http.StatusMethodNotAllowed {

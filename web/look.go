@@ -44,6 +44,7 @@ type lookPerson struct {
 	Sender    bool                    `json:"sender,omitempty"`
 	Signatory bool                    `json:"signatory,omitempty"`
 	State     workflow.SignatoryState `json:"state,omitempty"`
+	Unreached bool                    `json:"unreached,omitempty"` // after proof: a mail to this person came back
 	Decided   time.Time               `json:"decided,omitzero"`
 	Comment   string                  `json:"comment,omitempty"`
 }
@@ -87,6 +88,7 @@ func (s *site) look(v workflow.Visit, proven bool) look {
 			out.Who = p
 		}
 		if proven {
+			p.Unreached = ses.Unreached(i)
 			out.People = append(out.People, p)
 		}
 	}

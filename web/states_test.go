@@ -36,6 +36,9 @@ func TestStates(t *testing.T) {
 			s.People[1].State, s.People[1].Decided = workflow.Signed, now
 		}, says: []string{"You have signed", "1 signature is still to come", "Max Weber\nasked to sign"}},
 		{name: "sender-waits", person: 0, proven: true, says: []string{"Waiting for signatures", "2 signatures are still to come"}},
+		{name: "unreached", person: 0, proven: true, change: func(_ *stage, s *workflow.Session) {
+			s.Returned = []workflow.Returned{{Person: 2, Mail: workflow.MailInvitation}}
+		}, says: []string{"Waiting for signatures", "Max Weber\nasked to sign\nour mail came back undelivered"}},
 		{name: "copy-locked", person: 3, change: func(_ *stage, s *workflow.Session) {},
 			says: []string{"Les signatures sont en cours", "M’envoyer un code"}},
 		{name: "sealing", person: 2, proven: true, change: func(_ *stage, s *workflow.Session) { s.State = workflow.Sealing },

@@ -35,6 +35,7 @@ type Mailbox interface {
 type Config struct {
 	Desk         Desk
 	Mailbox      Mailbox
+	Held         Held           // nil: no mail is ever held
 	Organisation string         // as people know it, in every page's head
 	URL          string         // base of all links, https://sign.corp.com; http is for localhost and proxies
 	Domain       string         // the sign domain, for the start page
@@ -91,6 +92,7 @@ func (s *site) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.startPage)
 	mux.HandleFunc("GET /s", s.signPage)
+	mux.HandleFunc("GET /c", s.signPage)
 	mux.HandleFunc("GET /static/{version}/{path...}", s.assets.serve)
 	mux.HandleFunc("GET /favicon.ico", s.assets.icon)
 	mux.HandleFunc("GET /robots.txt", robots)
@@ -101,6 +103,9 @@ func (s *site) routes() http.Handler {
 	mux.Handle("POST /api/ready", s.api(4<<10, s.ready))
 	mux.Handle("POST /api/sign", s.api(maxSignBody, s.sign))
 	mux.Handle("POST /api/decline", s.api(32<<10, s.decline))
+	for path, do := range map[string]func(context.Context, *call) error{"held": s.held, "confirm": s.confirm, "deny": s.deny} {
+		mux.Handle("POST /api/"+path, s.guarded(4<<10, s.heldAPI(do)))
+	}
 	mux.HandleFunc("GET /api/", onlyPost)
 	mux.HandleFunc("GET /", s.notFound)
 	if len(s.Mount) > 0 {

@@ -3,7 +3,7 @@
 
 export interface Person {
   name: string; mail: string; language?: string; you?: boolean; sender?: boolean; signatory?: boolean;
-  state?: "waiting" | "signing" | "signed" | "declined"; decided?: string; comment?: string;
+  state?: "waiting" | "signing" | "signed" | "declined"; unreached?: boolean; decided?: string; comment?: string;
 }
 export interface Doc {
   index: number; name: string; kind: "mailed" | "report"; pages: number; size: number; sha256: string;
@@ -15,6 +15,11 @@ export interface Visit {
   subject: string; message?: string; created: string; deadline: string; ended?: string; reason?: string; purged?: boolean;
   download?: boolean; proven: boolean; sender: { name: string; mail: string }; who: Person; people?: Person[];
   signatures: [number, number]; documents?: Doc[];
+}
+/** Held is a mail that waits for its supposed sender. */
+export interface Held {
+  organisation: string; who: Person; received: string; until: string; subject: string;
+  level: "standard" | "advanced" | "qualified"; asks?: { name: string; mail: string }[]; documents?: { name: string; size: number; sha256: string }[];
 }
 export interface Shown { document: number; revision: number; sha256: string }
 export interface Appearance { typed?: string; strokes?: { x: number; y: number }[][]; width?: number; height?: number }
@@ -55,6 +60,10 @@ export const isReady = async (): Promise<boolean> => (await (await send("ready",
 export const decline = async (comment: string): Promise<Visit> => (await send("decline", { comment })).json();
 export const sign = async (shown: Shown[], appearance: Appearance, code: string): Promise<Visit> =>
   (await send("sign", { shown, appearance, code })).json();
+
+export const getHeld = async (): Promise<Held> => (await send("held", {})).json();
+export const confirmHeld = async (): Promise<void> => void (await send("confirm", {}));
+export const denyHeld = async (): Promise<void> => void (await send("deny", {}));
 
 export interface Loaded { bytes: Uint8Array<ArrayBuffer>; shown: Shown; genuine: boolean }
 

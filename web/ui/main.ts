@@ -4,6 +4,7 @@
 import { Refused, Visit, getVisit, isReady, keepCode, openWith, takeToken } from "./api";
 import { CodeField } from "./code";
 import { Kid, busy, h, icon, say } from "./dom";
+import { HeldPage } from "./held";
 import { details, facts, outcome, people, results } from "./parts";
 import { failure } from "./failure";
 import { askToDecline, askToSign, what } from "./sheets";
@@ -16,22 +17,25 @@ let problem: Refused | null = null;
 let viewer: Viewer | null = null;
 let away = false; // the timestamp authority
 let drawn = ""; // what the scene was drawn from
+let shown = false; // whether there was a scene before
+let held: HeldPage | null = null; // on the page that confirms a mail
 let timer = 0;
 let pause = 0;
 
 /** show puts a scene on the page and the focus on its heading, except at the start. */
 function show(title: string, narrow: boolean, ...kids: Kid[]): void {
-  const first = !drawn;
+  const first = !shown;
+  shown = true;
   viewer?.close();
   viewer = null;
   document.querySelectorAll("dialog").forEach((d) => d.close());
   const pick = h("select", { "aria-label": t("language"), onchange: async () => {
     prefer(pick.value);
     await choose();
-    draw(true);
+    held ? held.draw() : draw(true);
     document.querySelector("select")?.focus();
   } }, ...Object.entries(languages).map(([k, v]) => h("option", { value: k, selected: k === lang }, v)));
-  const organisation = visit?.organisation ?? document.documentElement.dataset.organisation!;
+  const organisation = visit?.organisation ?? held?.organisation ?? document.documentElement.dataset.organisation!;
   app.replaceChildren(
     h("header", { class: "top" },
       h("span", { class: "brand" }, h("img", { class: "mark", src: assets + "/icon.svg", alt: "", width: 30, height: 30 }), h("span", {}, organisation)), pick),
@@ -60,10 +64,10 @@ function draw(force = false): void {
 
 function drawProblem(p: Refused): void {
   const title = t(has(`problem.${p.reason}.title`) ? `problem.${p.reason}.title` : "problem.title");
-  const temporary = !["unknown-link", "gone", "no-token", "insecure"].includes(p.reason);
+  const temporary = !["unknown-link", "gone", "no-token", "insecure", "confirmed", "denied", "expired"].includes(p.reason);
   show(title, true, h("div", { class: "card pad centre" }, outcomeIcon(p.reason === "gone" ? "file" : "alert", "still"),
     heading(title), h("p", { class: "lead" }, has(`problem.${p.reason}`) ? t(`problem.${p.reason}`) : failure(p)),
-    temporary && h("button", { type: "button", class: "button primary", onclick: () => refresh() }, t("try-again"))));
+    temporary && h("button", { type: "button", class: "button primary", onclick: () => (held ? held.load() : refresh()) }, t("try-again"))));
 }
 
 /** eyebrow is the level, and until when there is time. */
@@ -194,8 +198,10 @@ async function start(): Promise<void> {
   await choose();
   if (!takeToken()) problem = new Refused("no-token", "");
   else if (!window.isSecureContext) problem = new Refused("insecure", "");
-  if (problem) draw();
-  else await refresh();
+  if (problem) return draw();
+  if (location.pathname !== "/c") return refresh();
+  held = new HeldPage(show, drawProblem);
+  await held.load();
 }
 
 addEventListener("hashchange", () => location.reload());

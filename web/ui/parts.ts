@@ -58,7 +58,8 @@ export function people(v: Visit): HTMLElement {
   return h("ul", { class: "people", "aria-label": t("people.title") }, ...(v.people ?? []).filter((p) => p.signatory).map((p) =>
     h("li", { class: p.state }, icon(marks[p.state ?? "waiting"] ?? "clock"),
       h("span", {}, h("strong", {}, p.name + (p.you ? " " + t("people.you") : "")),
-        h("span", { class: "quiet" }, t("people." + (p.state ?? "waiting"), { time: p.decided ? when(p.decided) : "" }))))));
+        h("span", { class: "quiet" }, t("people." + (p.state ?? "waiting"), { time: p.decided ? when(p.decided) : "" })),
+        p.unreached && h("span", { class: "error" }, t("people.unreached"))))));
 }
 
 /** results are the documents to look at and to take home. */
