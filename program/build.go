@@ -137,14 +137,21 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err != nil {
 		return nil, err
 	}
+	in := p.intake(box)
+	in.Bounces = &intake.Bounces{Mail: notifier, Desk: p.Desk}
 	p.door = &milter.Door{
 		Domain:  c.Domain,
 		Log:     log,
 		Meter:   p.metrics.meter(),
 		MaxSize: int64(c.Limits.Mail),
-		Intake:  p.intake(box),
+		Intake:  in,
 	}
-	handler, err := web.New(web.Config{Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
+	var held web.Held
+	if c.Senders.Confirm {
+		in.Confirm = &intake.Confirm{Desk: p.Desk}
+		held = in
+	}
+	handler, err := web.New(web.Config{Held: held, Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
 		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})
 	if err != nil {
