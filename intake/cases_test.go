@@ -45,6 +45,7 @@ type house struct {
 
 	counting sync.Mutex
 	counts   map[string]int
+	raw      []byte // newest mail at the LMTP door
 }
 
 // Recipient and Message implement milter.Intake.
@@ -57,7 +58,22 @@ func (h *house) Recipient(ctx context.Context, e milter.Envelope, rcpt string) (
 func (h *house) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	if e.Relayed {
+		h.counting.Lock()
+		h.raw = raw
+		h.counting.Unlock()
+	}
 	return h.intake.Message(ctx, e, raw)
+}
+
+// last gives the newest mail at the LMTP door and forgets it; b if there is none.
+func (h *house) last(b []byte) []byte {
+	h.counting.Lock()
+	defer h.counting.Unlock()
+	if h.raw != nil {
+		b, h.raw = h.raw, nil
+	}
+	return b
 }
 
 // quick finds nothing wrong with a document.
@@ -73,7 +89,8 @@ var (
 	boxes    = []string{"jane@corp.test", "john.doe@corp.test", "bob@corp.test", "chris@corp.test"}
 )
 
-// open starts it. Each setting is a further line of main.cf.
+// open starts it. Each setting is a further line of main.cf; @DIR@ is the folder
+// with the doors' sockets.
 func open(t *testing.T, settings ...string) *house {
 	t.Helper()
 	dir := t.TempDir()
@@ -122,6 +139,9 @@ func open(t *testing.T, settings ...string) *house {
 			t.Error(err)
 		}
 	})
+	for i := range settings {
+		settings[i] = strings.ReplaceAll(settings[i], "@DIR@", dir)
+	}
 	logins(t, filepath.Join(dir, "sasl.sock"))
 	h.Private, err = postfix.StartPrivate(t.Context(), postfix.Options{
 		Dir: dir, Milter: "unix:" + filepath.Join(dir, "milter.sock"), LMTP: "unix:" + filepath.Join(dir, "lmtp.sock"),

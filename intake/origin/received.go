@@ -15,7 +15,7 @@ import (
 var (
 	fromLine  = regexp.MustCompile(`^Received: from [^\s()<>;"@\\]+ \([^\s()<>;"@\\]+ \[([0-9A-Za-z.:]+)\]\)$`)
 	tlsLine   = regexp.MustCompile(`^\t(\(using |\(Client |\(No client certificate requested\)$| key-exchange | server-signature | client-signature )`)
-	loginLine = regexp.MustCompile(`^\t\(Authenticated sender: ([^?]+)\)$`)
+	loginLine = regexp.MustCompile(`^\t\(Authenticated sender: ([^?()]+)\)$`)
 	idLine    = regexp.MustCompile(`^\tid ([0-9A-Za-z]+);`)
 	localLine = regexp.MustCompile(`^Received: by ([A-Za-z0-9._-]+) \([^()]*, from userid [0-9]+\)$`)
 	byLine    = regexp.MustCompile(`^\tby ([A-Za-z0-9._-]+) \([^()]*\) with ([A-Z0-9]+) id ([0-9A-Za-z]+);?$`)
