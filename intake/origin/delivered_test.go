@@ -23,15 +23,15 @@ const (
 func TestLogin(t *testing.T) {
 	tls := "\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)\r\n\t key-exchange X25519 server-signature RSA-PSS (2048 bits) server-digest SHA256)\r\n"
 	for name, c := range map[string]struct{ header, want string }{
-		"plain":                {ownFirst + jane + ownLast, "jane"},
-		"TLS":                  {ownFirst + tls + "\t(No client certificate requested)\r\n" + jane + ownLast, "jane"},
-		"client certificate":   {ownFirst + tls + "\t(Client CN \"x\", Issuer \"y\" (not verified))\r\n" + jane + ownLast, "jane"},
-		"IPv6, address HELO":   {replace(ownFirst, "client.corp.test (localhost [127.0.0.1])", "[IPv6:::1] (unknown [IPv6:2001:db8::1])") + jane + ownLast, "jane"},
-		"several recipients":   {ownFirst + jane + "\tby mx.corp.test (Postfix) with ESMTPA id 4F2;\r\n\tMon, 23 Nov 2026 10:00:00 +0000 (UTC)\r\n", "jane"},
-		"SMTPUTF8":             {ownFirst + jane + replace(ownLast, "ESMTPSA", "UTF8SMTPSA"), "jane"},
-		"address as login":     {ownFirst + "\t(Authenticated sender: jane@corp.test)\r\n" + ownLast, "jane@corp.test"},
-		"below other fields":   {"Authentication-Results: x; none\r\nDKIM-Signature: a\r\n\tb\r\n" + ownFirst + jane + ownLast, "jane"},
-		"host in capitals":     {ownFirst + jane + replace(ownLast, "mx.corp.test", "MX.corp.TEST"), "jane"},
+		"plain":              {ownFirst + jane + ownLast, "jane"},
+		"TLS":                {ownFirst + tls + "\t(No client certificate requested)\r\n" + jane + ownLast, "jane"},
+		"client certificate": {ownFirst + tls + "\t(Client CN \"x\", Issuer \"y\" (not verified))\r\n" + jane + ownLast, "jane"},
+		"IPv6, address HELO": {replace(ownFirst, "client.corp.test (localhost [127.0.0.1])", "[IPv6:::1] (unknown [IPv6:2001:db8::1])") + jane + ownLast, "jane"},
+		"several recipients": {ownFirst + jane + "\tby mx.corp.test (Postfix) with ESMTPA id 4F2;\r\n\tMon, 23 Nov 2026 10:00:00 +0000 (UTC)\r\n", "jane"},
+		"SMTPUTF8":           {ownFirst + jane + replace(ownLast, "ESMTPSA", "UTF8SMTPSA"), "jane"},
+		"address as login":   {ownFirst + "\t(Authenticated sender: jane@corp.test)\r\n" + ownLast, "jane@corp.test"},
+		"below other fields": {"Authentication-Results: x; none\r\nDKIM-Signature: a\r\n\tb\r\n" + ownFirst + jane + ownLast, "jane"},
+		"host in capitals":   {ownFirst + jane + replace(ownLast, "mx.corp.test", "MX.corp.TEST"), "jane"},
 
 		"no Received":               {"X: y\r\n", ""},
 		"no login":                  {noLogin, ""},
