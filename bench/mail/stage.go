@@ -25,6 +25,7 @@ import (
 
 // stage is three Postfixes: without a milter, with milterd, with opendkim.
 type stage struct {
+	dir   string
 	mtas  map[string]*postfix.Private
 	store *store.Store
 	door  *milter.Door
@@ -45,7 +46,7 @@ name = "John Doe"
 `
 
 func build(ctx context.Context, dir string) (_ *stage, err error) {
-	s := &stage{mtas: map[string]*postfix.Private{}}
+	s := &stage{dir: dir, mtas: map[string]*postfix.Private{}}
 	defer func() {
 		if err != nil {
 			s.stop()
@@ -59,7 +60,7 @@ func build(ctx context.Context, dir string) (_ *stage, err error) {
 	}
 	for side, socket := range map[string]string{"none": "", "milterd": "milter.sock", "opendkim": "dkim.sock"} {
 		o := postfix.Options{Dir: filepath.Join(dir, side), Domain: "corp.test", Users: map[string]string{"jane": password},
-			Mailboxes: []string{"bob@corp.test"}, Settings: []string{"virtual_transport = discard:bench"}}
+			Mailboxes: []string{nobody, colleague}, Settings: []string{"transport_maps = inline:{{" + nobody + " = discard:bench}}"}}
 		if socket != "" {
 			o.Milter = "unix:" + filepath.Join(dir, socket)
 		}
@@ -97,13 +98,13 @@ func (s *stage) startDoor(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s.door = &milter.Door{Domain: "sign.corp.test", Log: log, Intake: &intake.Intake{
+	s.door = &milter.Door{Domain: "sign.corp.test", Log: log, Intake: least{dir: dir, Intake: &intake.Intake{
 		Config:    intake.Config{Domain: "sign.corp.test", Level: workflow.Standard},
 		Directory: people, Inspector: inspector{&s.inspected}, Log: log,
 		Desk: opener{&workflow.Desk{Store: s.store, Secrets: keys, Log: log, Now: time.Now, Policy: workflow.Policy{
 			URL: "https://sign.corp.test", Deadline: 24 * time.Hour, Retention: 24 * time.Hour, MailLimit: 50 << 20,
 			Repeat: time.Hour, MailSize: notify.MailSize}}, &s.opened},
-	}}
+	}}}
 	ln, err := milter.Listen("unix:"+filepath.Join(dir, "milter.sock"), 0o666)
 	if err != nil {
 		return err

@@ -5,9 +5,10 @@
 //
 // The value of every signature is verified before it is embedded (decision 10
 // of docs/design.md). With P-256 that takes twice as long as signing, so no
-// implementation can stay within 1.5 times signing and hashing there: the third
-// line of each key shows what verifying alone makes of the ratio, the second
-// what our own work adds to all three, and there the bound is enforced.
+// implementation can stay within 1.5 times signing and hashing there. The line
+// "floor" of each key proves it: signing, verifying and hashing without any work
+// of ours. The line above it shows what our work adds to all three; there the
+// bound is enforced for both keys.
 package main
 
 import (
@@ -60,20 +61,20 @@ func run() error {
 				over, mark = true, mark+"  OVER"
 			}
 		}
-		fmt.Printf("%-62s %5.2f  [%.2f … %.2f]  %9s / %9s%s\n", what, r.median, r.low, r.high, r.a, r.b, mark)
+		fmt.Printf("%-70s %5.2f  [%.2f … %.2f]  %9s / %9s%s\n", what, r.median, r.low, r.high, r.a, r.b, mark)
 	}
 	for _, kind := range []string{"RSA-2048", "P-256"} {
 		id, err := identity(kind)
 		if err != nil {
 			return err
 		}
-		bound := 1.5
+		what, bound := "B-B, "+kind+", 100 KB / key operation + SHA-256", 1.5
 		if kind == "P-256" {
-			bound = 0
+			what, bound = what+" (1.5 missed, see floor)", 0
 		}
-		print("B-B, "+kind+", 100 KB / key operation + SHA-256", bound, compare(40, id.sign(small, fields[0]), id.bare(small, false)))
+		print(what, bound, compare(40, id.sign(small, fields[0]), id.bare(small, false)))
 		print("B-B, "+kind+", 100 KB / key operation, verified, + SHA-256", 1.5, compare(40, id.sign(small, fields[0]), id.bare(small, true)))
-		print("(verifying alone: the same without our work, "+kind+")", 0, compare(40, id.bare(small, true), id.bare(small, false)))
+		print("floor: key operation + verification + hash, no work of ours, "+kind, 0, compare(40, id.bare(small, true), id.bare(small, false)))
 		print("B-B, "+kind+", 10 MB / its SHA-256", 3, compare(2, id.sign(large, fields[0]), hash(large)))
 		tenth := slices.Clone(small)
 		for _, field := range fields[:9] {
@@ -93,7 +94,7 @@ func run() error {
 	if peak > 150 {
 		over, mark = true, "  OVER"
 	}
-	fmt.Printf("%-62s %d MB  (bound 150 MB)%s\n", "B-B, P-256, 25 MB: peak memory of the process", peak, mark)
+	fmt.Printf("%-70s %d MB  (bound 150 MB)%s\n", "B-B, P-256, 25 MB: peak memory of the process", peak, mark)
 	if over {
 		return fmt.Errorf("a figure is over its bound")
 	}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"milterd/milter"
+)
+
+// Recipients of the same mail.
+const (
+	signatory = "john.doe@sign.corp.test"
+	colleague = "carol@corp.test" // has a maildir
+	nobody    = "bob@corp.test"   // his mail goes to discard(8)
+	floor     = "floor@sign.corp.test"
+)
+
+// least is an Intake that takes the mail to floor@ with the least that any
+// milter can do that answers for a mail: it writes it to a file, and flushes that.
+type least struct {
+	milter.Intake
+	dir string
+}
+
+// Recipient implements milter.Intake.
+func (l least) Recipient(ctx context.Context, e milter.Envelope, recipient string) (milter.Verdict, error) {
+	if recipient == floor {
+		return milter.Take, nil
+	}
+	return l.Intake.Recipient(ctx, e, recipient)
+}
+
+// Message implements milter.Intake.
+func (l least) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
+	if e.Recipients[0] != floor {
+		return l.Intake.Message(ctx, e, raw)
+	}
+	f, err := os.CreateTemp(l.dir, "mail")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(raw); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// intercepted compares a sign mail with the same mail to a colleague.
+func (s *stage) intercepted(batch int, limit float64) error {
+	var delivered, accepted, atLeast []float64
+	each := map[string][]time.Duration{}
+	s.inspected, s.opened = nil, nil
+	for i := -1; i < pairs; i++ {
+		took := map[string]time.Duration{}
+		order := []string{signatory, colleague, nobody, floor}
+		for k := range order {
+			to := order[(k+i+4)%4]
+			var err error
+			if took[to], err = s.batch(batch, to); err != nil {
+				return fmt.Errorf("to %s: %w", to, err)
+			}
+		}
+		if i < 0 {
+			continue // the first round warms everything up
+		}
+		delivered = append(delivered, took[signatory].Seconds()/took[colleague].Seconds())
+		accepted = append(accepted, took[signatory].Seconds()/took[nobody].Seconds())
+		atLeast = append(atLeast, took[floor].Seconds()/took[nobody].Seconds())
+		for to, t := range took {
+			each[to] = append(each[to], t/time.Duration(batch))
+		}
+	}
+	fmt.Printf("  until it is in his maildir   %s   limit %.2f%s\n", spread(delivered), limit, verdict(delivered, limit))
+	fmt.Printf("  until 250, then thrown away  %s\n", spread(accepted))
+	fmt.Printf("  the same for a milter that only writes the mail to a file and flushes it  %s\n", spread(atLeast))
+	fmt.Printf("  one mail     intercepted %s, delivered %s, only accepted %s, only written %s\n", ms(percentile(each[signatory], 0.5)),
+		ms(percentile(each[colleague], 0.5)), ms(percentile(each[nobody], 0.5)), ms(percentile(each[floor], 0.5)))
+	s.parts()
+	return nil
+}
+
+// parts prints what the parts of intercepted mails took since they were reset.
+func (s *stage) parts() {
+	fmt.Printf("  of which     inspection median %s p99 %s, store median %s p99 %s\n", ms(percentile(s.inspected, 0.5)),
+		ms(percentile(s.inspected, 0.99)), ms(percentile(s.opened, 0.5)), ms(percentile(s.opened, 0.99)))
+}
+
+// batch sends n mails, each on a connection of its own, and says how long it
+// took until the last was where it belongs. Nothing of an earlier batch is
+// under way any more; the mails are made before.
+func (s *stage) batch(n int, to string) (time.Duration, error) {
+	if err := s.quiet(); err != nil {
+		return 0, err
+	}
+	mails := make([][]byte, n)
+	for i := range mails {
+		mails[i] = request(100 << 10)
+	}
+	start := time.Now()
+	for _, m := range mails {
+		if err := send(s.addr("milterd"), "jane", m, []string{to}, nil); err != nil {
+			return 0, err
+		}
+	}
+	if to != colleague {
+		return time.Since(start), nil
+	}
+	new := filepath.Join(s.mtas["milterd"].Maildir(colleague), "new")
+	for time.Since(start) < time.Minute {
+		if files, _ := os.ReadDir(new); len(files) >= n {
+			took := time.Since(start)
+			return took, os.RemoveAll(new)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return 0, errors.New("the mails are not delivered")
+}
+
+// quiet waits until Postfix has delivered everything.
+func (s *stage) quiet() error {
+	for range 30_000 {
+		under := 0
+		for _, queue := range []string{"incoming", "active", "deferred"} {
+			files, err := os.ReadDir(filepath.Join(s.dir, "milterd", "spool", queue))
+			if err != nil {
+				return err
+			}
+			for _, f := range files {
+				if !f.IsDir() {
+					under++
+				}
+			}
+		}
+		if under == 0 {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return errors.New("the queue does not get empty")
+}
