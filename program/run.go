@@ -46,9 +46,9 @@ func (p *Program) Run(ctx context.Context) error {
 		}
 		defer relayed.Close()
 	}
-	pages, err := net.Listen("tcp", p.Config.HTTP.Listen)
+	pages, err := listenPages(p.Config.HTTP.Listen)
 	if err != nil {
-		return fmt.Errorf("http.listen: %w", err)
+		return err
 	}
 	defer pages.Close()
 	servers := []*http.Server{web.NewServer(p.pages, p.log)}

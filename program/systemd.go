@@ -2,6 +2,7 @@ package program
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -60,4 +61,41 @@ func watchdog(ctx context.Context, healthy func(context.Context) error) {
 			cancel()
 		}
 	}
+}
+
+// firstPassed is the number of the first descriptor that systemd passes.
+const firstPassed = 3
+
+// passed gives the socket that systemd has opened for the signing pages
+// (packaging/milterd.socket, sd_listen_fds(3)), nil if it opened none: so pages
+// at port 443 need no capability, and visitors wait while milterd restarts.
+func passed() (net.Listener, error) {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil, nil
+	}
+	if n := os.Getenv("LISTEN_FDS"); n != "1" {
+		return nil, fmt.Errorf("systemd passes %s sockets, want one, for the signing pages", n)
+	}
+	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} { // not for children
+		os.Unsetenv(name)
+	}
+	file := os.NewFile(firstPassed, "socket for the signing pages")
+	defer file.Close()
+	ln, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("socket that systemd passes: %w", err)
+	}
+	return ln, nil
+}
+
+// listenPages opens the door for people.
+func listenPages(address string) (net.Listener, error) {
+	if ln, err := passed(); ln != nil || err != nil {
+		return ln, err
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	return ln, nil
 }

@@ -17,7 +17,7 @@ type initCmd struct {
 }
 
 func (initCmd) Help() string {
-	return "Without a configuration, writes a sample and stops: set its four fields and run init again. With one, makes the data folder, the master key and the keys of the certificate authority, the seal and the timestamps. Run it as the user that serves. What is there already stays as it is, so it can be run again at any time."
+	return "Without a configuration, writes a sample and stops: set its four fields and run init again. With one, makes the data folder, the master key and the keys of the certificate authority, the seal and the timestamps. Where root runs it, what it makes belongs to the owner of the data folder. What is there already stays as it is, so it can be run again at any time."
 }
 
 func (i initCmd) Run(c *cli) error {
@@ -46,8 +46,8 @@ func (i initCmd) Run(c *cli) error {
 Next:
   1. List the people who may ask and sign in %s.
   2. milterd check-config -c %s
-  3. milterd postfix print -c %s, and put its lines into Postfix's main.cf.
-  4. milterd serve -c %s (docs/admin.md has a systemd unit).
+  3. systemctl enable --now milterd.socket milterd, or: milterd serve -c %s
+  4. milterd postfix apply -c %s
   5. Back up %s: without its keys no link works and nothing more can be sealed.
 `, cfg.Directory.Users, c.Config, c.Config, c.Config, cfg.Data)
 	return nil

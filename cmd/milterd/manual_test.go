@@ -52,9 +52,19 @@ func manual(app *kong.Application) string {
 	for _, f := range app.Flags {
 		flagLine(&b, f)
 	}
-	fmt.Fprintf(&b, ".SH EXIT STATUS\n0 done, or for verify: every signature holds; %d failed; %d (verify) cannot be decided here; %d wrong usage.\n", exitFailed, exitIndeterminate, exitUsage)
-	b.WriteString(".SH SIGNALS\nserve: SIGTERM and SIGINT finish what has begun and end; SIGHUP reads the people and the TLS certificate again.\n")
-	b.WriteString(".SH FILES\n/etc/milterd/milterd.toml, /var/lib/milterd\n.SH SEE ALSO\n.BR milterd.toml (5)\n")
+	fmt.Fprintf(&b, ".SH EXIT STATUS\n0 done, or for verify: every signature holds; %d failed; %d (verify) cannot be decided here; %d wrong usage. postfix check has its own, see above.\n", exitFailed, exitIndeterminate, exitUsage)
+	b.WriteString(".SH SIGNALS\nserve: SIGTERM and SIGINT finish what has begun and end; SIGHUP reads the people, the password for LDAP and the TLS certificate again.\n")
+	b.WriteString(".SH FILES\n")
+	for _, f := range [][2]string{
+		{"/etc/milterd/milterd.toml", "The configuration."},
+		{"/etc/milterd/users.toml", "Who may ask and who may sign, without LDAP."},
+		{"/var/lib/milterd", "Keys, master key and SQLite database: what must be backed up. Commands that touch it go on as its owner where root calls them."},
+		{"/var/spool/postfix/milterd", "The sockets, below Postfix's queue directory because its smtpd may be chrooted there."},
+		{"/usr/share/milterd/monitoring", "Alert rules for Prometheus and a dashboard for Grafana."},
+	} {
+		fmt.Fprintf(&b, ".TP\n.I %s\n%s\n", roff(f[0]), roff(f[1]))
+	}
+	b.WriteString(".SH SEE ALSO\n.BR milterd.toml (5),\n.BR postconf (5)\n")
 	return b.String()
 }
 

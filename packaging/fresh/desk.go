@@ -144,6 +144,13 @@ func (t *trial) trustPages() error {
 	return nil
 }
 
+// doctor runs milterd postfix check.
+func (t *trial) doctor(ctx context.Context) error {
+	out, err := t.machine.run(ctx, "", "milterd postfix check")
+	fmt.Println(out)
+	return err
+}
+
 // away stops milterd, mails, and starts it again: Postfix keeps the mail and
 // hands it to the second door, whose socket its chrooted lmtp must reach.
 func (t *trial) away(ctx context.Context) error {

@@ -98,6 +98,7 @@ func (t *trial) run(ctx context.Context, readme string) error {
 		{"README's second block", t.followLogin},
 		{"the unit's sandbox", t.sandbox},
 		{"a mail becomes a signed document", t.sign},
+		{"the doctor", t.doctor},
 		{"mail waits while milterd is away, and is handed over by LMTP", t.away},
 		{"metrics, alert rules and dashboard fit", t.metrics},
 		{"upgrade keeps what was edited and restarts", t.upgrade},
@@ -105,7 +106,7 @@ func (t *trial) run(ctx context.Context, readme string) error {
 		{"purge keeps keys and evidence", t.purge},
 	} {
 		if err := t.step(s.name, func() error { return s.do(ctx) }); err != nil {
-			if log, _ := t.machine.run(ctx, "", "journalctl --no-pager -n 40"); log != "" {
+			if log, _ := t.machine.run(ctx, "", "journalctl --no-pager -n 60"); log != "" {
 				err = fmt.Errorf("%w\n--- journal\n%s", err, log)
 			}
 			return err
