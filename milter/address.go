@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -26,13 +27,7 @@ var errEvasive = &workflow.Refusal{Code: 550, Enhanced: "5.1.3", Reason: "routed
 func classify(addr, domain string) (string, match) {
 	domain = hostname(domain)
 	a := strings.TrimSpace(addr)
-	a = strings.TrimSuffix(strings.TrimPrefix(a, "<"), ">")
-	// Source route (RFC 5321, F.2): @one,@two:local@domain.
-	if strings.HasPrefix(a, "@") {
-		if i := strings.IndexByte(a, ':'); i >= 0 {
-			a = a[i+1:]
-		}
-	}
+	a = unrouted(strings.TrimSuffix(strings.TrimPrefix(a, "<"), ">"))
 	local, host := a, ""
 	if i := strings.LastIndexByte(a, '@'); i >= 0 {
 		local, host = a[:i], hostname(a[i+1:])
@@ -45,26 +40,42 @@ func classify(addr, domain string) (string, match) {
 		}
 		return bare + "@" + domain, plain
 	}
-	// x%sign@mx, "x@sign"@mx, sign!x and mx!sign!x@mx
-	if i := strings.LastIndexAny(bare, "%@"); i >= 0 && hostname(bare[i+1:]) == domain {
+	if routed(bare, domain) {
 		return a, evasive
-	}
-	hops := strings.Split(bare, "!")
-	for _, h := range hops[:len(hops)-1] {
-		if hostname(h) == domain {
-			return a, evasive
-		}
 	}
 	return "", other
 }
 
-// hostname folds case, trailing dots and Unicode labels.
-func hostname(s string) string {
-	s = strings.ToLower(strings.TrimRight(strings.TrimSpace(s), "."))
-	if a, err := idna.Lookup.ToASCII(s); err == nil {
-		return a
+// unrouted takes off a source route (RFC 5321, F.2): @one,@two:local@domain.
+func unrouted(a string) string {
+	if strings.HasPrefix(a, "@") {
+		return a[strings.IndexByte(a, ':')+1:]
 	}
-	return s
+	return a
+}
+
+// routed finds the domain among the hops that a local part names:
+// x%sign@mx, "x@sign"@mx, sign!x, mx!sign!x@mx, x%sign%mx@mx.
+func routed(local, domain string) bool {
+	for i, p := range strings.Split(strings.ReplaceAll(local, "@", "%"), "%") {
+		hops := strings.Split(p, "!")
+		if i == 0 {
+			hops = hops[:len(hops)-1] // the last one is the person
+		}
+		if slices.ContainsFunc(hops, func(h string) bool { return hostname(h) == domain }) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostname folds case, dots and whatever IDNA takes for the same domain.
+func hostname(s string) string {
+	s = strings.TrimSpace(s)
+	if a, err := idna.Lookup.ToASCII(strings.TrimRight(s, ".\u3002\uff0e\uff61")); err == nil {
+		s = a
+	}
+	return strings.ToLower(strings.TrimRight(s, "."))
 }
 
 // unquote takes the quotes off a local part: "john doe" and "a\@b".

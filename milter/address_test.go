@@ -1,6 +1,9 @@
 package milter
 
 import (
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -41,6 +44,32 @@ func TestClassify(t *testing.T) {
 	} {
 		if rcpt, m := classify(addr, "sign.corp.test"); rcpt != want.rcpt || m != want.m {
 			t.Errorf("%s: got %q %d, want %q %d", addr, rcpt, m, want.rcpt, want.m)
+		}
+	}
+}
+
+// TestForms: none of the forms that package postfix shows to a real Postfix is
+// let go.
+func TestForms(t *testing.T) {
+	b, err := os.ReadFile("../testdata/addresses.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	escapes := regexp.MustCompile(`\\x[0-9A-F]{2}|\\u\{[0-9A-F]+\}`)
+	for l := range strings.Lines(string(b)) {
+		if l = strings.TrimSuffix(l, "\n"); l == "" || strings.HasPrefix(l, "#") {
+			continue
+		}
+		l, byPostfix := strings.CutPrefix(l, "~")
+		form := escapes.ReplaceAllStringFunc(l, func(e string) string {
+			n, _ := strconv.ParseUint(strings.Trim(e[2:], "{}"), 16, 32)
+			if e[1] == 'x' {
+				return string([]byte{byte(n)})
+			}
+			return string(rune(n))
+		})
+		if _, m := classify(form, "sign.corp.test"); (m == other) != byPostfix {
+			t.Errorf("%q: got %d", form, m)
 		}
 	}
 }

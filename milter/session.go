@@ -98,7 +98,8 @@ func (s *session) RcptTo(raw string, m *milter.Modifier) (milter.Response, error
 	if verdict == Pass {
 		return milter.RespContinue, nil
 	}
-	for _, f := range forms {
+	// The queue has the form that the client wrote, without its source route.
+	for _, f := range append(forms, unrouted(raw)) {
 		if !slices.Contains(s.delete, f) {
 			s.delete = append(s.delete, f)
 		}

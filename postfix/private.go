@@ -214,11 +214,16 @@ func (p *Private) mainCF(o Options, uid, gid int) string {
 		settings = append(settings, Setting{Name: "smtpd_milters", Value: o.Milter})
 	}
 	var b strings.Builder
-	for _, s := range settings {
-		fmt.Fprintf(&b, "%s = %s\n", s.Name, s.Value)
-	}
+	overridden := map[string]bool{} // a parameter that is set twice is a warning in the log
 	for _, l := range o.Settings {
+		name, _, _ := strings.Cut(l, "=")
+		overridden[strings.TrimSpace(name)] = true
 		b.WriteString(l + "\n")
+	}
+	for _, s := range settings {
+		if !overridden[s.Name] {
+			fmt.Fprintf(&b, "%s = %s\n", s.Name, s.Value)
+		}
 	}
 	return b.String()
 }

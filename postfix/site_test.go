@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -35,6 +36,11 @@ type clerk struct {
 type taken struct {
 	milter.Envelope
 	raw string
+}
+
+func (t taken) String() string {
+	subject, _, _ := strings.Cut(t.raw[max(0, strings.Index(t.raw, "Subject:")):], "\r\n")
+	return fmt.Sprintf("{relayed=%v to=%q %s}", t.Relayed, t.Recipients, subject)
 }
 
 func (c *clerk) Recipient(_ context.Context, e milter.Envelope, recipient string) (milter.Verdict, error) {
