@@ -123,6 +123,7 @@ func TestSigned(t *testing.T) {
 		"blanks changed, simple":   {replace(sign(mail, origintest.T("c", "relaxed/simple")), "Some  words", "Some words"), "its DKIM signature does not verify"},
 		"subject changed":          {replace(sign(mail), "Please  sign", "Please sign all"), "its DKIM signature does not verify"},
 		"subject unsigned":         {sign(mail, without("Subject")), "its DKIM signature leaves out Subject"},
+		"from unsigned":            {sign(mail, without("From")), "its DKIM signature leaves out From"},
 		"to unsigned":              {sign(mail, without("To")), "its DKIM signature leaves out To"},
 		"cc unsigned":              {sign(mail, without("Cc")), "its DKIM signature leaves out Cc"},
 		"date unsigned":            {sign(mail, without("Date")), "its DKIM signature leaves out Date"},
@@ -188,6 +189,23 @@ func TestSigned(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestDomainsAreTheLimit: with one subdomain configured, the others do not speak
+// for it, aligned as they are.
+func TestDomainsAreTheLimit(t *testing.T) {
+	c := checker(zone())
+	c.Domains = []string{"news.corp.test"}
+	from := replace(mail, "jane@corp.test", "jane@news.corp.test")
+	if got := check(t, c, sign(from), asked, false); got != "the mail has no DKIM signature of news.corp.test" {
+		t.Errorf("the domain above: %s", got)
+	}
+	if got := check(t, c, string(key.Sign([]byte(from), "news.corp.test", "sel", now.Unix())), asked, false); got != "dkim news.corp.test" {
+		t.Errorf("itself: %s", got)
+	}
+	if got := check(t, c, sign(mail), asked, false); got != "the From is in none of the domains whose signature counts" {
+		t.Errorf("author above: %s", got)
 	}
 }
 
@@ -257,7 +275,7 @@ func TestDNS(t *testing.T) {
 		raw = string(other.Sign([]byte(raw), "corp.test", "sel", now.Unix()))
 	}
 	check(t, checker(z), raw, asked, false)
-	if len(z.Asked) != 5 || strings.Trim(strings.Join(z.Asked, ""), "sel._domainkey.corp.test.") != "" {
+	if strings.Join(z.Asked, " ") != strings.TrimSpace(strings.Repeat("sel._domainkey.corp.test. ", 5)) {
 		t.Errorf("asked %q", z.Asked)
 	}
 }
