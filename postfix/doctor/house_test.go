@@ -1,8 +1,14 @@
 package doctor
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -216,4 +222,59 @@ func TestDatabaseKeepsItsOwner(t *testing.T) {
 			t.Errorf("%s belongs to user %d", e.Name(), owner)
 		}
 	}
+}
+
+func TestRevocationList(t *testing.T) {
+	issue := func(template, parent *x509.Certificate, public any, by *ecdsa.PrivateKey) *x509.Certificate {
+		t.Helper()
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, public, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	authority := func(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+			KeyUsage: x509.KeyUsageCRLSign | x509.KeyUsageCertSign, SubjectKeyId: []byte(name)}
+		return issue(ca, ca, k.Public(), k), k
+	}
+	ours, k := authority("ours")
+	others, _ := authority("others")
+	var list []byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/pki/x.crl" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(list)
+	}))
+	defer server.Close()
+	seal := func(at string) *x509.Certificate {
+		return issue(&x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "seal"}, CRLDistributionPoints: []string{server.URL + at}}, ours, k.Public(), k)
+	}
+	revoke := func(entries ...x509.RevocationListEntry) {
+		var err error
+		if list, err = x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().AddDate(0, 0, 7),
+			RevokedCertificateEntries: entries}, ours, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := alone(&Doctor{Config: config.Default()})
+	revoke()
+	expect(t, one(e.list(t.Context(), seal("/pki/x.crl"), ours)), "pass", "is fresh")
+	expect(t, one(e.list(t.Context(), seal("/pki/x.crl"), others)), "fail", "is no list of others")
+	expect(t, one(e.list(t.Context(), seal("/elsewhere"), ours)), "fail", "404", "let the proxy pass /pki/ on")
+	revoke(x509.RevocationListEntry{SerialNumber: big.NewInt(7), RevocationTime: time.Now()})
+	expect(t, one(e.list(t.Context(), seal("/pki/x.crl"), ours)), "fail", "the certificate of seal is revoked")
+	server.Close()
+	expect(t, one(e.list(t.Context(), seal("/pki/x.crl"), ours)), "warn", "cannot be fetched from this machine")
 }
