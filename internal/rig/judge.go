@@ -203,7 +203,7 @@ func told(s *workflow.Session, mails []notice, anchors *x509.CertPool) error {
 	return nil
 }
 
-// anchors are the root of milterd's authority.
+// anchors are the root of milterd's authority and those of Trust.
 func (s *Site) anchors() (*x509.CertPool, error) {
 	b, err := os.ReadFile(filepath.Join(s.Place.Data, "keys", "root.crt"))
 	if err != nil {
@@ -218,6 +218,9 @@ func (s *Site) anchors() (*x509.CertPool, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
+	for _, c := range s.Trust {
+		pool.AddCert(c)
+	}
 	pool.AddCert(root)
 	return pool, nil
 }

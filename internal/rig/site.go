@@ -2,6 +2,8 @@ package rig
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/emersion/go-smtp"
 
 	"milterd/demo"
 	"milterd/postfix"
@@ -39,10 +43,11 @@ type Site struct {
 // Options describe a Site.
 type Options struct {
 	Setup
-	Postfix bool   // a private real Postfix, else the demo's mail server, which is a stand-in
-	Relay   string // takes milterd's mail, default the mail system itself
-	Milter  string // what the mail system asks, default milterd itself
-	LDAP    bool   // Extra names the directory, which knows People
+	Postfix bool                // a private real Postfix, else the demo's mail server, which is a stand-in
+	Relay   string              // takes milterd's mail, default the mail system itself
+	Milter  string              // what the mail system asks, default milterd itself
+	LDAP    bool                // Extra names the directory, which knows People
+	Trust   []*x509.Certificate // roots of the judge beside milterd's own: a timestamp authority's
 }
 
 // CanPostfix reports whether a private Postfix can run here.
@@ -151,8 +156,8 @@ func (s *Site) Submit(from demo.Person, to string, raw []byte) error {
 	return demo.Submit(s.Mail.Address(), from.Mail, password, from.Mail, []string{to}, raw)
 }
 
-// Send drafts a request and submits it until it is taken, as persistent as a
-// mail server. It gives its sender and Message-ID.
+// Send drafts a request and submits it until it is taken or refused for good, as
+// persistent as a mail server. It gives its sender and Message-ID.
 func (s *Site) Send(ctx context.Context) (from demo.Person, id string, err error) {
 	from, to, raw, err := s.Draft()
 	if err != nil {
@@ -161,6 +166,10 @@ func (s *Site) Send(ctx context.Context) (from demo.Person, id string, err error
 	for {
 		if err = s.Submit(from, to, raw); err == nil {
 			return from, demo.MessageID(raw), nil
+		}
+		var reply *smtp.SMTPError
+		if errors.As(err, &reply) && reply.Code >= 500 {
+			return from, "", fmt.Errorf("refused: %w", err)
 		}
 		select {
 		case <-ctx.Done():
