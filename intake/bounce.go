@@ -41,8 +41,8 @@ func (in *Intake) takeBounces(ctx context.Context, e milter.Envelope, raw []byte
 	return asked, nil
 }
 
-// bounced reads one bounce. The log tells neither its address, with which one
-// could forge more, nor its text, in which our own links come back.
+// bounced reads one bounce. Its text goes into no log and no table: our own
+// mail comes back in it, with a signatory's link.
 func (in *Intake) bounced(ctx context.Context, e milter.Envelope, a address, raw []byte) error {
 	log := in.Log.With("queue", e.QueueID, "from", e.From)
 	if in.Bounces == nil {
