@@ -40,6 +40,7 @@ type Server struct {
 	dir     string // holds data, socket and log
 	bin     string
 	account *syscall.Credential // nil: as we are
+	extra   []string            // arguments behind ours
 	next    atomic.Int64        // number of the next database
 	done    chan struct{}       // closed when the process has ended
 	process *os.Process
@@ -78,8 +79,9 @@ func Database(t testing.TB) string {
 	return shared.server.Database(t)
 }
 
-// New makes and starts a server; Close ends it.
-func New() (*Server, error) {
+// New makes and starts a server; Close ends it. settings, NAME=VALUE, count over
+// ours: measurements want fsync=on, full_page_writes=on and autovacuum=on.
+func New(settings ...string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -89,6 +91,9 @@ func New() (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir, bin: bin}
+	for _, one := range settings {
+		s.extra = append(s.extra, "-c", one)
+	}
 	if err := s.init(); err != nil {
 		s.Close()
 		return nil, err
@@ -153,9 +158,9 @@ func (s *Server) init() error {
 
 // Start starts the server again after Stop or Kill and waits until it answers.
 func (s *Server) Start() error {
-	c := exec.Command(filepath.Join(s.bin, "postgres"), "-D", filepath.Join(s.dir, "data"),
-		"-c", "listen_addresses=", "-c", "unix_socket_directories="+s.dir, "-c", "max_connections=200",
-		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=32MB", "-c", "autovacuum=off")
+	c := exec.Command(filepath.Join(s.bin, "postgres"), append([]string{"-D", filepath.Join(s.dir, "data"),
+		"-c", "listen_addresses=", "-c", "unix_socket_directories=" + s.dir, "-c", "max_connections=200",
+		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "shared_buffers=32MB", "-c", "autovacuum=off"}, s.extra...)...)
 	c.Dir = s.dir
 	var log bytes.Buffer
 	c.Stdout, c.Stderr = &log, &log
@@ -231,17 +236,26 @@ func (s *Server) URL(database string) string {
 	return "postgres:///" + database + "?" + url.Values{"host": {s.dir}, "user": {"postgres"}, "sslmode": {"disable"}}.Encode()
 }
 
-// Database makes a new, empty database and gives its URL.
-func (s *Server) Database(t testing.TB) string {
-	t.Helper()
+// Create makes a new, empty database and gives its URL.
+func (s *Server) Create() (string, error) {
 	db, err := sql.Open("pgx", s.URL("postgres"))
 	if err != nil {
-		t.Fatal(err)
+		return "", fmt.Errorf("pgtest: %w", err)
 	}
 	defer db.Close()
 	name := fmt.Sprintf("test%d", s.next.Add(1))
 	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		return "", fmt.Errorf("pgtest: %w", err)
+	}
+	return s.URL(name), nil
+}
+
+// Database is Create for a test.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	url, err := s.Create()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return s.URL(name)
+	return url
 }
