@@ -112,7 +112,10 @@ func StartPrivate(ctx context.Context, o Options) (_ *Private, err error) {
 		return nil, err
 	}
 	p.started = true
-	return p, waitFor(ctx, p.SMTPAddr, cmp.Or(o.Start, 20*time.Second))
+	if err := waitFor(ctx, p.SMTPAddr, cmp.Or(o.Start, 20*time.Second)); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, p.Log())
+	}
+	return p, nil
 }
 
 // write lays out the folders and both configuration files.
