@@ -66,6 +66,8 @@ func (d team) Groups(_ context.Context, mail string) ([]string, error) {
 		return []string{"staff", "cn=board,dc=corp"}, nil
 	case "bob@corp.test":
 		return nil, errors.New("connection refused")
+	case "with+plus@corp.test":
+		return nil, directory.ErrTooMany
 	}
 	return nil, nil
 }
@@ -235,6 +237,7 @@ func TestRelayed(t *testing.T) {
 		"signature":                          {raw: string(signed(good)), from: "x@elsewhere.test", want: "opened jane@corp.test for [john@corp.test] by dkim corp.test"},
 		"unproven":                           {raw: good, want: "dropped"},
 		"unproven, null sender":              {raw: good, from: "<>", want: "dropped"},
+		"signature, null sender":             {raw: string(signed(good)), from: "<>", want: "dropped"},
 		"login, null sender":                 {raw: byLogin + good, from: "<>", want: "dropped"},
 		"login of another host":              {raw: strings.Replace(byLogin, "by mx.corp", "by mx.evil", 1) + good, want: "dropped"},
 		"unknown login":                      {raw: strings.Replace(byLogin, "jane", "robot", 1) + good, want: "dropped"},
@@ -343,6 +346,7 @@ func TestPolicy(t *testing.T) {
 		"may not sign":         {sign: all, want: "550 5.7.1 may-not-sign"},
 		"may sign":             {sign: all, rcpt: "self@sign.corp.test", want: "opened jane@corp.test for [jane@corp.test] by sasl jane"},
 		"one of all may not":   {sign: all, rcpt: "all@sign.corp.test", want: "550 5.7.1 may-not-sign"},
+		"groups are too many":  {sign: all, rcpt: "with+plus@sign.corp.test", want: "550 5.7.1 may-not-sign"},
 		"groups are away":      {sign: all, rcpt: "bob@sign.corp.test", want: "451 4.4.3 directory-away"},
 		"blocked":              {blocked: []string{"x@corp.test", "JANE@corp.test"}, want: "550 5.7.1 blocked-sender"},
 		"by another address":   {blocked: []string{"jane"}, want: "550 5.7.1 blocked-sender"},
