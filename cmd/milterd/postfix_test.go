@@ -95,7 +95,7 @@ func TestPostfixCheck(t *testing.T) {
 	if first, _, _ := strings.Cut(out, "\n"); status != 2 || errs != "" || !strings.HasPrefix(first, "milterd: fail (milterd, postfix, ") {
 		t.Errorf("a site without anything: status %d\n%s%s", status, out, errs)
 	}
-	for _, want := range []string{"FAIL  milterd ", "fix: systemctl start milterd", "fix: milterd postfix apply\n"} {
+	for _, want := range []string{"FAIL  milterd ", "fix: systemctl start milterd", "main.cf does not hold what milterd needs: smtpd_milters, ", "fix: milterd postfix apply\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q:\n%s", want, out)
 		}

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -80,7 +81,7 @@ func (r Report) Summary() string {
 	}
 	var bad []string
 	for _, f := range r.Findings {
-		if f.Status == r.Worst() && f.Status > Skip {
+		if f.Status == r.Worst() && f.Status > Skip && !slices.Contains(bad, f.Check) {
 			bad = append(bad, f.Check)
 		}
 	}

@@ -12,6 +12,9 @@ import (
 
 const applyFix = "milterd postfix apply"
 
+// fewChanges are told one by one.
+const fewChanges = 3
+
 func (e *exam) withoutPostfix() []Finding {
 	return one(skip("Postfix cannot be looked at"))
 }
@@ -33,6 +36,13 @@ func (e *exam) settings(context.Context) []Finding {
 			f.Status = Warn
 		}
 		found = append(found, f)
+	}
+	if len(found) > fewChanges { // a Postfix that was never told
+		var names []string
+		for _, c := range e.plan.Changes {
+			names = append(names, c.Name)
+		}
+		found = one(fail(applyFix, "main.cf does not hold what milterd needs: %s", strings.Join(names, ", ")))
 	}
 	for _, w := range e.plan.Warnings {
 		found = append(found, warn(w.Fix, "%s", w.Text))
