@@ -151,7 +151,8 @@ type Groups struct {
 
 // HTTP is the door for people.
 type HTTP struct {
-	// Address for the signing pages.
+	// Address for the signing pages. Where systemd passes a socket
+	// (milterd.socket: port 443), that one is taken instead.
 	Listen string `toml:"listen" example:":443"`
 	// Files with the certificate chain and its key, PEM. Both or none: without
 	// them the pages are plain HTTP, for a proxy on the same machine. They are

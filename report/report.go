@@ -132,7 +132,7 @@ func (p *page) trail(events []workflow.Event) {
 func (w words) detail(e workflow.Event) string {
 	var parts []string
 	switch e.Kind {
-	case workflow.EventMailed, workflow.EventUnsent:
+	case workflow.EventMailed, workflow.EventUnsent, workflow.EventBounced:
 		parts = append(parts, w.say("m."+e.Detail["mail"])+" → "+e.Detail["to"])
 	case workflow.EventSealedFor:
 		parts = append(parts, e.Detail["on behalf of"])

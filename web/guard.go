@@ -246,7 +246,7 @@ func (s *site) refuse(c *call, err error) {
 	if rec, ok := c.ResponseWriter.(*recorder); ok {
 		rec.reason = out.Reason
 	}
-	if status >= 500 {
+	if status >= 500 && c.Context().Err() == nil { // a visitor who has gone is no failure of ours
 		s.Log.Error("web: request failed", "route", c.Pattern, "session", sessionID(c.visit), "err", err)
 	} else if r != nil && r.Err != nil {
 		s.Log.Log(c.Context(), slog.LevelInfo, "web: request refused", "route", c.Pattern, "session", sessionID(c.visit),
