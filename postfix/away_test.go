@@ -168,14 +168,14 @@ func TestFaults(t *testing.T) {
 	if !strings.Contains(value, "default_action=accept, connect_timeout=2s, command_timeout=5s, content_timeout=60s") {
 		t.Fatal(value)
 	}
-	impatient := strings.NewReplacer("=5s", "=1s", "=60s", "=1s").Replace(value)
+	impatient := strings.NewReplacer("=5s", "=2s", "=60s", "=2s").Replace(value)
 	s := build(t, postfix.Options{Milter: "unix:" + socket, Settings: []string{"smtpd_milters = " + impatient}})
 	f := &faults{}
 	go f.serve(ln, s.milter)
 	t.Cleanup(func() { f.set(0, "") })
 	n := 0
-	for _, how := range []string{"dies", "stalls"} {
-		for _, command := range "OMRLNBE" {
+	for how, commands := range map[string]string{"dies": "OMRLNBE", "stalls": "OMRLE"} {
+		for _, command := range commands {
 			t.Run(fmt.Sprintf("%s at %c", how, command), func(t *testing.T) {
 				n++
 				f.set(byte(command), how)

@@ -100,6 +100,7 @@ func until(t *testing.T, done func() bool) {
 type site struct {
 	*postfix.Private
 	clerk        *clerk
+	intake       milter.Intake // the clerk, unless a test has a better one
 	door         *milter.Door
 	milter, lmtp string // paths of the sockets
 }
@@ -108,8 +109,18 @@ type site struct {
 // Postfix's folder.
 func build(t *testing.T, o postfix.Options) *site {
 	t.Helper()
+	return buildFor(t, o, nil)
+}
+
+// buildFor starts a site for another Intake. @MILTER@ in a setting is the path of
+// the milter's socket.
+func buildFor(t *testing.T, o postfix.Options, in milter.Intake) *site {
+	t.Helper()
 	dir := t.TempDir()
 	s := &site{clerk: &clerk{}, milter: filepath.Join(dir, "milter.sock"), lmtp: filepath.Join(dir, "lmtp.sock")}
+	if s.intake = in; in == nil {
+		s.intake = s.clerk
+	}
 	o.Dir, o.SignDomain, o.Domain = filepath.Join(dir, "p"), "sign.corp.test", "corp.test"
 	if err := os.Mkdir(o.Dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -127,6 +138,9 @@ func build(t *testing.T, o postfix.Options) *site {
 	}
 	if o.LMTP == "" {
 		o.LMTP = "unix:" + s.lmtp
+	}
+	for i := range o.Settings {
+		o.Settings[i] = strings.ReplaceAll(o.Settings[i], "@MILTER@", s.milter)
 	}
 	o.Users, o.Mailboxes, o.Postmaster = passwords, boxes, "chris@corp.test"
 	s.open(t)
@@ -148,7 +162,7 @@ func build(t *testing.T, o postfix.Options) *site {
 // open opens both doors; close ends them, as often as a test likes.
 func (s *site) open(t *testing.T) {
 	t.Helper()
-	d := &milter.Door{Domain: "sign.corp.test", Intake: s.clerk, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), MaxSize: 1 << 20}
+	d := &milter.Door{Domain: "sign.corp.test", Intake: s.intake, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), MaxSize: 1 << 20}
 	s.door = d
 	for path, serve := range map[string]func(net.Listener) error{s.milter: d.Serve, s.lmtp: d.ServeLMTP} {
 		ln, err := milter.Listen("unix:"+path, 0o666)
