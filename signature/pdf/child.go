@@ -41,6 +41,7 @@ const (
 	usedDocuments = 32
 	usedCPU       = time.Second // so that each document finds nearly all of childCPU
 	usedMemory    = 64 << 20    // bytes that Go holds from the system
+	usedBytes     = 8 << 20     // a document larger than that gets a fresh child at once
 )
 
 // childTime is how long a child may take for a document, by the clock on the
@@ -210,7 +211,7 @@ func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
 	}
-	for fresh := false; ; {
+	for fresh := len(data) > usedBytes; ; {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("pdf child: %w", ctx.Err())
 		}

@@ -146,8 +146,12 @@ func TestChildAgain(t *testing.T) {
 		c.cmd.Process.Wait()
 	}
 	idle.Unlock()
-	if do(t, "pid") == second {
+	third := do(t, "pid")
+	if third == second {
 		t.Error("a dead child answers")
+	}
+	if info, err := runChild(context.Background(), "pid", make([]byte, usedBytes+1)); err != nil || info.Pages == third {
+		t.Errorf("a large document goes to a used child: %v", err)
 	}
 }
 
