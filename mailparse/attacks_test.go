@@ -52,6 +52,7 @@ func TestDifferentials(t *testing.T) {
 		"words behind the boundary":    {ct(`multipart/mixed; boundary="b"c`), "broken-mime"},
 		"backslash in the boundary":    {ct(`multipart/mixed; boundary="\b"`), "broken-mime"},
 		"open quote":                   {ct(`multipart/mixed; boundary="b`), "broken-mime"},
+		"open quote, one letter more":  {ct(`multipart/mixed; boundary="bx`), "broken-mime"},
 		"empty boundary":               {ct(`multipart/mixed; boundary=""`), "broken-mime"},
 		"boundary that ends in blanks": {ct(`multipart/mixed; boundary="b "`), "broken-mime"},
 		"eight bits in the boundary":   {ct("multipart/mixed; boundary=b\xff"), "broken-mime"},
