@@ -70,7 +70,7 @@ func TestOnce(t *testing.T) {
 					Deadline: time.Hour, Repeat: time.Hour, MailLimit: 1 << 30, MailSize: func(...int64) int64 { return 0 }}},
 				Count: func(o string) { mu.Lock(); outcomes = append(outcomes, o); mu.Unlock() },
 			}}
-			t.Cleanup(func() { close(h.release) })
+			defer close(h.release)
 			s := buildFor(t, postfix.Options{Settings: []string{
 				"smtpd_milters = { unix:@MILTER@, default_action=accept, connect_timeout=2s, command_timeout=5s, content_timeout=2s }"}}, h)
 			raw, err := os.ReadFile("../testdata/mail/contract.eml")
