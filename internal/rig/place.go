@@ -83,7 +83,7 @@ smtp = { relay = %q, tls = "plain" }
 database = { url = %q }
 senders = { per_hour = 0 }
 %slog = { level = "warn" }
-%s%s`, cmp.Or(p.URL, p.Pages), p.Data, p.Milter, p.LMTP, p.ports[0], p.monitor(), relay,
+%s%s`, cmp.Or(p.URL, p.Pages), p.Data, p.Milter, p.LMTP, p.ports[0], p.Monitor(), relay,
 		cmp.Or(p.Database, "sqlite:milterd.db"), timestamps, directory, p.Extra)
 	if err := os.WriteFile(p.Config, []byte(text), 0o644); err != nil {
 		return err
@@ -98,7 +98,8 @@ senders = { per_hour = 0 }
 	return nil
 }
 
-func (p *Place) monitor() string { return fmt.Sprintf("127.0.0.1:%d", p.ports[1]) }
+// Monitor is host:port of /healthz and /metrics.
+func (p *Place) Monitor() string { return fmt.Sprintf("127.0.0.1:%d", p.ports[1]) }
 
 // Start starts milterd and gives the time until it was healthy.
 func (p *Place) Start(ctx context.Context) (time.Duration, error) {
@@ -112,7 +113,7 @@ func (p *Place) Start(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	for time.Since(begin) < 30*time.Second {
-		resp, err := http.Get("http://" + p.monitor() + "/healthz")
+		resp, err := http.Get("http://" + p.Monitor() + "/healthz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
