@@ -53,6 +53,8 @@ func TestDifferentials(t *testing.T) {
 		"backslash in the boundary":    {ct(`multipart/mixed; boundary="\b"`), "broken-mime"},
 		"open quote":                   {ct(`multipart/mixed; boundary="b`), "broken-mime"},
 		"open quote, one letter more":  {ct(`multipart/mixed; boundary="bx`), "broken-mime"},
+		"comment, or a part of it":     {strings.ReplaceAll(ct("multipart/mixed; boundary=b(c)"), "--b", "--b(c)"), "broken-mime"},
+		"backslash, or a part of it":   {strings.ReplaceAll(ct(`multipart/mixed; boundary="b\c"`), "--b", `--b\c`), "broken-mime"},
 		"empty boundary":               {ct(`multipart/mixed; boundary=""`), "broken-mime"},
 		"boundary that ends in blanks": {ct(`multipart/mixed; boundary="b "`), "broken-mime"},
 		"eight bits in the boundary":   {ct("multipart/mixed; boundary=b\xff"), "broken-mime"},
@@ -161,6 +163,9 @@ func TestBodyHash(t *testing.T) {
 		if bodyHash([]byte(other)) == base {
 			t.Errorf("%q is the same body", other)
 		}
+	}
+	if bodyHash([]byte("a \rb")) != bodyHash([]byte("a\rb")) {
+		t.Error("a blank before a CR, which DKIM's canonical form drops, makes another body")
 	}
 	if bodyHash(nil) != bodyHash([]byte(" \r\n\t\r\n\r\n")) {
 		t.Error("empty lines make a body")

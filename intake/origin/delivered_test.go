@@ -131,6 +131,7 @@ func TestResults(t *testing.T) {
 		"in quotes":                     {"Authentication-Results: mx.corp.test; spf=pass smtp.mailfrom=\"x; dkim=pass header.d=corp.test header.b=" + mark + "\"\r\n" + noLogin + changed, no},
 		"behind an open comment":        {"Authentication-Results: mx.corp.test; spf=pass (x;\r\n\tdkim=pass header.d=corp.test header.b=" + mark + "\r\n" + noLogin + changed, no},
 		"with an open quote":            {replace(pass, "\""+mark+"\"", "\""+mark) + noLogin + changed, no},
+		"beside a broken one of ours":   {"Authentication-Results: mx.corp.test; spf=pass (x\r\n" + pass + noLogin + changed, no},
 		"with words that say nought":    {replace(pass, "header.s=sel", "really") + noLogin + changed, no},
 		"our Received is missing":       {pass + changed, no},
 		"Received of another host":      {pass + replace(noLogin, "mx.corp.test", "mx.evil.test") + changed, no},
