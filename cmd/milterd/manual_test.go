@@ -52,7 +52,7 @@ func manual(app *kong.Application) string {
 	for _, f := range app.Flags {
 		flagLine(&b, f)
 	}
-	fmt.Fprintf(&b, ".SH EXIT STATUS\n0 done, or for verify: every signature holds; %d failed; %d (verify) cannot be decided here; %d wrong usage. postfix check has its own, see above.\n", exitFailed, exitIndeterminate, exitUsage)
+	fmt.Fprintf(&b, ".SH EXIT STATUS\n0 done, or for verify: every signature holds; %d failed; %d (verify) cannot be decided here; %d wrong usage. postfix check: 0 pass, 1 warn, 2 fail, 3 could not begin.\n", exitFailed, exitIndeterminate, exitUsage)
 	b.WriteString(".SH SIGNALS\nserve: SIGTERM and SIGINT finish what has begun and end; SIGHUP reads the people, the password for LDAP and the TLS certificate again.\n")
 	b.WriteString(".SH FILES\n")
 	for _, f := range [][2]string{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,12 +46,13 @@ func (t *trial) prepare(ctx context.Context) error {
 		return err
 	}
 	return t.all(ctx,
-		"echo 127.0.0.1 mx.corp.com mx sign.corp.com >> /etc/hosts",
+		"hostname mx.corp.com && hostname > /etc/hostname && echo 127.0.0.1 mx.corp.com mx sign.corp.com >> /etc/hosts",
 		"useradd --create-home jane && useradd --create-home john",
 		"printf 'jane:"+password+"\\njohn:"+password+"\\n' | chpasswd",
 		"printf 'postfix postfix/main_mailer_type select Internet Site\\npostfix postfix/mailname string corp.com\\n' | debconf-set-selections",
 		"mkdir -p /etc/letsencrypt/live/sign.corp.com && cd /etc/letsencrypt/live/sign.corp.com && openssl req -x509 -newkey rsa:2048 -nodes "+
-			"-subj /CN=sign.corp.com -addext subjectAltName=DNS:sign.corp.com -days 60 -keyout privkey.pem -out fullchain.pem")
+			"-subj /CN=sign.corp.com -addext subjectAltName=DNS:sign.corp.com -days 90 -keyout privkey.pem -out fullchain.pem",
+		"cp /etc/letsencrypt/live/sign.corp.com/fullchain.pem /usr/local/share/ca-certificates/pages.crt && update-ca-certificates")
 }
 
 // follow runs README's first block, and looks at what is not said there: that
@@ -202,8 +204,18 @@ func (t *trial) upgrade(ctx context.Context) error {
 	} else if strings.HasSuffix(now, before) {
 		return fmt.Errorf("the upgrade did not restart: still %s", before)
 	}
-	_, err = t.say(ctx, "milterd session list", "done")
-	return err
+	if _, err := t.say(ctx, "milterd session list", "done"); err != nil {
+		return err
+	}
+	resp, err := http.Get("https://sign.corp.com/") // in the machine, see trustPages
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the pages after the upgrade: %s", resp.Status)
+	}
+	return nil
 }
 
 func (t *trial) remove(ctx context.Context) error {

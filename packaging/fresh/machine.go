@@ -32,7 +32,7 @@ type machine struct {
 func boot(ctx context.Context, dir string) (*machine, error) {
 	m := &machine{ended: make(chan error, 1)}
 	m.nspawn = exec.Command("systemd-nspawn", "--quiet", "--directory="+dir, "--volatile=overlay", "--private-network", "--boot",
-		"--register=no", "--keep-unit", "--machine=milterd-fresh-"+strconv.Itoa(os.Getpid()), "--hostname=mx", "--resolv-conf=off", "--timezone=off", "--console=pipe")
+		"--register=no", "--keep-unit", "--machine=milterd-fresh-"+strconv.Itoa(os.Getpid()), "--resolv-conf=off", "--timezone=off", "--console=pipe")
 	m.nspawn.Stdout, m.nspawn.Stderr = &m.log, &m.log
 	if err := m.nspawn.Start(); err != nil {
 		return nil, err

@@ -98,15 +98,15 @@ func (t *trial) run(ctx context.Context, readme string) error {
 		{"README's second block", t.followLogin},
 		{"the unit's sandbox", t.sandbox},
 		{"a mail becomes a signed document", t.sign},
-		{"the doctor", t.doctor},
-		{"mail waits while milterd is away, and is handed over by LMTP", t.away},
+		{"milterd postfix check misses nothing but a DNS", t.doctor},
 		{"metrics, alert rules and dashboard fit", t.metrics},
+		{"mail waits while milterd is away, and is handed over by LMTP", t.away},
 		{"upgrade keeps what was edited and restarts", t.upgrade},
 		{"remove keeps configuration and data", t.remove},
 		{"purge keeps keys and evidence", t.purge},
 	} {
 		if err := t.step(s.name, func() error { return s.do(ctx) }); err != nil {
-			if log, _ := t.machine.run(ctx, "", "journalctl --no-pager -n 60"); log != "" {
+			if log, _ := t.machine.run(ctx, "", "journalctl --no-pager -n 40"); log != "" {
 				err = fmt.Errorf("%w\n--- journal\n%s", err, log)
 			}
 			return err
