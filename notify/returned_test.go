@@ -3,6 +3,7 @@ package notify
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -99,19 +100,23 @@ func TestOtherReturns(t *testing.T) {
 func TestReturnedCost(t *testing.T) {
 	n := testNotifier(t, Relay{})
 	for name, raw := range map[string]string{
-		"folded lines":  report("R: x\n\nAction:" + strings.Repeat("\n x", 8<<20)),
-		"groups":        report(strings.Repeat("Action: delayed\n\n", 1<<20)),
-		"fields":        report("R: x\n\n" + strings.Repeat("A: b\n", 8<<20)),
-		"parts":         "Content-Type: multipart/report; boundary=b\n\n" + strings.Repeat("--b\n\n\n", 8<<20),
-		"header":        strings.Repeat("A: b\n", 8<<20) + "\n",
-		"ids":           "A: b\n\n" + strings.Repeat("Message-ID: <x@y>\n", 1<<20),
-		"quoted blanks": "A: b\n\n" + strings.Repeat("> > > ", 8<<20),
+		"folded lines":  report("R: x\n\nAction:" + strings.Repeat("\n x", 1<<20)),
+		"groups":        report(strings.Repeat("Action: delayed\n\n", 1<<18)),
+		"fields":        report("R: x\n\n" + strings.Repeat("A: b\n", 1<<20)),
+		"parts":         "Content-Type: multipart/report; boundary=b\n\n" + strings.Repeat("--b\n\n\n", 1<<20),
+		"header":        strings.Repeat("A: b\n", 1<<20) + "\n",
+		"ids":           "A: b\n\n" + strings.Repeat("Message-ID: <x@y>\n", 1<<18),
+		"quoted blanks": "A: b\n\n" + strings.Repeat("> > > ", 1<<20),
 	} {
 		b := []byte(strings.ReplaceAll(raw, "\n", "\r\n"))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		start := time.Now()
 		n.ReadReturned(b)
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("%s: %s for %d bytes", name, took, len(b))
+		took := time.Since(start)
+		runtime.ReadMemStats(&after)
+		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 2*time.Second || mb > 64 {
+			t.Errorf("%s: %s and %d MB for %d bytes", name, took, mb, len(b))
 		}
 	}
 }

@@ -157,6 +157,25 @@ func TestBouncesThatTellNobody(t *testing.T) {
 	}
 }
 
+// Who signs their own document hears nothing either: the mail would take the
+// same way back.
+func TestBouncesOfTheSendersOwnSignature(t *testing.T) {
+	d := newDesk(t)
+	s := open(t, d, opening("m1", jane))
+	d.run(t, s.ID, workflow.JobMail)
+	want(t, "noted", d.bounce(t, mailing(s, jane, workflow.MailInvitation), unknown), true)
+	if err := d.signAs(t, s, jane); err != nil {
+		t.Fatal(err)
+	}
+	d.run(t, s.ID, workflow.JobSign)
+	d.run(t, s.ID, workflow.JobSeal)
+	want(t, "noted", d.bounce(t, mailing(s, jane, workflow.MailResult), unknown), true)
+	d.run(t, s.ID, workflow.JobMail)
+	if got := strings.Join(d.mails(), " "); strings.Contains(got, "returned") {
+		t.Errorf("mails %v", got)
+	}
+}
+
 // A mail that waits for its turn to tell is dropped when it is moot.
 func TestReturnedIsOvertaken(t *testing.T) {
 	d := newDesk(t)
