@@ -22,9 +22,24 @@ var migrations embed.FS
 // a time migrates; an arbitrary number ("milterd" as bytes).
 const migrationLock = 0x6d696c74657264
 
-// jobIndex finds the jobs of a session. It stands on River's table, which
-// River may rebuild when it migrates; therefore it is looked after every time.
-const jobIndex = "CREATE INDEX IF NOT EXISTS milterd_job_session ON river_job ((args ->> 'session'))"
+// jobIndexes find the jobs of a session, and for River's leader those that are
+// due: without the second it reads on SQLite every job that waits for its
+// time, of which each open session has one, every five seconds while nobody
+// else can write. They stand on River's table, which River may rebuild when it
+// migrates; therefore they are looked after every time.
+var jobIndexes = []string{
+	"CREATE INDEX IF NOT EXISTS milterd_job_session ON river_job ((args ->> 'session'))",
+	"CREATE INDEX IF NOT EXISTS milterd_job_due ON river_job (state, scheduled_at) WHERE state IN ('retryable', 'scheduled')",
+}
+
+func addJobIndexes(ctx context.Context, q querier) error {
+	for _, one := range jobIndexes {
+		if _, err := q.ExecContext(ctx, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // step is one numbered file of migrations.
 type step struct {
@@ -134,7 +149,7 @@ func (e *sqlite) migrate(ctx context.Context) error {
 	); err != nil {
 		return fmt.Errorf("sqlite: %w", err)
 	}
-	if _, err := t.ExecContext(ctx, jobIndex); err != nil {
+	if err := addJobIndexes(ctx, t); err != nil {
 		return fmt.Errorf("sqlite: %w", err)
 	}
 	if err := t.Commit(); err != nil {
@@ -182,7 +197,7 @@ func (e *postgres) migrate(ctx context.Context) error {
 	); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
-	if _, err := e.db.ExecContext(ctx, jobIndex); err != nil {
+	if err := addJobIndexes(ctx, e.db); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	return nil
