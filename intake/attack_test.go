@@ -237,7 +237,7 @@ func TestOpendkim(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h := open(t, "smtpd_milters = unix:"+socket+", unix:@DIR@/milter.sock")
+	h := open(t, "smtpd_milters = { unix:"+socket+", default_action=accept }, unix:@DIR@/milter.sock")
 	s := h.dial(t, "client.corp.test")
 	sessions := func() int {
 		list, err := h.store.List(t.Context(), workflow.Filter{Limit: 1000})
@@ -298,6 +298,18 @@ func TestOpendkim(t *testing.T) {
 		}
 		s.send("jane@corp.test", "contracts@corp.test", note("signed2"))
 		until(t, "a session", func() bool { return sessions() == 3 })
+	})
+	t.Run("forged words without it", func(t *testing.T) {
+		cmd.Process.Kill() // and the forged lines stay
+		if r := s.send("jane@corp.test", "john.doe@sign.corp.test", forged("alone")); !strings.HasPrefix(r, "550 5.7.1") {
+			t.Errorf("at the milter: %s", r)
+		}
+		dropped := h.outcomes("dropped")
+		s.send("jane@corp.test", "contracts@corp.test", forged("alone"))
+		until(t, "the LMTP door", func() bool { return h.outcomes("dropped") == dropped+1 })
+		if sessions() != 3 {
+			t.Errorf("%d sessions", sessions())
+		}
 	})
 	if t.Failed() {
 		t.Log(out.String())
