@@ -6,9 +6,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -38,11 +40,7 @@ func needs() error {
 		}
 	}
 	if len(missing) > 0 {
-		var names []string
-		for n := range missing {
-			names = append(names, n)
-		}
-		return fmt.Errorf("missing: apt-get install -y %s", strings.Join(names, " "))
+		return fmt.Errorf("missing: apt-get install -y %s", strings.Join(slices.Sorted(maps.Keys(missing)), " "))
 	}
 	return nil
 }
