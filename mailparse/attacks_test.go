@@ -102,6 +102,11 @@ func TestFrom(t *testing.T) {
 		"jane@corp.test\r\nFROM:\tjane@corp.test":        "duplicate-header",
 		"jane@corp.test\r\n\t, bob@corp.test":            "bad-from",
 		"=?utf-8?q?x=0D=0AFrom=3A_b=40c?= <j@corp.test>": "j@corp.test",
+		"ja\u200bne@corp.test":                           "bad-from",
+		"jane@corp\u00ad.test":                           "bad-from",
+		"Jane <\u202ejane@corp.test>":                    "bad-from",
+		"\ufeffjane@corp.test":                           "bad-from",
+		"\" jane\"@corp.test":                            "bad-from",
 	} {
 		r, err := Header([]byte("From: "+from+"\r\n\r\n"), Limits{})
 		got := reason(err)

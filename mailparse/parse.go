@@ -166,7 +166,10 @@ func (r *Request) readHeader(h textproto.Header) error {
 	if len(from) != 1 {
 		return errFrom("The From of this mail names several people; write with one sender address", nil)
 	}
-	r.From = clean(*from[0])
+	if r.From = clean(*from[0]); r.From.Address != from[0].Address {
+		// Another program takes them for another address than ours.
+		return errFrom("The From of this mail has blanks or invisible characters in its address; write with your plain address", nil)
+	}
 	r.To, r.Cc = addresses(h.Values("To")), addresses(h.Values("Cc"))
 	r.Subject = decodeWords(h.Get("Subject"))
 	if r.Level, err = SubjectLevel(r.Subject); err != nil {
