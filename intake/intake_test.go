@@ -172,6 +172,8 @@ func TestRecipient(t *testing.T) {
 		"":                   "550 5.1.1 unknown-signatory",
 		"postmaster":         "pass",
 		"Abuse":              "pass",
+		"postmaster+x":       "550 5.1.3 unknown-level",
+		"Abuse+":             "550 5.1.3 unknown-level",
 		"bounce":             "take",
 		"bounce+a.1.b":       "take",
 		"reply":              "550 5.2.1 answer-address",

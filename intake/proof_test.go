@@ -108,7 +108,7 @@ var stranger = milter.Envelope{Client: netip.MustParseAddr("198.51.100.7"), From
 func TestStrangersLearnNothing(t *testing.T) {
 	in, _, _, asked, _ := strict()
 	for _, from := range []string{"jane@corp.test", "nobody@corp.test", "x@evil.test"} {
-		for _, rcpt := range []string{"john", "nobody", "self", "all", "nobodies", "john+standard", "john+x", "self+qualified", "check+aaaa"} {
+		for _, rcpt := range []string{"john", "nobody", "self", "all", "nobodies", "john+standard", "john+x", "self+qualified", "check+aaaa", "postmaster+1", "abuse+"} {
 			e := stranger
 			e.From, e.Recipients = from, nil
 			if v, err := in.Recipient(t.Context(), e, rcpt+"@sign.corp.test"); v != milter.Take || err != nil {
@@ -133,6 +133,9 @@ func TestStrangersLearnNothing(t *testing.T) {
 		t.Errorf("the directory was asked %d times", *asked)
 	}
 	in.Origin.Domains = nil
+	if v, err := in.Recipient(t.Context(), stranger, "postmaster+1@sign.corp.test"); v == milter.Pass && err == nil {
+		t.Error("a stranger's mail to postmaster+1 stays in Postfix's queue, and bounces to whomever it names")
+	}
 	if _, err := in.Recipient(t.Context(), stranger, "john@sign.corp.test"); reason(err) != "550 5.7.1 unproven-sender" || *asked != 0 {
 		t.Errorf("without DKIM: %v", err)
 	}

@@ -48,10 +48,13 @@ func (a address) word() string { return strings.ToLower(a.base) }
 // known when it has been read.
 func (in *Intake) Recipient(ctx context.Context, e milter.Envelope, recipient string) (milter.Verdict, error) {
 	a := parseAddress(recipient)
-	switch a.word() {
-	case postmaster, abuse:
-		return milter.Pass, nil // RFC 2142: a person's, by way of Postfix's aliases
-	case bounce:
+	switch word := a.word(); {
+	case !a.plus && (word == postmaster || word == abuse):
+		// RFC 2142: a person's, by way of Postfix's aliases. Those do not know
+		// postmaster+x, which would wait in the queue and then bounce to whomever
+		// a stranger named as its sender.
+		return milter.Pass, nil
+	case word == bounce:
 		return milter.Take, nil
 	}
 	if e.Relayed || in.tried(a) {
