@@ -237,6 +237,27 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// endless is an Intake that answers nothing before its time is up.
+type endless struct{ *clerk }
+
+func (endless) Recipient(ctx context.Context, _ Envelope, _ string) (Verdict, error) {
+	<-ctx.Done()
+	return Pass, ctx.Err()
+}
+
+// TestRecipientWork: an answer at RCPT comes within Postfix's command_timeout of
+// 5 s, after which the mail would go on unseen.
+func TestRecipientWork(t *testing.T) {
+	h := open(t, func(d *Door) { d.Intake = endless{} })
+	m := h.connect(t)
+	m.mail("jane@corp.test", "jane")
+	begin := time.Now()
+	m.rcpt("self@sign.corp.test", "self@sign.corp.test", "451 4.3.0 The signature desk cannot take this mail right now; please try again later.")
+	if took := time.Since(begin); took > 4500*time.Millisecond {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // TestSubmitted: cleanup, which has the queue id and no client's port, hears a
 // refusal of a recipient at the header only.
 func TestSubmitted(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,6 +50,34 @@ func TestAway(t *testing.T) {
 		t.Errorf("no proof of the login in %q", got.raw)
 	}
 	s.empty(t)
+}
+
+// TestRelayedTooLarge: a mail that is larger than milterd takes is not bounced by
+// Postfix, whoever its sender is: it comes by LMTP, cut, and milterd decides.
+func TestRelayedTooLarge(t *testing.T) {
+	s := build(t, postfix.Options{Milter: "unix:/nonexistent"})
+	k := s.dial(t, "jane")
+	raw := letter("too large") + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20000)
+	k.want("250", k.mail("jane@corp.test", []string{"self@sign.corp.test"}, raw))
+	got := s.clerk.wait(t, 1)[0]
+	if !got.Relayed || len(got.raw) != 1<<20+1 || !strings.HasPrefix(raw, untraced(got.raw)) {
+		t.Errorf("%d bytes came: %+v", len(got.raw), got)
+	}
+	s.empty(t)
+	if mails, err := s.Mails("jane@corp.test"); err != nil || len(mails) != 0 {
+		t.Errorf("jane has %q, %v", mails, err)
+	}
+}
+
+// TestSubdomains: a stranger can relay to no subdomain of the sign domain, also
+// where strangers may write to the sign domain itself.
+func TestSubdomains(t *testing.T) {
+	s := build(t, postfix.Options{Strangers: true, Settings: append([]string{"smtpd_authorized_xclient_hosts = 127.0.0.1"}, lenient...)})
+	k := s.dial(t, "")
+	k.ok("XCLIENT ADDR=192.0.2.77 NAME=[UNAVAILABLE]", "EHLO stranger.test", "MAIL FROM:<a@stranger.test>", "RCPT TO:<self@sign.corp.test>", "RCPT TO:<self@SIGN.corp.test>")
+	for _, rcpt := range []string{"x@sub.sign.corp.test", "x@a.b.sign.corp.test", "x@xsign.corp.test", "x@signxcorp.test", "x@sign.corp.test.elsewhere.test"} {
+		k.want("454 4.7.1", k.say("RCPT TO:<"+rcpt+">"))
+	}
 }
 
 // TestTempfail: where the LMTP door could prove no login, all mail waits at its client.
@@ -217,6 +247,39 @@ func (s *site) fault(t *testing.T, n, times int) {
 	stranger.want("550 5.7.1", stranger.say("RCPT TO:<self@sign.corp.test>"))
 	stranger.Close()
 	k.Close()
+}
+
+// TestNotAliased: postmaster's mail that Postfix would deliver to milterd stays
+// in the queue and says why, until the administrator has mended the alias.
+func TestNotAliased(t *testing.T) {
+	aliases := filepath.Join(t.TempDir(), "aliases")
+	write := func(text string) {
+		if err := os.WriteFile(aliases, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("")
+	s := build(t, postfix.Options{Settings: []string{"virtual_alias_maps = texthash:" + aliases}})
+	k := s.dial(t, "")
+	k.want("250", k.mail("somebody@elsewhere.test", []string{"postmaster@sign.corp.test"}, letter("help")))
+	until(t, func() bool {
+		return strings.Contains(s.Log(), "status=deferred (host mx.corp.test["+s.lmtp+"] said: 451 4.3.5 This address belongs to a person: Postfix lacks its line")
+	})
+	write("postmaster@sign.corp.test chris@corp.test\n")
+	for _, command := range []string{"postfix -c " + s.conf + " reload", "postsuper -c " + s.conf + " -r ALL"} {
+		words := strings.Fields(command)
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+	}
+	if err := s.Submit(t.Context(), "jane@corp.test", []string{"bob@corp.test"}, []byte(letter("wakes pickup"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.box(t, "chris@corp.test", 1)[0]; got != letter("help") {
+		t.Errorf("chris has %q", got)
+	}
+	s.clerk.wait(t, 0)
+	s.empty(t)
 }
 
 // TestRelayedTwice: an LMTP door that dies between its commit and its answer

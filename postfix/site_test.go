@@ -88,9 +88,9 @@ func (c *clerk) wait(t *testing.T, n int) []taken {
 
 func until(t *testing.T, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("waited for 20 s")
+			t.Fatal("waited for a minute")
 		}
 	}
 }
@@ -103,6 +103,7 @@ type site struct {
 	intake       milter.Intake // the clerk, unless a test has a better one
 	door         *milter.Door
 	milter, lmtp string // paths of the sockets
+	conf         string // folder of main.cf
 }
 
 // build starts a site. The sockets, where the options name none, lie beside
@@ -125,6 +126,7 @@ func buildFor(t *testing.T, o postfix.Options, in milter.Intake) *site {
 	if err := os.Mkdir(o.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	s.conf = filepath.Join(o.Dir, "conf")
 	if o.Chroot {
 		inside := filepath.Join(o.Dir, "spool/milterd")
 		if err := os.MkdirAll(inside, 0o755); err != nil {
