@@ -86,7 +86,7 @@ func measure(ctx context.Context, binary string, sessions int, most time.Duratio
 	}
 	begin := time.Now()
 	done := 0
-	for _, upTo := range []int{100, 1_000, 2_500, 5_000, 7_500, 10_000, sessions} {
+	for _, upTo := range []int{100, 1_000, 2_500, 5_000, 10_000, sessions} {
 		if upTo = min(upTo, sessions); upTo <= done || most > 0 && time.Since(begin) > most {
 			continue
 		}
@@ -159,7 +159,7 @@ func one(ctx context.Context, door *probe.Door, sink *probe.Sink, people []demo.
 }
 
 func weigh(pid int, when string) error {
-	mib, err := probe.Resident(pid)
+	all, file, err := probe.Resident(pid)
 	if err != nil {
 		return err
 	}
@@ -167,6 +167,6 @@ func weigh(pid int, when string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  %-24s memory %.0f MiB, processor time so far %.0f s\n", when+":", mib, used.Seconds())
+	fmt.Printf("  %-24s memory %.0f MiB, %.0f of it the program's file; processor time so far %.0f s\n", when+":", all, file, used.Seconds())
 	return nil
 }

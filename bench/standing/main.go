@@ -176,7 +176,7 @@ func (s *side) round(ctx context.Context, sink *probe.Sink, long bool) error {
 	}()
 	s.start = append(s.start, probe.Ms(took))
 	time.Sleep(settle)
-	mib, err := probe.Resident(s.place.Pid())
+	mib, _, err := probe.Resident(s.place.Pid())
 	if err != nil {
 		return err
 	}

@@ -39,19 +39,29 @@ func Ratios(over, under []float64) []float64 {
 // Ms is a time in milliseconds.
 func Ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// Resident is a process's VmRSS of proc(5), in MiB.
-func Resident(pid int) (float64, error) {
+// Resident is a process's VmRSS of proc(5), in MiB, and its RssFile: what of it
+// are pages of the program's own file, which processes share.
+func Resident(pid int) (all, file float64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for line := range bytes.Lines(b) {
-		if rest, ok := bytes.CutPrefix(line, []byte("VmRSS:")); ok {
-			kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(string(rest)), " kB"), 64)
-			return kb / 1024, err
+		name, rest, _ := strings.Cut(string(line), ":")
+		into := map[string]*float64{"VmRSS": &all, "RssFile": &file}[name]
+		if into == nil {
+			continue
 		}
+		kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		*into = kb / 1024
 	}
-	return 0, fmt.Errorf("no VmRSS of process %d", pid)
+	if all == 0 {
+		return 0, 0, fmt.Errorf("no VmRSS of process %d", pid)
+	}
+	return all, file, nil
 }
 
 // Processor is the processor time that a process has used, with its children
