@@ -137,7 +137,7 @@ func TestResults(t *testing.T) {
 		"Received of another host":      {pass + replace(noLogin, "mx.corp.test", "mx.evil.test") + changed, no},
 		"of another's program":          {pass + "Received: by mx.evil.test (Postfix, from userid 0)\r\n\tid 1; x\r\n" + changed, no},
 		"subject unsigned":              {pass + noLogin + sign(mail, without("Subject")), "its DKIM signature leaves out Subject"},
-		"of a copy of the signature":    {pass + noLogin + "DKIM-Signature: v=1; a=rsa-sha256; d=corp.test; s=old; h=From; bh=x; b=" + b[:12] + "\r\n" + changed, no},
+		"of a copy of the signature":    {pass + noLogin + replace(changed, "\r\nFrom:", "\r\nDKIM-Signature: v=1; d=corp.test; s=x; h=From; b="+b[:12]+"\r\nFrom:"), no},
 		"stale":                         {pass + noLogin + string(key.Sign([]byte(mail), "corp.test", "sel", now.Add(-8*24*time.Hour).Unix())), "its DKIM signature is older than 7 days"},
 		"part of the body":              {pass + noLogin + sign(mail, origintest.T("l", "4")), "its DKIM signature covers only a part of the body (l=)"},
 	} {
