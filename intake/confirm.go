@@ -84,8 +84,8 @@ func (in *Intake) holdable(ctx context.Context, e milter.Envelope, r *mailparse.
 	if n := in.Config.Documents; n > 0 && len(r.Documents) > n {
 		return nil, errTooManyDocuments(n)
 	}
-	h := &workflow.Held{Key: heldKey(p, r), Person: *p, Client: network(e.Client), From: e.From, QueueID: e.QueueID,
-		Subject: r.Thread().Subject, Level: level, Asks: asks}
+	h := &workflow.Held{Key: heldKey(p, r), Person: *p, Client: network(e.Client), Delivered: e.Relayed, From: e.From,
+		QueueID: e.QueueID, Subject: r.Thread().Subject, Level: level, Asks: asks}
 	for _, a := range asked {
 		h.Recipients = append(h.Recipients, a.full)
 	}
@@ -118,7 +118,7 @@ func (in *Intake) supposed(ctx context.Context, e milter.Envelope, r *mailparse.
 // heldKey is what makes the same mail the same, as workflow's request key does.
 func heldKey(p *workflow.Person, r *mailparse.Request) workflow.Digest {
 	return sha256.Sum256([]byte(strings.Join([]string{
-		strings.ToLower(p.Mail), r.MessageID, r.Thread().Subject, string(r.BodyHash[:])}, "\x00")))
+		strings.ToLower(p.Mail), r.MessageID, strings.Join(strings.Fields(r.Subject), " "), string(r.BodyHash[:])}, "\x00")))
 }
 
 // network is under what a client's mails are counted: an IPv6 client has a

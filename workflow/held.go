@@ -15,11 +15,12 @@ import (
 //
 // Its details are for that page; the mail that asks quotes none of them.
 type Held struct {
-	ID         string         `json:"id"`     // as of a session
-	Key        Digest         `json:"key"`    // of sender, Message-ID, subject and body: the same mail
-	Person     Person         `json:"person"` // whom From and envelope name
-	Client     string         `json:"client"` // network of who brought it; "" from the LMTP door
-	From       string         `json:"from"`   // envelope sender
+	ID         string         `json:"id"`                  // as of a session
+	Key        Digest         `json:"key"`                 // of sender, Message-ID, subject and body: the same mail
+	Person     Person         `json:"person"`              // whom From and envelope name
+	Client     string         `json:"client"`              // network of who brought it; "" if only the LMTP door knows of it
+	Delivered  bool           `json:"delivered,omitempty"` // came by the LMTP door
+	From       string         `json:"from"`                // envelope sender
 	Recipients []string       `json:"recipients"`
 	QueueID    string         `json:"queue_id"`
 	Subject    string         `json:"subject,omitempty"`
@@ -64,8 +65,8 @@ const (
 func (h *Held) Until() time.Time { return h.Received.Add(HeldFor) }
 
 // Hold keeps a mail, and plans the mail that asks its supposed sender. If the
-// same mail waits already, or was confirmed, only recipients are added, and
-// nobody is asked again; created is false then. The caller sets all fields but
+// same mail waits already, or was confirmed, only recipients that the LMTP door
+// brings are added, and nobody is asked again; created is false then. The caller sets all fields but
 // ID, Received and State. The *Refusal's Reason is "confirmation-denied",
 // "confirmation-waits", "too-many-held" (4xx where waiting may help), or "store-away".
 func (d *Desk) Hold(ctx context.Context, h Held, mail []byte) (held *Held, created bool, err error) {
@@ -110,8 +111,10 @@ func (d *Desk) Hold(ctx context.Context, h Held, mail []byte) (held *Held, creat
 	return held, created, nil
 }
 
-// join takes the recipients of the same mail that came once more, by a resend
-// or by the other door; added is true if there are new ones.
+// join takes the recipients of the same mail that came once more; added is true
+// if there are new ones. They come by the LMTP door only, where an alias chose
+// them: at the other door whoever has a copy of the mail could add somebody
+// after its supposed sender has looked at the page, and before they press.
 func (h *Held) join(again *Held) (added bool, err error) {
 	var fresh []string
 	for _, r := range again.Recipients {
@@ -126,6 +129,8 @@ func (h *Held) join(again *Held) (added bool, err error) {
 		return false, notYours("confirmation-waits", 550, "5.7.1")
 	case len(fresh) == 0:
 		return false, nil
+	case !again.Delivered:
+		return false, notYours("confirmation-waits", 450, "4.7.1")
 	}
 	h.Recipients = append(h.Recipients, fresh...)
 	for _, p := range again.Asks {

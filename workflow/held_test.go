@@ -181,6 +181,7 @@ func TestHeldByBothDoors(t *testing.T) {
 	d := newDesk(t)
 	first, _ := d.hold(t, heldMail("m1", jane, "192.0.2.1"))
 	again := heldMail("m1", jane, "")
+	again.Delivered = true
 	again.Recipients, again.Asks = []string{"john.doe@sign.corp.test", "emma@sign.corp.test"}, []workflow.Person{john, emma}
 	h, created := d.hold(t, again)
 	if created || h.ID != first.ID {
@@ -193,6 +194,26 @@ func TestHeldByBothDoors(t *testing.T) {
 	}
 	want(t, "recipients", h.Recipients, []string{"john.doe@sign.corp.test", "emma@sign.corp.test"})
 	want(t, "asks", len(h.Asks), 2)
+}
+
+// Whoever has a copy of a mail that waits cannot add people to it, whom its
+// sender would not see on a page that is open already.
+func TestHeldWithAnotherRecipient(t *testing.T) {
+	d := newDesk(t)
+	first, _ := d.hold(t, heldMail("m1", jane, "192.0.2.1"))
+	d.runHeld(t, workflow.JobAsk, first.ID)
+	token := d.token(t)
+	for _, client := range []string{"192.0.2.1", "203.0.113.9", ""} {
+		again := heldMail("m1", jane, client)
+		again.Recipients, again.Asks = []string{"john.doe@sign.corp.test", "emma@sign.corp.test"}, []workflow.Person{john, emma}
+		if _, _, err := d.Hold(t.Context(), again, []byte("the mail")); reason(err) != "confirmation-waits" {
+			t.Errorf("from %q: %v", client, err)
+		}
+	}
+	h, err := d.Waiting(t.Context(), token)
+	if err != nil || len(h.Recipients) != 1 || len(h.Asks) != 1 {
+		t.Errorf("held %+v, %v", h, err)
+	}
 }
 
 func TestHeldLimits(t *testing.T) {
