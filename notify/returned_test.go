@@ -75,7 +75,7 @@ var others = map[string]struct {
 		"message/delivery-status\nContent-Transfer-Encoding: base64\n", 1), Failed, "5.1.1"},
 	"qmail": {"From: MAILER-DAEMON@mx.test\nSubject: failure notice\n\nHi. This is the qmail-send program at mx.test.\n\n<john@corp.test>:\n" +
 		"Sorry, no mailbox here by that name.\n\n--- Below this line is a copy of the message.\n\n" + returnedHeader, Unclear, ""},
-	"old Exim, quoted": {"Subject: Mail delivery failed\nX-Failed-Recipients: john@corp.test\n\nfailed:\n\n> From: x\n> Message-Id:\n>  <milterd.mfrggzdfmztwq2lk.hyffkkxxhxmfpjxvtt4m55z32a@sign.corp.test>\n", Unclear, ""},
+	"old Exim, quoted":     {"Subject: Mail delivery failed\nX-Failed-Recipients: john@corp.test\n\nfailed:\n\n> From: x\n> Message-Id:\n>  <milterd.mfrggzdfmztwq2lk.hyffkkxxhxmfpjxvtt4m55z32a@sign.corp.test>\n", Unclear, ""},
 	"somebody else's mail": {"Subject: failure notice\n\nMessage-ID: <x.y.z@corp.test>\n", Foreign, ""},
 	"vacation": {"From: John <john@corp.test>\nSubject: I am away\nAuto-Submitted: auto-replied (vacation)\nIn-Reply-To: <milterd.mfrggzdfmztwq2lk.hyffkkxxhxmfpjxvtt4m55z32a@sign.corp.test>\n" +
 		"References: <milterd.mfrggzdfmztwq2lk.hyffkkxxhxmfpjxvtt4m55z32a@sign.corp.test>\n\nBack on Monday.\n", Foreign, ""},
