@@ -254,6 +254,8 @@ func TestRelayed(t *testing.T) {
 		"login, verify address":              {raw: byLogin + good, rcpt: "verify@sign.corp.test", want: "550 5.2.1 verify-address"},
 		"unproven, answer address":           {raw: good, rcpt: "reply@sign.corp.test", want: "dropped"},
 		"unproven, unknown signatory":        {raw: good, rcpt: "no@sign.corp.test", want: "dropped"},
+		"unproven, routed address":           {raw: good, rcpt: "john%corp.test@sign.corp.test", want: "dropped"},
+		"login, routed address":              {raw: byLogin + good, rcpt: "john%corp.test@sign.corp.test", want: "550 5.1.1 unknown-signatory"},
 		"unproven, broken MIME":              {raw: strings.Replace(good, "boundary=b", "boundary", 1), want: "dropped"},
 		"unproven, no From":                  {raw: strings.Replace(good, "From:", "Form:", 1), want: "dropped"},
 		"signature, refused":                 {raw: string(signed(strings.Replace(good, "%PDF", "%PD", 1))), want: "opened jane@corp.test for [john@corp.test] by dkim corp.test"},

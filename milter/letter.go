@@ -35,7 +35,9 @@ func (l *letter) release() {
 func (l *letter) recipient(name string, m match) (Verdict, *workflow.Refusal) {
 	start := time.Now()
 	verdict, err := Pass, error(errEvasive)
-	if m == plain {
+	// Of a refusal of a delivered mail Postfix makes a mail to its sender, who may
+	// be forged; so the Intake hears of odd recipients, too, and finds nobody.
+	if m == plain || l.env.Relayed {
 		ctx, cancel := context.WithTimeout(l.door.ctx, min(l.door.Work, recipientWork))
 		defer cancel()
 		verdict, err = l.door.Intake.Recipient(ctx, l.env, name)
