@@ -211,7 +211,9 @@ func TestCostOfAttacks(t *testing.T) {
 		"comments":                 "From: jane@corp.test\r\nContent-Type: multipart/mixed" + strings.Repeat("(", 250000) + "; boundary=b\r\n\r\n" + pdfPart,
 		"From of comments":         "From: " + strings.Repeat("(", 250000) + "\r\n\r\n",
 		"From of quotes":           "From: " + strings.Repeat(`"a" `, 60000) + "<jane@corp.test>\r\n\r\n",
-		"Received":                 strings.Repeat("Received: x\r\n", 19000) + plain + "\r\n" + pdfPart,
+		"names in a slow charset": plain + "\r\n" + strings.Repeat("--b\r\nContent-Type: application/pdf; name=\""+strings.Repeat("=?gb18030?b?gQ==?= ", 13000)+
+			"\"\r\n\r\nx\r\n", 20) + "--b--\r\n",
+		"Received": strings.Repeat("Received: x\r\n", 19000) + plain + "\r\n" + pdfPart,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats

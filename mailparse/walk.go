@@ -73,6 +73,11 @@ func (w *walk) entity(h textproto.Header, body io.Reader, depth int, c within) e
 	if err := checkOnce(h); err != nil {
 		return err
 	}
+	for _, name := range []string{"Content-Type", "Content-Disposition"} {
+		if len(h.Get(name)) > maxField {
+			return errHeaderTooLarge(maxField)
+		}
+	}
 	ct, err := parseField(h.Get("Content-Type"))
 	if err != nil {
 		return errDuplicate("a parameter of Content-Type")
@@ -96,6 +101,11 @@ func (w *walk) entity(h textproto.Header, body io.Reader, depth int, c within) e
 	}
 	return w.leaf(h, ct, cd, body, c)
 }
+
+// maxField bounds what is read of a part's name, for each part anew: text in
+// many small encoded words of a rare charset takes a second for each MB. A file
+// name of 255 characters takes 4 KB in the longest way to write it.
+const maxField = 16 << 10
 
 func (w *walk) multipart(ct field, body io.Reader, depth int, c within) error {
 	if depth >= w.limits.Depth {
