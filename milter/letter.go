@@ -43,7 +43,7 @@ func (l *letter) recipient(name string, m match) (Verdict, *workflow.Refusal) {
 		verdict, err = l.door.Intake.Recipient(ctx, l.env, name)
 	}
 	if err != nil {
-		r := l.refuse("recipient refused", err, "recipient", name)
+		r := l.refuse("recipient refused", err, "recipient", shown(name)[0])
 		l.meterRecipient(r.Reason, start)
 		return Pass, r
 	}
@@ -101,8 +101,26 @@ func (l *letter) refuse(msg string, err error, attrs ...any) *workflow.Refusal {
 	return r
 }
 
+// shownTag is what a log shows of an address extension: enough for the words that
+// people write, and the session of a bounce, but not the keyed hash behind it, with
+// which whoever reads the log could forge a bounce.
+const shownTag = 17
+
+// shown gives addresses as a log may have them.
+func shown(addresses ...string) []string {
+	out := make([]string, len(addresses))
+	for i, a := range addresses {
+		out[i] = a
+		plus, at := strings.IndexByte(a, '+'), strings.LastIndexByte(a, '@')
+		if plus >= 0 && at-plus > shownTag {
+			out[i] = a[:plus+shownTag] + "…" + a[at:]
+		}
+	}
+	return out
+}
+
 func (l *letter) attrs() []any {
-	a := []any{"queue", l.env.QueueID, "from", l.env.From, "login", l.env.Login, "recipients", l.env.Recipients}
+	a := []any{"queue", l.env.QueueID, "from", l.env.From, "login", l.env.Login, "recipients", shown(l.env.Recipients...)}
 	if l.env.Client.IsValid() {
 		a = append(a, "client", l.env.Client.String())
 	}

@@ -90,11 +90,11 @@ func (s *lmtpSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	}
 	name, m := classify(to, s.door.Domain)
 	if m == other {
-		return smtpError(l.refuse("recipient refused", errNoRelay, "recipient", to))
+		return smtpError(l.refuse("recipient refused", errNoRelay, "recipient", shown(to)[0]))
 	}
 	verdict, r := l.recipient(name, m)
 	if r == nil && verdict == Pass {
-		r = l.refuse("recipient put off", errNotAliased, "recipient", name)
+		r = l.refuse("recipient put off", errNotAliased, "recipient", shown(name)[0])
 	}
 	if r != nil {
 		return smtpError(r)
