@@ -89,7 +89,7 @@ func (s *lmtpSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 		return &smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "MAIL comes first."}
 	}
 	name, m := classify(to, s.door.Domain)
-	if m == other {
+	if !strings.HasSuffix(name, "@"+hostname(s.door.Domain)) { // x%sign@mx, too
 		return smtpError(l.refuse("recipient refused", errNoRelay, "recipient", shown(to)[0]))
 	}
 	verdict, r := l.recipient(name, m)

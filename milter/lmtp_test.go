@@ -100,6 +100,7 @@ func TestLMTP(t *testing.T) {
 		"RCPT TO:<odd@sign.corp.test>\r\n"+
 		"RCPT TO:<postmaster@sign.corp.test>\r\n"+
 		"RCPT TO:<bob@corp.test>\r\n"+
+		"RCPT TO:<x%sign.corp.test@mx.corp.test>\r\n"+
 		"RCPT TO:<x%elsewhere.test@sign.corp.test>\r\n"+
 		"RCPT TO:<\"a b\"@sign.corp.test>\r\n"+
 		"RCPT TO:<müller@sign.corp.test>\r\n"+
@@ -108,6 +109,7 @@ func TestLMTP(t *testing.T) {
 		"250", "250", "550 5.1.1 100% nobody",
 		"451 4.3.0 The signature desk cannot take this mail right now; please try again later.",
 		"451 4.3.5 This address belongs to a person: Postfix lacks its line of virtual_alias_maps (milterd postfix print). Then: postsuper -r.",
+		"550 5.7.1 The signature desk takes mail to the sign domain only.",
 		"550 5.7.1 The signature desk takes mail to the sign domain only.",
 		"250", "250", "250", "250", "354")
 	first := "Subject: \xfcml\xe4ut\r\n\r\n.dot\r\n..\r\nbare\nline\r\n\x00\x01\r\n\r\n"

@@ -64,7 +64,6 @@ func TestForms(t *testing.T) {
 		"strict":             {"strict_rfc821_envelopes = yes", "resolve_null_domain = yes", "resolve_numeric_domain = yes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			s := build(t, postfix.Options{Settings: slices.Concat(settings, lenient, toSink)})
 			k := s.dial(t, "jane")
 			n := 0

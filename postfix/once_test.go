@@ -47,7 +47,6 @@ func (h *hanging) Message(ctx context.Context, e milter.Envelope, raw []byte) er
 func TestOnce(t *testing.T) {
 	for name, before := range map[string]bool{"stalled after its commit": false, "stalled before it": true} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // it waits most of the time
 			log := slog.New(slog.NewTextHandler(io.Discard, nil))
 			people, err := directory.Open("../testdata/cases/users.toml")
 			if err != nil {

@@ -114,9 +114,11 @@ func build(t *testing.T, o postfix.Options) *site {
 }
 
 // buildFor starts a site for another Intake. @MILTER@ in a setting is the path of
-// the milter's socket.
+// the milter's socket. Tests with a site wait most of their time, so they run
+// beside each other.
 func buildFor(t *testing.T, o postfix.Options, in milter.Intake) *site {
 	t.Helper()
+	t.Parallel()
 	dir := t.TempDir()
 	s := &site{clerk: &clerk{}, milter: filepath.Join(dir, "milter.sock"), lmtp: filepath.Join(dir, "lmtp.sock")}
 	if s.intake = in; in == nil {
