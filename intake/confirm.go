@@ -144,10 +144,15 @@ func (in *Intake) Waiting(ctx context.Context, token string) (*workflow.Held, er
 }
 
 // Confirmed opens the session of a held mail as if its sender had been proven
-// at the door. A refusal that stands for good ends the wait.
-func (in *Intake) Confirmed(ctx context.Context, token, client string) error {
+// at the door; seen is how many recipients its page showed. A refusal that
+// stands for good ends the wait.
+func (in *Intake) Confirmed(ctx context.Context, token string, seen int, client string) error {
 	h, err := in.Waiting(ctx, token)
 	if err != nil {
+		return err
+	}
+	// Open asks this again; here it keeps those who joined from ending the wait.
+	if err := h.ShownWith(seen); err != nil {
 		return err
 	}
 	err = in.openHeld(ctx, h, client)
@@ -187,7 +192,7 @@ func (in *Intake) openHeld(ctx context.Context, h *workflow.Held, client string)
 	if err != nil {
 		return err
 	}
-	o.Mail, o.Held, o.Client = raw, h.ID, client
+	o.Mail, o.Held, o.Seen, o.Client = raw, h.ID, len(h.Recipients), client
 	return in.open(ctx, e, o)
 }
 

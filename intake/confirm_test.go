@@ -219,18 +219,30 @@ func TestConfirmedMailOpens(t *testing.T) {
 	}
 	// Temporary trouble ends nothing.
 	in.Directory = crowd{away: true}
-	if err := in.Confirmed(t.Context(), token, "192.0.2.1"); reason(err) != "451 4.4.3 directory-away" {
+	if err := in.Confirmed(t.Context(), token, 2, "192.0.2.1"); reason(err) != "451 4.4.3 directory-away" {
 		t.Errorf("directory away: %v", err)
 	}
 	in.Directory = crowd{}
-	if err := in.Confirmed(t.Context(), token, "192.0.2.1"); err != nil {
+	// Somebody joins after the look: that ends nothing either, though they are too many.
+	joining := milter.Envelope{From: e.From, Relayed: true, Recipients: []string{"p6@sign.corp.test"}}
+	if err := in.Message(t.Context(), joining, forged("P1@Corp.Test", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Confirmed(t.Context(), token, len(h.Recipients), "192.0.2.1"); reason(err) != "450 4.7.1 held-changed" {
+		t.Errorf("confirmed unseen: %v", err)
+	}
+	in.Config.Signatories = 3
+	if h, err = in.Waiting(t.Context(), token); err != nil || len(h.Asks) != 3 {
+		t.Fatalf("the second look %+v, %v", h, err)
+	}
+	if err := in.Confirmed(t.Context(), token, len(h.Recipients), "192.0.2.1"); err != nil {
 		t.Fatal(err)
 	}
 	all, err := st.List(t.Context(), workflow.Filter{})
-	if err != nil || len(all) != 1 || all[0].ProvenBy != provenByMailbox || all[0].Sender().Mail != "p1@corp.test" || len(all[0].Signatories()) != 2 {
+	if err != nil || len(all) != 1 || all[0].ProvenBy != provenByMailbox || all[0].Sender().Mail != "p1@corp.test" || len(all[0].Signatories()) != 3 {
 		t.Fatalf("sessions %+v, %v", all, err)
 	}
-	if err := in.Confirmed(t.Context(), token, "192.0.2.1"); reason(err) != "550 5.7.1 confirmed" {
+	if err := in.Confirmed(t.Context(), token, 2, "192.0.2.1"); reason(err) != "550 5.7.1 confirmed" {
 		t.Errorf("once more: %v", err)
 	}
 	if err := in.Denied(t.Context(), token); reason(err) != "550 5.7.1 confirmed" {
@@ -249,7 +261,7 @@ func TestConfirmedButHopeless(t *testing.T) {
 		t.Fatalf("%v, %d documents inspected", err, looked.n)
 	}
 	_, token, _ := strings.Cut(p.quiet(t, 1)[0].Link, "#")
-	if err := in.Confirmed(t.Context(), token, ""); reason(err) != "554 5.7.5 encrypted-pdf" || looked.n != 1 {
+	if err := in.Confirmed(t.Context(), token, 1, ""); reason(err) != "554 5.7.5 encrypted-pdf" || looked.n != 1 {
 		t.Errorf("confirmed: %v", err)
 	}
 	if _, err := in.Waiting(t.Context(), token); reason(err) != "550 5.7.1 denied" {

@@ -268,14 +268,15 @@ func TestUnprovenMailIsConfirmed(t *testing.T) {
 	if resp, err := http.Get(page); err != nil || resp.StatusCode != 200 {
 		t.Fatalf("the page: %v %v", resp, err)
 	}
-	if body := s.call(t, "held", token, 200); !strings.Contains(body, `"subject":"Lease"`) || !strings.Contains(body, "lease.pdf") || !strings.Contains(body, "anna@corp.test") {
+	if body := s.call(t, "held", token, 0, 200); !strings.Contains(body, `"subject":"Lease"`) || !strings.Contains(body, "lease.pdf") || !strings.Contains(body, "anna@corp.test") {
 		t.Errorf("the page shows %s", body)
 	}
 	if all, err := s.Store.List(t.Context(), workflow.Filter{}); err != nil || len(all) != 0 {
 		t.Fatalf("%d sessions before anybody confirmed, %v", len(all), err)
 	}
-	s.call(t, "confirm", token, 200)
-	s.call(t, "confirm", token, 409)
+	s.call(t, "confirm", token, 2, 409)
+	s.call(t, "confirm", token, 1, 200)
+	s.call(t, "confirm", token, 1, 409)
 	s.mails(t, "anna@corp.test", "Please sign: Lease", 1)
 	s.mails(t, "jane.roe@corp.test", "Signatures requested: Lease", 1)
 	ses, events := s.session(t)
@@ -287,10 +288,13 @@ func TestUnprovenMailIsConfirmed(t *testing.T) {
 	}
 }
 
-// call asks the pages' interface.
-func (s *site) call(t *testing.T, path, token string, status int) string {
+// call asks the pages' interface of held mails; no recipients are not sent.
+func (s *site) call(t *testing.T, path, token string, recipients, status int) string {
 	t.Helper()
-	b, _ := json.Marshal(map[string]string{"token": token})
+	b, _ := json.Marshal(struct {
+		Token      string `json:"token"`
+		Recipients int    `json:"recipients,omitempty"`
+	}{token, recipients})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, "POST", s.c.URL+"/api/"+path, bytes.NewReader(b))

@@ -156,7 +156,10 @@ func (f *fake) end(token string, state workflow.HeldState) error {
 	return nil
 }
 
-func (f *fake) Confirmed(_ context.Context, token, client string) error {
+func (f *fake) Confirmed(ctx context.Context, token string, seen int, client string) error {
+	if h, err := f.Waiting(ctx, token); err == nil && seen != len(h.Recipients) {
+		return &workflow.Refusal{Code: 450, Reason: "held-changed", Text: "More people were added."}
+	}
 	return f.end(token, workflow.HeldConfirmed)
 }
 
@@ -167,7 +170,8 @@ func (f *fake) Denied(_ context.Context, token string) error {
 // heldMail is a mail in Max's name.
 func heldMail() *workflow.Held {
 	return &workflow.Held{ID: "heldmail", Person: workflow.Person{Mail: "max.weber@corp.test", Name: "Max Weber", Language: "de"},
-		Received: time.Now().Add(-time.Hour), State: workflow.HeldWaiting, Subject: "Urgent: call <b>+1 555</b> and sign", Level: workflow.Standard,
+		Recipients: []string{"jane.doe@sign.corp.test", "ada.byron@sign.corp.test"},
+		Received:   time.Now().Add(-time.Hour), State: workflow.HeldWaiting, Subject: "Urgent: call <b>+1 555</b> and sign", Level: workflow.Standard,
 		Asks:      []workflow.Person{{Mail: "jane.doe@corp.test", Name: "Jane Doe"}, {Mail: "ada.byron@corp.test", Name: "Ada Byron"}},
 		Documents: []workflow.HeldDocument{{Name: "lease agreement for the workshop in the old town, second draft.pdf", Size: 123456, SHA256: workflow.Digest{1, 2, 3}}}}
 }

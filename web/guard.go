@@ -206,6 +206,7 @@ var statuses = map[string]int{
 	"denied":          http.StatusGone,
 	"expired":         http.StatusGone,
 	"confirmed":       http.StatusConflict,
+	"held-changed":    http.StatusConflict,
 	"not-proven":      http.StatusUnauthorized,
 	"wrong-code":      http.StatusForbidden,
 	"code-expired":    http.StatusForbidden,

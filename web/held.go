@@ -11,8 +11,9 @@ import (
 // came. Refusals are for the page.
 type Held interface {
 	Waiting(ctx context.Context, token string) (*workflow.Held, error)
-	// Confirmed opens the session.
-	Confirmed(ctx context.Context, token, client string) error
+	// Confirmed opens the session; seen is how many recipients the page showed.
+	// Reason "held-changed" if there are more now.
+	Confirmed(ctx context.Context, token string, seen int, client string) error
 	// Denied drops the mail.
 	Denied(ctx context.Context, token string) error
 }
@@ -29,17 +30,12 @@ type heldLook struct {
 	Level        workflow.Level          `json:"level"`
 	Asks         []lookSender            `json:"asks"`
 	Documents    []workflow.HeldDocument `json:"documents"`
+	Recipients   int                     `json:"recipients"` // sent back with the confirmation
 }
 
 // heldAPI guards a call with the link of a held mail.
 func (s *site) heldAPI(do func(context.Context, *call) error) func(context.Context, *call) error {
 	return func(ctx context.Context, c *call) error {
-		var in struct {
-			Token string `json:"token"`
-		}
-		if err := c.decode(&in); err != nil {
-			return err
-		}
 		if s.Held == nil {
 			return refusal("unknown-link", "This link is not known here.", nil)
 		}
@@ -48,12 +44,18 @@ func (s *site) heldAPI(do func(context.Context, *call) error) func(context.Conte
 }
 
 func (s *site) held(ctx context.Context, c *call) error {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
 	h, err := s.Config.Held.Waiting(ctx, c.token)
 	if err != nil {
 		return err
 	}
 	out := heldLook{Organisation: s.Organisation, Who: lookPerson{Name: h.Person.Name, Mail: h.Person.Mail, Language: h.Person.Language},
-		Received: h.Received, Until: h.Until(), Subject: h.Subject, Level: h.Level, Documents: h.Documents}
+		Received: h.Received, Until: h.Until(), Subject: h.Subject, Level: h.Level, Documents: h.Documents, Recipients: len(h.Recipients)}
 	for _, p := range h.Asks {
 		out.Asks = append(out.Asks, lookSender{p.Name, p.Mail})
 	}
@@ -61,13 +63,26 @@ func (s *site) held(ctx context.Context, c *call) error {
 }
 
 func (s *site) confirm(ctx context.Context, c *call) error {
-	if err := s.Config.Held.Confirmed(ctx, c.token, c.client); err != nil {
+	var in struct {
+		Token      string `json:"token"`
+		Recipients int    `json:"recipients"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := s.Config.Held.Confirmed(ctx, c.token, in.Recipients, c.client); err != nil {
 		return err
 	}
 	return c.answer(struct{}{})
 }
 
 func (s *site) deny(ctx context.Context, c *call) error {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
 	if err := s.Config.Held.Denied(ctx, c.token); err != nil {
 		return err
 	}

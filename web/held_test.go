@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ func TestHeldInterface(t *testing.T) {
 	st, tok := jane(t)
 	body := `{"token":"` + tok + `"}`
 	res, got := st.post(t, "/api/held", body)
-	if res.StatusCode != http.StatusOK || !strings.Contains(got, "max.weber@corp.test") || res.Header.Get("Cache-Control") != "no-store" {
+	if res.StatusCode != http.StatusOK || !strings.Contains(got, "max.weber@corp.test") || !strings.Contains(got, `"recipients":2`) || res.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("look: %s %s", res.Status, got)
 	}
 	if st.changes != 0 {
@@ -34,7 +35,16 @@ func TestHeldInterface(t *testing.T) {
 			}
 		}
 	}
-	if res, got := st.post(t, "/api/confirm", body); res.StatusCode != http.StatusOK {
+	seen := func(n string) string { return `{"token":"` + tok + `","recipients":` + n + `}` }
+	for _, wrong := range []string{body, seen("0"), seen("1"), seen("3"), seen("-2")} {
+		if res, got := st.post(t, "/api/confirm", wrong); res.StatusCode != http.StatusConflict || !strings.Contains(got, `"held-changed"`) {
+			t.Errorf("confirm %s: %s %s", wrong, res.Status, got)
+		}
+	}
+	if res, _ := st.post(t, "/api/confirm", seen(`"2"`)); res.StatusCode != http.StatusBadRequest || st.changes != 0 {
+		t.Errorf("confirm with a word: %s, %d changes", res.Status, st.changes)
+	}
+	if res, got := st.post(t, "/api/confirm", seen("2")); res.StatusCode != http.StatusOK {
 		t.Errorf("confirm: %s %s", res.Status, got)
 	}
 	for _, path := range []string{"held", "confirm", "deny"} {
@@ -120,6 +130,44 @@ func TestHeldPage(t *testing.T) {
 				eval[bool](b, `(scrollTo(0, document.body.scrollHeight), true)`)
 				b.shot(w.name + "-end")
 			}
+		})
+	}
+}
+
+// TestHeldChanged lets somebody join while the page is open: the first press
+// shows them and confirms nothing, the second one confirms.
+func TestHeldChanged(t *testing.T) {
+	chrome := launch(t)
+	for lang, words := range map[string][3]string{
+		"en": {"Yes, confirm", "More people were added", "Your request is on its way"},
+		"de": {"Ja, bestätigen", "weitere Personen hinzugekommen", "Ihre Anfrage ist unterwegs"},
+		"fr": {"Oui, confirmer", "D’autres personnes ont été ajoutées", "Votre demande est en route"},
+	} {
+		t.Run(lang, func(t *testing.T) {
+			st, tok := newStage(t), token("heldgrows"+lang)
+			h := heldMail()
+			h.Person.Language = lang
+			st.helds[tok] = h
+			b := blank(t, chrome, window{name: "light", w: 390, h: 844, phone: true})
+			b.expect = []string{"409"}
+			b.do(chromedp.Navigate(st.URL + "/c#" + tok))
+			b.sees(words[0])
+			st.mu.Lock()
+			more := *h
+			more.Recipients = append(slices.Clone(h.Recipients), "emma@sign.corp.test")
+			more.Asks = append(slices.Clone(h.Asks), workflow.Person{Mail: "emma@corp.test", Name: "Emma Curie"})
+			st.helds[tok] = &more
+			st.mu.Unlock()
+			b.press(words[0])
+			b.sees(words[1])
+			b.sees("Emma Curie")
+			if more.State != workflow.HeldWaiting {
+				t.Error("confirmed unseen")
+			}
+			b.accessible("changed")
+			b.shot("changed")
+			b.press(words[0])
+			b.sees(words[2])
 		})
 	}
 }

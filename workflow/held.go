@@ -82,11 +82,14 @@ func (d *Desk) Hold(ctx context.Context, h Held, mail []byte) (held *Held, creat
 			if o.Key != h.Key {
 				continue
 			}
-			known, err := o.join(&h)
-			if held = o; err != nil || !known {
+			if held, err = tx.Held(o.ID); err != nil { // locked: it may be decided just now
 				return err
 			}
-			return tx.SaveHeld(o)
+			added, err := held.join(&h)
+			if err != nil || !added {
+				return err
+			}
+			return tx.SaveHeld(held)
 		}
 		if err := roomFor(&h, all, bytes+int64(len(mail))); err != nil {
 			return err
@@ -114,7 +117,8 @@ func (d *Desk) Hold(ctx context.Context, h Held, mail []byte) (held *Held, creat
 // join takes the recipients of the same mail that came once more; added is true
 // if there are new ones. They come by the LMTP door only, where an alias chose
 // them: at the other door whoever has a copy of the mail could add somebody
-// after its supposed sender has looked at the page, and before they press.
+// after its supposed sender has looked at the page. None ever leaves, so their
+// number tells whether a page shows them all.
 func (h *Held) join(again *Held) (added bool, err error) {
 	var fresh []string
 	for _, r := range again.Recipients {
@@ -255,10 +259,20 @@ func (d *Desk) waits(h *Held) error {
 	return nil
 }
 
+// ShownWith refuses a confirmation by somebody who has seen another number of
+// recipients; Reason "held-changed" (4xx: the mail still waits).
+func (h *Held) ShownWith(recipients int) error {
+	if recipients == len(h.Recipients) {
+		return nil
+	}
+	return &Refusal{Code: 450, Enhanced: "4.7.1", Reason: "held-changed",
+		Text: "More people were added to this request since you looked. Please look again."}
+}
+
 // EndHeld ends a held mail without a session: its supposed sender says that it
 // is not theirs, or it cannot be opened. Reasons are those of Waiting.
 func (d *Desk) EndHeld(ctx context.Context, id string, state HeldState) error {
-	err := d.Store.Do(ctx, func(tx Tx) error { return d.decideHeld(tx, id, state, "") })
+	err := d.Store.Do(ctx, func(tx Tx) error { return d.decideHeld(tx, id, state, "", 0) })
 	var r *Refusal
 	if err != nil && !errors.As(err, &r) {
 		return storeAway(err)
@@ -266,8 +280,9 @@ func (d *Desk) EndHeld(ctx context.Context, id string, state HeldState) error {
 	return err
 }
 
-// decideHeld uses up a held mail: of two visitors at once, one decides.
-func (d *Desk) decideHeld(tx Tx, id string, state HeldState, session string) error {
+// decideHeld uses up a held mail: of two visitors at once, one decides. Nobody
+// confirms recipients who joined after they looked; seen is how many there were.
+func (d *Desk) decideHeld(tx Tx, id string, state HeldState, session string, seen int) error {
 	h, err := tx.Held(id)
 	if errors.Is(err, ErrNotFound) {
 		return dropped()
@@ -277,6 +292,11 @@ func (d *Desk) decideHeld(tx Tx, id string, state HeldState, session string) err
 	}
 	if err := d.waits(h); err != nil {
 		return err
+	}
+	if state == HeldConfirmed {
+		if err := h.ShownWith(seen); err != nil {
+			return err
+		}
 	}
 	h.State, h.Session = state, session
 	h.Subject, h.Documents, h.Asks = "", nil, nil

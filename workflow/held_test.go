@@ -78,7 +78,7 @@ func TestHeldAndConfirmed(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			o := opening("m1", john)
-			o.Held, o.Client, o.ProvenBy = h.ID, "203.0.113.9", "confirmed by mailbox"
+			o.Held, o.Seen, o.Client, o.ProvenBy = h.ID, 1, "203.0.113.9", "confirmed by mailbox"
 			_, _, err := d.Open(t.Context(), o)
 			answers <- reason(err)
 		})
@@ -125,7 +125,7 @@ func TestHeldDeniedAndForgotten(t *testing.T) {
 		t.Errorf("denied: %v", err)
 	}
 	o := opening("m1", john)
-	o.Held = h.ID
+	o.Held, o.Seen = h.ID, 1
 	if _, _, err := d.Open(t.Context(), o); reason(err) != "denied" {
 		t.Errorf("opened what was denied: %v", err)
 	}
@@ -152,7 +152,7 @@ func TestHeldDeniedAndForgotten(t *testing.T) {
 		t.Errorf("at the end: %v", err)
 	}
 	o = opening("m3", john)
-	o.Sender, o.Held = emma, e.ID
+	o.Sender, o.Held, o.Seen = emma, e.ID, 1
 	if _, _, err := d.Open(t.Context(), o); reason(err) != "expired" {
 		t.Errorf("opened after the end: %v", err)
 	}
@@ -194,6 +194,51 @@ func TestHeldByBothDoors(t *testing.T) {
 	}
 	want(t, "recipients", h.Recipients, []string{"john.doe@sign.corp.test", "emma@sign.corp.test"})
 	want(t, "asks", len(h.Asks), 2)
+}
+
+// Who joins by the LMTP door after its sender has looked is neither confirmed
+// unseen nor forgotten: the sender looks once more.
+func TestHeldJoinedUnseen(t *testing.T) {
+	d := newDesk(t)
+	first, _ := d.hold(t, heldMail("m1", jane, "192.0.2.1"))
+	if err := d.runHeld(t, workflow.JobAsk, first.ID); err != nil {
+		t.Fatal(err)
+	}
+	token := d.token(t)
+	look, err := d.Waiting(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := heldMail("m1", jane, "")
+	again.Delivered, again.Recipients, again.Asks = true, []string{"emma@sign.corp.test"}, []workflow.Person{emma}
+	d.hold(t, again)
+
+	o := opening("m1", john)
+	o.Held = look.ID
+	var r *workflow.Refusal
+	for _, seen := range []int{len(look.Recipients), 0, 3} {
+		o.Seen = seen
+		if _, _, err := d.Open(t.Context(), o); !errors.As(err, &r) || r.Reason != "held-changed" || r.Code >= 500 {
+			t.Errorf("%d recipients seen: %v", seen, err)
+		}
+	}
+	if all, err := d.store.List(t.Context(), workflow.Filter{}); err != nil || len(all) != 0 {
+		t.Fatalf("%d sessions, %v", len(all), err)
+	}
+	if look, err = d.Waiting(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	o = opening("m1", look.Asks...)
+	o.Held, o.Seen = look.ID, len(look.Recipients)
+	s, created, err := d.Open(t.Context(), o)
+	if err != nil || !created {
+		t.Fatalf("the second look: created %v, %v", created, err)
+	}
+	want(t, "signatories", len(s.Signatories()), 2)
+	again.Recipients = []string{"carl@sign.corp.test"}
+	if _, _, err := d.Hold(t.Context(), again, []byte("the mail")); reason(err) != "confirmation-waits" {
+		t.Errorf("joined what is confirmed: %v", err)
+	}
 }
 
 // Whoever has a copy of a mail that waits cannot add people to it, whom its

@@ -18,6 +18,7 @@ type Opening struct {
 	Sender      Person
 	ProvenBy    string   // "sasl jane", "client 10.0.0.5"
 	Held        string   // id of the Held that its sender has confirmed: used up in the same transaction
+	Seen        int      // recipients of Held when its page showed it
 	Client      string   // address of who confirmed it, evidence only
 	Signatories []Person // at least one, no address twice
 	Copies      []Person // internal Cc; sender and signatories among them are ignored
@@ -42,7 +43,7 @@ type NewDocument struct {
 // none remains, the session that it opened then is returned and created is
 // false. An error is a *Refusal, with a 4xx code if the store is away or the
 // sender has opened too many ("too-many-requests"), and with the Reasons of
-// Waiting for a Held.
+// Waiting for a Held, and "held-changed" (4xx) if recipients have joined unseen.
 func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, err error) {
 	if len(o.Signatories) == 0 || len(o.Documents) == 0 {
 		return nil, false, &Refusal{Code: 550, Enhanced: "5.6.0", Reason: "nothing-to-sign",
@@ -75,7 +76,7 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 		if err != nil || o.Held == "" {
 			return err
 		}
-		return d.decideHeld(tx, o.Held, HeldConfirmed, s.ID)
+		return d.decideHeld(tx, o.Held, HeldConfirmed, s.ID, o.Seen)
 	})
 	var r *Refusal
 	switch {

@@ -20,6 +20,7 @@ export interface Visit {
 export interface Held {
   organisation: string; who: Person; received: string; until: string; subject: string;
   level: "standard" | "advanced" | "qualified"; asks?: { name: string; mail: string }[]; documents?: { name: string; size: number; sha256: string }[];
+  recipients: number;
 }
 export interface Shown { document: number; revision: number; sha256: string }
 export interface Appearance { typed?: string; strokes?: { x: number; y: number }[][]; width?: number; height?: number }
@@ -62,7 +63,7 @@ export const sign = async (shown: Shown[], appearance: Appearance, code: string)
   (await send("sign", { shown, appearance, code })).json();
 
 export const getHeld = async (): Promise<Held> => (await send("held", {})).json();
-export const confirmHeld = async (): Promise<void> => void (await send("confirm", {}));
+export const confirmHeld = async (recipients: number): Promise<void> => void (await send("confirm", { recipients }));
 export const denyHeld = async (): Promise<void> => void (await send("deny", {}));
 
 export interface Loaded { bytes: Uint8Array<ArrayBuffer>; shown: Shown; genuine: boolean }

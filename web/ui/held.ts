@@ -13,6 +13,7 @@ export class HeldPage {
   private held: Held | null = null;
   private state: "waiting" | "confirmed" | "denied" | "refused" = "waiting";
   private problem: Refused | null = null;
+  private changed: Refused | null = null; // why the visitor looks again
 
   constructor(private readonly show: Show, private readonly failed: (p: Refused) => void) {}
 
@@ -48,7 +49,10 @@ export class HeldPage {
       } catch (e) {
         yes.disabled = no.disabled = false;
         const r = e instanceof Refused ? e : new Refused("internal", "");
-        if (["denied", "expired", "unknown-link", "confirmed"].includes(r.reason)) {
+        if (r.reason === "held-changed") {
+          this.changed = r;
+          await this.load();
+        } else if (["denied", "expired", "unknown-link", "confirmed"].includes(r.reason)) {
           this.problem = r;
           this.draw();
         } else if (["internal", "offline", "slow", "too-fast", "store-away", "directory-away", "inspection-away", "too-many-requests"].includes(r.reason)) {
@@ -60,13 +64,14 @@ export class HeldPage {
         }
       }
     };
-    const yes = h("button", { type: "button", class: "button primary grow", onclick: () => act(yes, confirmHeld, "confirmed") },
+    const yes = h("button", { type: "button", class: "button primary grow", onclick: () => act(yes, () => confirmHeld(m.recipients), "confirmed") },
       icon("check"), h("span", {}, t("held.yes")));
     const no = h("button", { type: "button", class: "button", onclick: () => act(no, denyHeld, "denied") }, t("held.no"));
     this.show(t("held.title"), true, h("div", { class: "card" },
       h("div", { class: "pad" },
         h("p", { class: "eyebrow" }, h("span", {}, t("held.until", { left: left(m.until) }))),
         h("h1", { tabindex: "-1" }, t("held.title")),
+        this.changed && h("p", { class: "notice bad", role: "alert" }, icon("alert"), h("span", {}, failure(this.changed))),
         h("p", {}, t("held.intro", { when: when(m.received), mail: m.who.mail })),
         h("p", { class: "notice" }, icon("alert"), h("span", {}, t("held.beware")))),
       h("div", { class: "pad band" },
