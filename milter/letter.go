@@ -120,7 +120,7 @@ func shown(addresses ...string) []string {
 }
 
 func (l *letter) attrs() []any {
-	a := []any{"queue", l.env.QueueID, "from", l.env.From, "login", l.env.Login, "recipients", shown(l.env.Recipients...)}
+	a := []any{"queue", l.env.QueueID, "from", shown(l.env.From)[0], "login", l.env.Login, "recipients", shown(l.env.Recipients...)}
 	if l.env.Client.IsValid() {
 		a = append(a, "client", l.env.Client.String())
 	}
