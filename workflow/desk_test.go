@@ -125,6 +125,20 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
+// pause stops the first signature in its middle: inside is closed when it is
+// there, and it goes on when the test closes leave.
+func (d *desk) pause() (inside, leave chan struct{}) {
+	inside, leave = make(chan struct{}), make(chan struct{})
+	var calls atomic.Int32
+	d.signer.wait = func() {
+		if calls.Add(1) == 1 {
+			close(inside)
+			<-leave
+		}
+	}
+	return inside, leave
+}
+
 func (d *desk) tick(by time.Duration) { d.mu.Lock(); d.clock = d.clock.Add(by); d.mu.Unlock() }
 
 func opening(id string, signatories ...workflow.Person) workflow.Opening {
@@ -428,15 +442,7 @@ func TestTwoSignInTheSameSecond(t *testing.T) {
 		}
 	}
 	// While John's signature is being made, Emma's job must wait, not fail.
-	inside := make(chan struct{})
-	leave := make(chan struct{})
-	var calls atomic.Int32
-	d.signer.wait = func() {
-		if calls.Add(1) == 1 {
-			close(inside)
-			<-leave
-		}
-	}
+	inside, leave := d.pause()
 	done := make(chan error)
 	go func() { done <- d.Run(t.Context(), workflow.Job{Kind: workflow.JobSign, Session: s.ID, Person: 1}) }()
 	<-inside
@@ -464,14 +470,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	inside, leave := make(chan struct{}), make(chan struct{})
-	var calls atomic.Int32
-	d.signer.wait = func() {
-		if calls.Add(1) == 1 {
-			close(inside)
-			<-leave
-		}
-	}
+	inside, leave := d.pause()
 	done := make(chan error)
 	go func() { done <- d.Run(t.Context(), workflow.Job{Kind: workflow.JobSign, Session: s.ID, Person: 1}) }()
 	<-inside
@@ -503,14 +502,7 @@ func TestRescuedJobIsFenced(t *testing.T) {
 		t.Fatal(err)
 	}
 	job := workflow.Job{Kind: workflow.JobSign, Session: s.ID, Person: 1}
-	inside, leave := make(chan struct{}), make(chan struct{})
-	var calls atomic.Int32
-	d.signer.wait = func() {
-		if calls.Add(1) == 1 {
-			close(inside)
-			<-leave
-		}
-	}
+	inside, leave := d.pause()
 	done := make(chan error)
 	go func() { done <- d.Run(t.Context(), job) }()
 	<-inside
