@@ -94,7 +94,7 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 			sig[k] = cos.Text(v)
 		}
 	}
-	placed, err := pdf.Place(head, pdf.Signing{Field: p.Field, Entries: sig, Reserve: size, Look: p.Look, Row: p.Row, Paraphs: p.Paraphs})
+	placed, err := pdf.PlaceIn(f, pdf.Signing{Field: p.Field, Entries: sig, Reserve: size, Look: p.Look, Row: p.Row, Paraphs: p.Paraphs})
 	if err != nil {
 		return nil, err
 	}
