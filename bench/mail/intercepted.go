@@ -76,7 +76,7 @@ func (s *stage) intercepted(batch int, limit float64) error {
 		}
 	}
 	fmt.Printf("  until it is in his maildir   %s   limit %.2f%s\n", spread(delivered), limit, verdict(delivered, limit))
-	fmt.Printf("  until 250, then thrown away  %s\n", spread(accepted))
+	fmt.Printf("  until 250, then thrown away  %s   limit %.2f%s\n", spread(accepted), limit, verdict(accepted, limit))
 	fmt.Printf("  the same for a milter that only writes the mail to a file and flushes it  %s\n", spread(atLeast))
 	fmt.Printf("  one mail     intercepted %s, delivered %s, only accepted %s, only written %s\n", ms(percentile(each[signatory], 0.5)),
 		ms(percentile(each[colleague], 0.5)), ms(percentile(each[nobody], 0.5)), ms(percentile(each[floor], 0.5)))
