@@ -27,7 +27,8 @@ func IsResult(l *demo.Letter, id string) bool {
 }
 
 // Settle waits until the sessions of that many mails are done and their mails
-// have arrived, for at most a time.
+// have left, for at most a time. A mail that failed once is tried again after
+// ten seconds, so it is the jobs that tell, not a pause.
 func (s *Site) Settle(ctx context.Context, taken int, patience time.Duration) error {
 	db, err := s.Store(ctx)
 	if err != nil {
@@ -35,19 +36,40 @@ func (s *Site) Settle(ctx context.Context, taken int, patience time.Duration) er
 	}
 	defer db.Close()
 	deadline := time.Now().Add(patience)
-	open := 0
+	var open, unsent int
 	for time.Now().Before(deadline) && ctx.Err() == nil {
 		list, err := db.List(ctx, workflow.Filter{State: workflow.Done, Limit: 2*taken + 100})
 		if err != nil {
 			return err
 		}
 		if open = taken - len(list); open <= 0 {
-			time.Sleep(3 * time.Second) // for the last results
-			return nil
+			if unsent, err = mailing(ctx, db, list); err != nil {
+				return err
+			}
+			if unsent == 0 {
+				time.Sleep(3 * time.Second) // for Postfix to deliver the last ones
+				return nil
+			}
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-	return fmt.Errorf("%d sessions were not done after %s", open, patience)
+	return fmt.Errorf("%d sessions were not done, %d mails not sent after %s", max(open, 0), unsent, patience)
+}
+
+// mailing counts the mails of sessions that have not left yet.
+func mailing(ctx context.Context, db *store.Store, list []*workflow.Session) (n int, err error) {
+	for _, one := range list {
+		jobs, err := db.Jobs(ctx, one.ID)
+		if err != nil {
+			return 0, err
+		}
+		for _, j := range jobs {
+			if j.Job.Kind == workflow.JobMail && j.Finished.IsZero() {
+				n++
+			}
+		}
+	}
+	return n, nil
 }
 
 // Tally is what became of mails that were answered 250.
