@@ -100,42 +100,66 @@ func split(raw []byte) (head, body []byte) {
 // of a mail; and the two doors may count the last empty lines differently.
 func bodyHash(body []byte) (sum [32]byte) {
 	h := sha256.New()
-	w := bufio.NewWriterSize(h, 32<<10)
+	out := make([]byte, 0, 32<<10)
 	ends := 0 // line ends that only count if something follows
-	for line := range bytes.Lines(body) {
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) > 0 && bytes.IndexByte(line, ' ') < 0 && bytes.IndexByte(line, '\t') < 0 && bytes.IndexByte(line, '\r') < 0 {
-			for ; ends > 0; ends-- {
-				w.WriteString("\r\n")
-			}
-			w.Write(line) // as nearly all of an attachment
-			ends++
-			continue
+	for len(body) > 0 {
+		line := body
+		if i := bytes.IndexByte(body, '\n'); i >= 0 {
+			line = body[:i]
 		}
-		blank, empty := false, true
-		for _, c := range line {
-			if c == ' ' || c == '\t' {
-				blank = true
-				continue
-			}
-			blank = blank && c != '\r'
-			if empty {
-				for ; ends > 0; ends-- {
-					w.WriteString("\r\n")
+		body = body[min(len(line)+1, len(body)):]
+		for len(line) > 0 && line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		if !isPlain(line) { // nearly all of an attachment is
+			line = relaxed(line)
+		}
+		if len(line) > 0 {
+			for ; ends > 0; ends-- {
+				out = append(out, "\r\n"...)
+				if len(out) > 16<<10 {
+					h.Write(out)
+					out = out[:0]
 				}
-				empty = false
 			}
-			if blank {
-				w.WriteByte(' ')
-				blank = false
-			}
-			w.WriteByte(c)
+			out = append(out, line...)
 		}
 		ends++
 	}
-	w.Flush()
+	h.Write(out)
 	h.Sum(sum[:0])
 	return sum
+}
+
+// isPlain reports whether nothing in a line needs relaxing.
+func isPlain(line []byte) bool {
+	if len(line) < 16 { // where calls would cost more than they save
+		for _, c := range line {
+			if c == ' ' || c == '\t' || c == '\r' {
+				return false
+			}
+		}
+		return true
+	}
+	return bytes.IndexByte(line, ' ') < 0 && bytes.IndexByte(line, '\t') < 0 && bytes.IndexByte(line, '\r') < 0
+}
+
+// relaxed gives a line with its runs of blanks as one, and none at its end.
+func relaxed(line []byte) []byte {
+	out := make([]byte, 0, len(line))
+	blank := false
+	for _, c := range line {
+		if c == ' ' || c == '\t' {
+			blank = true
+			continue
+		}
+		if blank && c != '\r' {
+			out = append(out, ' ')
+		}
+		blank = false
+		out = append(out, c)
+	}
+	return out
 }
 
 // once are the fields that RFC 5322, 3.6 and RFC 2045 allow once, and on which
