@@ -381,6 +381,8 @@ func TestEveryByteCounts(t *testing.T) {
 		b[i] ^= 1
 		if r, err := validate.Validate(b, f.options()); err == nil && r.Passed() && (i < from || i >= to) {
 			t.Errorf("byte %d (%q → %q) went unnoticed", i, pdf[i], b[i])
+		} else if err == nil && !r.Passed() && strings.Contains(r.Text(), "Nothing was changed") {
+			t.Errorf("byte %d: people read that nothing was changed:\n%s", i, r.Text())
 		}
 		b[i] = pdf[i]
 	}

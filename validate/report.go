@@ -82,20 +82,39 @@ func (s *Signature) write(b *strings.Builder, number, size int) {
 	b.WriteByte('\n')
 }
 
+// verdict is the line that people read. It says that nothing was changed only
+// where that is known: where every signature holds.
 func (r *Result) verdict() string {
-	good, changed := 0, false
+	good, failed, rootless, changed := 0, 0, false, false
 	for _, s := range r.Signatures {
-		if s.Indication == Passed {
+		switch s.Indication {
+		case Passed:
 			good++
+		case Failed:
+			failed++
 		}
+		// Its bytes are not those that were signed; or something was added that may not be.
+		changed = changed || s.Sub == HashFailure
+		rootless = rootless || s.Sub == NoChain
 		for _, c := range s.Changes {
 			changed = changed || !c.Allowed
 		}
 	}
-	out := fmt.Sprintf("%d of %d signatures and timestamps are valid. ", good, len(r.Signatures))
-	switch {
+	open := len(r.Signatures) - good - failed
+	out := fmt.Sprintf("%d of %d signatures and timestamps are valid", good, len(r.Signatures))
+	if open > 0 && !changed {
+		out += fmt.Sprintf(", %d cannot be decided here", open)
+		if rootless {
+			out += " (is there a root to trust? see --trust)"
+		}
+	}
+	switch out += ". "; {
 	case changed:
 		out += "What was signed was CHANGED afterwards."
+	case failed > 0:
+		out += "What does NOT hold proves nothing about the document."
+	case open > 0:
+		out += "No change was found that signatures do not allow, as far as they can be decided."
 	case len(r.Later) > 0:
 		out += "After the last one the file was extended in ways that signatures allow."
 	default:

@@ -241,3 +241,32 @@ func FuzzValidate(f *testing.F) {
 		}
 	})
 }
+
+// The last line of the text says what is known, and no more.
+func TestVerdict(t *testing.T) {
+	f := newFixture(t)
+	pdf := f.archive(cmstest.Document(0))
+	flipped := bytes.Clone(pdf)
+	flipped[20] ^= 1
+	for want, r := range map[string]*validate.Result{
+		"3 of 3 signatures and timestamps are valid. Nothing was changed that signatures do not allow.\n": f.validate(pdf),
+		"0 of 3 signatures and timestamps are valid. What was signed was CHANGED afterwards.\n":           f.validate(flipped),
+		"0 of 3 signatures and timestamps are valid, 3 cannot be decided here (is there a root to trust? see --trust). " +
+			"No change was found that signatures do not allow, as far as they can be decided.\n": nobody(t, pdf),
+	} {
+		text := r.Text()
+		if got := text[strings.LastIndexByte(text[:len(text)-1], '\n')+1:]; got != want {
+			t.Errorf("got  %swant %s", got, want)
+		}
+	}
+}
+
+// nobody validates with no trust anchor at all.
+func nobody(t *testing.T, pdf []byte) *validate.Result {
+	t.Helper()
+	r, err := validate.Validate(pdf, validate.Options{Anchors: x509.NewCertPool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
