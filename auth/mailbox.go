@@ -14,13 +14,16 @@ import (
 	"milterd/workflow"
 )
 
-// Limits of mailed codes and remembered devices. A code is a guess in a
-// million; five tries and twenty codes a day make one in ten thousand a day,
-// for somebody who has the link.
+// Limits of mailed codes and remembered devices. Only codes that nobody answered
+// rightly count: whoever signs twenty contracts a day needs twenty. A code is a
+// guess in a million; five tries and twenty codes a day make one in ten thousand
+// a day, for somebody who has links. One link can use up half of that: the
+// others of its person still work.
 const (
 	CodeTries      = 5
-	CodesPerHour   = 6 // for one mail address
-	CodesPerDay    = 20
+	CodesPerHour   = 6 // of one link
+	CodesPerDay    = 10
+	CodesOfAddress = 20               // a day, by all links of a mail address
 	CodePause      = 20 * time.Second // an impatient second tap sends no second code
 	DeviceLifetime = 90 * 24 * time.Hour
 )
@@ -33,8 +36,8 @@ type Mailbox struct {
 }
 
 // RequestCode starts a new challenge and the job that mails its code. The
-// *workflow.Refusal's Reason is "too-many-codes" when the share of the hour or
-// the day is used up.
+// *workflow.Refusal's Reason is "too-many-codes" when too many were asked for and
+// not answered.
 func (m *Mailbox) RequestCode(ctx context.Context, v workflow.Visit, client string) (expires time.Time, err error) {
 	err = m.do(ctx, func(tx workflow.Tx) error {
 		if _, err := tx.Session(v.Session.ID); err != nil { // the lock that serialises two taps
@@ -49,7 +52,7 @@ func (m *Mailbox) RequestCode(ctx context.Context, v workflow.Visit, client stri
 			expires = last.Issued.Add(workflow.CodeLifetime)
 			return nil
 		}
-		if err := m.checkShare(tx, mail, now); err != nil {
+		if err := m.checkShare(tx, v, now); err != nil {
 			return err
 		}
 		c := &workflow.Challenge{ID: random(), Session: v.Session.ID, Person: v.Person, Mail: mail, Issued: now}
@@ -68,19 +71,30 @@ func (m *Mailbox) RequestCode(ctx context.Context, v workflow.Visit, client stri
 	return expires, err
 }
 
-func (m *Mailbox) checkShare(tx workflow.Tx, mail string, now time.Time) error {
-	for _, share := range []struct {
-		limit int
-		span  time.Duration
-		word  string
-	}{{CodesPerHour, time.Hour, "an hour"}, {CodesPerDay, 24 * time.Hour, "tomorrow"}} {
-		n, err := tx.ChallengesSince(mail, now.Add(-share.span))
-		if err != nil {
-			return err
+// checkShare counts the codes that were asked for in vain.
+func (m *Mailbox) checkShare(tx workflow.Tx, v workflow.Visit, now time.Time) error {
+	all, err := tx.ChallengesSince(v.Who().Mail, now.Add(-24*time.Hour))
+	if err != nil {
+		return err
+	}
+	var hour, day, address int
+	for _, c := range all {
+		if !c.Opened.IsZero() || !c.Signed.IsZero() {
+			continue
 		}
-		if n >= share.limit {
-			return refuse("too-many-codes", "Too many codes were asked for. Please try again in "+share.word+".")
+		address++
+		if c.Session == v.Session.ID && c.Person == v.Person {
+			day++
+			if now.Sub(c.Issued) < time.Hour {
+				hour++
+			}
 		}
+	}
+	switch {
+	case day >= CodesPerDay || address >= CodesOfAddress:
+		return refuse("too-many-codes", "Too many codes were asked for and not used. Please try again tomorrow.")
+	case hour >= CodesPerHour:
+		return refuse("too-many-codes", "Too many codes were asked for and not used. Please try again in an hour.")
 	}
 	return nil
 }

@@ -160,18 +160,39 @@ func TestParallelGuessesAreCounted(t *testing.T) {
 
 func TestCodesAreRationed(t *testing.T) {
 	b := newBox(t)
-	for i := range auth.CodesPerHour {
-		// Another session of the same mailbox uses up the same share.
-		v := b.session(t, fmt.Sprintf("aaaaaaaaaaaaaaa%d", i+2))
-		if _, err := b.RequestCode(t.Context(), v, ""); err != nil {
-			t.Fatal(err)
-		}
+	ask := func(v workflow.Visit) string {
+		_, err := b.RequestCode(t.Context(), v, "")
+		b.clock = b.clock.Add(auth.CodePause)
+		return reason(err)
 	}
-	_, err := b.RequestCode(t.Context(), b.visit, "")
-	want(t, "one too many", reason(err), "too-many-codes")
-	b.clock = b.clock.Add(time.Hour + time.Second)
-	_, err = b.RequestCode(t.Context(), b.visit, "")
-	want(t, "an hour later", reason(err), "")
+	for range auth.CodesPerHour {
+		want(t, "of one link", ask(b.visit), "")
+	}
+	want(t, "one too many", ask(b.visit), "too-many-codes")
+	b.clock = b.clock.Add(time.Hour)
+	for range auth.CodesPerDay - auth.CodesPerHour {
+		want(t, "an hour later", ask(b.visit), "")
+	}
+	want(t, "the day's share of the link", ask(b.visit), "too-many-codes")
+	for i := range auth.CodesOfAddress - auth.CodesPerDay {
+		want(t, "by other links of the same mailbox", ask(b.session(t, fmt.Sprintf("aaaaaaaaaaaaa%03d", i+2))), "")
+	}
+	want(t, "the day's share of the mailbox", ask(b.session(t, "bbbbbbbbbbbbbbbb")), "too-many-codes")
+	b.clock = b.clock.Add(24 * time.Hour)
+	want(t, "a day later", ask(b.visit), "")
+}
+
+// Whoever signs much needs many codes: what was answered rightly does not count.
+func TestManySessionsOfOnePerson(t *testing.T) {
+	b := newBox(t)
+	for i := range 2 * auth.CodesOfAddress {
+		v := b.session(t, fmt.Sprintf("aaaaaaaaaaaaa%03d", i+2))
+		code := b.code(t, v)
+		if _, r := b.open(v, code); r != "" {
+			t.Fatalf("session %d: %s", i, r)
+		}
+		want(t, "sign", b.sign(v, code), "")
+	}
 }
 
 func TestImpatientTapSendsOneCode(t *testing.T) {

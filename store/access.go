@@ -100,18 +100,35 @@ func (t *tx) SaveChallenge(c *workflow.Challenge) error {
 
 // ChallengesSince implements workflow.Tx. Another transaction that counts for
 // the same address waits, so that no two at once pass a limit.
-func (t *tx) ChallengesSince(mail string, since time.Time) (int, error) {
+func (t *tx) ChallengesSince(mail string, since time.Time) ([]*workflow.Challenge, error) {
 	if t.broken != nil {
-		return 0, t.broken
+		return nil, t.broken
 	}
 	mail = strings.ToLower(mail)
 	if err := t.s.engine.lockName(t.ctx, t.t, "challenges "+mail); err != nil {
-		return 0, t.fail("locking an address", err)
+		return nil, t.fail("locking an address", err)
 	}
-	var n int
-	err := t.row("counting challenges", "SELECT count(*) FROM challenges WHERE mail = $1 AND issued >= $2",
-		[]any{mail, micros(since)}, &n)
-	return n, err
+	rows, err := t.t.QueryContext(t.ctx, "SELECT body FROM challenges WHERE mail = $1 AND issued >= $2", mail, micros(since))
+	if err != nil {
+		return nil, t.fail("listing challenges", err)
+	}
+	defer rows.Close()
+	var out []*workflow.Challenge
+	for rows.Next() {
+		var body string
+		c := new(workflow.Challenge)
+		if err := rows.Scan(&body); err != nil {
+			return nil, t.fail("listing challenges", err)
+		}
+		if err := json.Unmarshal([]byte(body), c); err != nil {
+			return nil, fmt.Errorf("store: challenge: %w", err)
+		}
+		out = append(out, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, t.fail("listing challenges", err)
+	}
+	return out, nil
 }
 
 // AddDevice implements workflow.Tx. A device with the same hash is replaced.

@@ -81,8 +81,9 @@ type Tx interface {
 	Challenge(session string, person int) (*Challenge, error)
 	// SaveChallenge inserts or replaces by Challenge.ID.
 	SaveChallenge(c *Challenge) error
-	// ChallengesSince counts the challenges of a mail address, in all sessions.
-	ChallengesSince(mail string, since time.Time) (int, error)
+	// ChallengesSince gives the challenges of a mail address, in all sessions.
+	// Until the end of the transaction nobody else reads those of the same.
+	ChallengesSince(mail string, since time.Time) ([]*Challenge, error)
 	// AddDevice and RemoveDevices are the remembered devices of a person.
 	AddDevice(d *Device) error
 	RemoveDevices(mail string) error

@@ -22,7 +22,7 @@ import (
 
 const (
 	password = "demo"
-	crowd    = 300 // people who send and sign: a person gets six codes in an hour
+	crowd    = 300 // people who send and sign: a killed milterd leaves codes unanswered, of which a person gets twenty a day
 )
 
 // Site is a mail system with a milterd between its mailboxes.
