@@ -107,7 +107,7 @@ func (s *Site) Judge(ctx context.Context, taken []string) (Tally, error) {
 		case 0:
 			t.Lost++
 		case 1:
-			if err := errors.Join(whole(ctx, db, of[0]), told(of[0], mails[of[0].ID], anchors)); err != nil {
+			if err := errors.Join(whole(ctx, db, of[0]), told(ctx, db, of[0], mails[of[0].ID], anchors)); err != nil {
 				wrong = append(wrong, fmt.Errorf("session %s: %w", of[0].ID, err))
 				continue
 			}
@@ -189,8 +189,13 @@ func (s *Site) mails() (map[string][]notice, int) {
 }
 
 // told checks the mails of a session: an invitation, a receipt, and for both
-// people one result that stands before the validator.
-func told(s *workflow.Session, mails []notice, anchors *x509.CertPool) error {
+// people one result that stands before the validator. A receipt that could not
+// leave before everyone had signed is not written any more.
+func told(ctx context.Context, db *store.Store, s *workflow.Session, mails []notice, anchors *x509.CertPool) error {
+	receipts, err := sent(ctx, db, s.ID, workflow.MailReceipt)
+	if err != nil {
+		return err
+	}
 	results := map[string]int{}
 	others := map[string]int{}
 	var judged bool
@@ -218,11 +223,32 @@ func told(s *workflow.Session, mails []notice, anchors *x509.CertPool) error {
 		}
 	}
 	for _, p := range s.People {
-		if results[p.Mail] != 1 || others[p.Mail] != 1 {
-			return fmt.Errorf("%s got %d results and %d other mails instead of one each", p.Mail, results[p.Mail], others[p.Mail])
+		want := 1
+		if !p.Signatory {
+			want = receipts
+		}
+		if results[p.Mail] != 1 || others[p.Mail] != want {
+			return fmt.Errorf("%s got %d results and %d other mails instead of 1 and %d", p.Mail, results[p.Mail], others[p.Mail], want)
 		}
 	}
 	return nil
+}
+
+// sent counts the mails of a kind that the trail says have left: at most one.
+func sent(ctx context.Context, db *store.Store, session string, kind workflow.MailKind) (n int, err error) {
+	events, err := db.Events(ctx, session)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range events {
+		if e.Kind == workflow.EventMailed && e.Detail["mail"] == string(kind) {
+			n++
+		}
+	}
+	if n > 1 {
+		return n, fmt.Errorf("%d mails %q on record", n, kind)
+	}
+	return n, nil
 }
 
 // anchors are the root of milterd's authority and those of Trust.
