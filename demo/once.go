@@ -53,14 +53,8 @@ func (r *run) step(name string, do func() (note string, err error)) bool {
 // reports whether everything was as it should be.
 func (h *house) once(ctx context.Context, o Options) (bool, error) {
 	r := &run{house: h, out: o.Out, dir: o.Dir, began: time.Now()}
-	for _, d := range []string{"mail", "signed"} {
-		// Files of an earlier run would be taken for this one's.
-		if err := os.RemoveAll(filepath.Join(o.Dir, d)); err != nil {
-			return false, err
-		}
-		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o755); err != nil {
-			return false, err
-		}
+	if err := clear(o.Dir); err != nil {
+		return false, err
 	}
 	for _, c := range scenarios(h.people) {
 		fmt.Fprintf(r.out, "%s\n", c.title)
@@ -79,6 +73,28 @@ func (h *house) once(ctx context.Context, o Options) (bool, error) {
 	fmt.Fprintf(r.out, "%.1fs in all\ndemo: sessions=%d signed=%d mails=%d failed=%d\n",
 		time.Since(r.began).Seconds(), sessions, r.signed, len(letters), r.failed)
 	return r.failed == 0, nil
+}
+
+// clear makes the folders of a run. Files of an earlier run would be taken for
+// this one's, so they go; whatever else is there stays.
+func clear(dir string) error {
+	for folder, kinds := range map[string][]string{"mail": {"[0-9][0-9]*-*@*.eml"}, "signed": {"*-signed.pdf", "*-" + workflow.ReportName, "root.pem"}} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+			return err
+		}
+		for _, kind := range kinds {
+			old, err := filepath.Glob(filepath.Join(dir, folder, kind))
+			if err != nil {
+				return err
+			}
+			for _, f := range old {
+				if err := os.Remove(f); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // scenario is a mail that asks for one signature.

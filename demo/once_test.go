@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,10 @@ func TestOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
+	own, old := filepath.Join(dir, "mail", "important.txt"), filepath.Join(dir, "mail", "99-jane.roe@corp.test.eml")
+	if err := errors.Join(os.Mkdir(filepath.Dir(own), 0o755), os.WriteFile(own, nil, 0o644), os.WriteFile(old, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
 	ok, err := Run(ctx, Options{Once: true, Dir: dir, Out: &out})
 	if err != nil || !ok {
@@ -32,6 +37,12 @@ func TestOnce(t *testing.T) {
 		if files, _ := filepath.Glob(filepath.Join(dir, pattern)); len(files) < atLeast {
 			t.Errorf("%s: %q", pattern, files)
 		}
+	}
+	if _, err := os.Stat(own); err != nil {
+		t.Errorf("a file that is not the demo's: %v", err)
+	}
+	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a mail of an earlier run is still there (%v)", err)
 	}
 }
 
