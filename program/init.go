@@ -17,7 +17,11 @@ const masterSize = 32
 
 // Init makes the data folder, the master key and the keys with their
 // certificates. What is there already stays as it is. made names what is new.
+// The sample itself is ErrSample.
 func Init(c *config.Config, key pki.KeyType) (made []string, err error) {
+	if isSample(c) {
+		return nil, ErrSample
+	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}

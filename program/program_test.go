@@ -334,3 +334,32 @@ func makeCertificate(t *testing.T, c *config.Config, name string) {
 		t.Fatal(err)
 	}
 }
+
+// Keys are made for an organisation once; a configuration that names another
+// one later, or none yet, is told.
+func TestDrift(t *testing.T) {
+	c := config.Default()
+	c.Domain, c.URL, c.Data = "sign.corp.com", "https://sign.corp.com", t.TempDir()
+	c.Organisation = config.Organisation{Name: "Corp GmbH", Country: "DE"}
+	if made, err := Init(c, pki.P256); !errors.Is(err, ErrSample) || len(made) > 0 {
+		t.Errorf("the sample as it is: %v, %v", made, err)
+	}
+
+	c = configured(t)
+	p, err := Build(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	if w := p.Drift(); len(w) > 0 {
+		t.Errorf("nothing was changed: %q", w)
+	}
+	c.Organisation = config.Organisation{Name: "Other Corp", Country: "DE", VAT: "DE123456789"}
+	c.URL = "https://sign.other.test"
+	got := strings.Join(p.Drift(), "\n")
+	for _, want := range []string{`organisation.name is "Other Corp"`, `organisation.country is "DE"`, `organisation.vat is "DE123456789"`, `url is "https://sign.other.test"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not told in:\n%s", want, got)
+		}
+	}
+}

@@ -101,6 +101,9 @@ func (p *Program) Run(ctx context.Context) error {
 			return s.Serve(listeners[i])
 		})
 	}
+	for _, w := range p.Drift() {
+		p.log.Warn("keys and configuration differ", "what", w)
+	}
 	go p.sweep(serving)
 	go watchdog(serving, p.healthy)
 	p.log.Info("serving", "milter", p.Config.Milter.Listen, "lmtp", p.Config.LMTP.Listen, "pages", p.Config.URL, "version", Version())

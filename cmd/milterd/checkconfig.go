@@ -27,7 +27,7 @@ func (checkConfigCmd) Run(c *cli) error {
 	}
 	defer p.Close()
 	warnings, err := p.CheckDirectory(ctx)
-	for _, w := range warnings {
+	for _, w := range append(warnings, p.Drift()...) {
 		fmt.Fprintf(os.Stderr, "milterd: warning: %s\n", w)
 	}
 	if err != nil {

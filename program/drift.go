@@ -1,0 +1,52 @@
+package program
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"milterd/config"
+)
+
+// ErrSample says that the configuration is the sample: keys made from it would
+// carry somebody else's name for good.
+var ErrSample = errors.New("domain, url and organisation are still those of the sample: set them first, the keys will carry them for good")
+
+// isSample reports whether the four fields that must be set have not been.
+func isSample(c *config.Config) bool {
+	return c.Domain == "sign.corp.com" && c.URL == "https://sign.corp.com" && c.Organisation.Name == "Corp GmbH" && c.Organisation.Country == "DE"
+}
+
+// Drift names what the keys say otherwise than the configuration, which was
+// changed since they were made: documents go out with what the keys say.
+func (p *Program) Drift() (warnings []string) {
+	leaf := p.Authority.Seal().Leaf()
+	o := p.Config.Organisation
+	differs := func(field, want string, got ...string) {
+		for _, g := range got {
+			if g == want {
+				return
+			}
+		}
+		warnings = append(warnings, fmt.Sprintf("%s is %q, but the seal's certificate says %q: "+
+			"undo that, or move %s away and make new keys with milterd init (what is sealed stays valid; give people the new root)",
+			field, want, strings.Join(got, ", "), keysDir(p.Config)))
+	}
+	differs("organisation.name", o.Name, leaf.Subject.Organization...)
+	differs("organisation.country", o.Country, leaf.Subject.Country...)
+	vat := ""
+	for _, n := range leaf.Subject.Names {
+		if id, ok := n.Value.(string); ok && n.Type.String() == "2.5.4.97" { // organizationIdentifier, EN 319 412-1, 5.1.4
+			if rest, ok := strings.CutPrefix(id, "VAT"); ok && len(rest) > 3 {
+				vat = rest[:2] + rest[3:]
+			}
+		}
+	}
+	differs("organisation.vat", o.VAT, vat)
+	for _, list := range leaf.CRLDistributionPoints {
+		if !strings.HasPrefix(list, p.Config.URL+"/") {
+			differs("url", p.Config.URL, strings.TrimSuffix(list, "/pki/issuing.crl"))
+		}
+	}
+	return warnings
+}
