@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
@@ -28,6 +29,9 @@ type sqlite struct {
 	writes *sql.DB
 	reads  *sql.DB
 	queue  *river.Client[*sql.Tx]
+
+	commits chan struct{} // tells checkpoints of a commit
+	quit    func()        // ends checkpoints, and waits for it
 }
 
 func openSQLite(ctx context.Context, path string) (*Store, error) {
@@ -63,7 +67,43 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 		e.close()
 		return nil, err
 	}
+	e.startCheckpoints()
 	return &Store{engine: e, reads: e.reads, jobs: e.queue}, nil
+}
+
+const (
+	// checkpointPause lets the pages of some commits be moved together.
+	checkpointPause = 100 * time.Millisecond
+	// maxLog is the length of the log, in pages, at which a commit moves the
+	// pages itself: while one follows the other, checkpoints never gets to its end.
+	maxLog = 8000
+)
+
+// startCheckpoints moves pages from the log into the database beside the
+// requests. SQLite by itself does it within every tenth request or so, which
+// then takes several times as long.
+func (e *sqlite) startCheckpoints() {
+	e.commits = make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	e.quit = func() { cancel(); <-done }
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-e.commits:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case <-time.After(checkpointPause):
+			case <-ctx.Done():
+				return
+			}
+			// What fails here is done after the next commit, or by that of maxLog.
+			_, _ = e.reads.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+		}
+	}()
 }
 
 // pool opens connections to the file. The one that writes does not interrupt
@@ -73,7 +113,8 @@ func (e *sqlite) pool(extra string, n int) (*sql.DB, error) {
 	// journal_size_limit: the log shrinks again after a large document.
 	dsn := (&url.URL{Scheme: "file", Path: e.path}).String() + "?" + extra +
 		"&_busy_timeout=10000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1" +
-		"&_pragma=secure_delete(1)&_pragma=journal_size_limit(67108864)&_pragma=trusted_schema(0)"
+		"&_pragma=secure_delete(1)&_pragma=journal_size_limit(67108864)&_pragma=trusted_schema(0)" +
+		fmt.Sprintf("&_pragma=wal_autocheckpoint(%d)", maxLog)
 	c, err := driver.NewConnector(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
@@ -92,9 +133,18 @@ func (e *sqlite) begin(ctx context.Context) (*transaction, error) {
 	return &transaction{
 		querier:  t,
 		queue:    boundQueue[*sql.Tx]{e.queue, t},
-		commit:   t.Commit,
+		commit:   func() error { return e.committed(t.Commit()) },
 		rollback: func() { t.Rollback() },
 	}, nil
+}
+
+// committed passes on what a commit said.
+func (e *sqlite) committed(err error) error {
+	select {
+	case e.commits <- struct{}{}:
+	default:
+	}
+	return err
 }
 
 // lockName has nothing to do where there is one writer.
@@ -108,6 +158,9 @@ func (e *sqlite) client(c *river.Config) (jobClient, error) {
 }
 
 func (e *sqlite) close() error {
+	if e.quit != nil {
+		e.quit()
+	}
 	return errors.Join(e.reads.Close(), e.writes.Close())
 }
 
