@@ -25,10 +25,12 @@ func (t *tx) Seen(key [32]byte, now time.Time) (string, bool, error) {
 		return "", false, t.fail("locking a request key", err)
 	}
 	var session string
-	err := t.row("looking up a request key", "SELECT session FROM requests WHERE key = $1 AND until > $2",
-		[]any{key[:], micros(now)}, &session)
-	if errors.Is(err, workflow.ErrNotFound) {
-		// Its place may be taken by one that is out of date.
+	var until int64
+	err := t.row("looking up a request key", "SELECT session, until FROM requests WHERE key = $1", []any{key[:]}, &session, &until)
+	switch {
+	case errors.Is(err, workflow.ErrNotFound):
+		return "", false, nil
+	case err == nil && until <= micros(now): // its place is wanted
 		_, err = t.exec("removing an old request key", "DELETE FROM requests WHERE key = $1", key[:])
 		return "", false, err
 	}

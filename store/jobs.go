@@ -63,16 +63,19 @@ func ofSession(id string) *river.JobListParams {
 }
 
 // Enqueue implements workflow.Tx. An equal job that runs is pending, too.
-func (t *tx) Enqueue(j workflow.Job) error {
+func (t *tx) Enqueue(jobs ...workflow.Job) error {
 	if t.broken != nil {
 		return t.broken
 	}
-	err := t.t.queue.insert(t.ctx, jobArgs{j}, &river.InsertOpts{
-		ScheduledAt: j.At,
-		UniqueOpts:  river.UniqueOpts{ByArgs: true, ByState: pendingStates},
-	})
-	if err != nil {
-		return t.fail("enqueuing "+string(j.Kind), err)
+	var all []river.InsertManyParams
+	for _, j := range jobs {
+		all = append(all, river.InsertManyParams{Args: jobArgs{j}, InsertOpts: &river.InsertOpts{
+			ScheduledAt: j.At,
+			UniqueOpts:  river.UniqueOpts{ByArgs: true, ByState: pendingStates},
+		}})
+	}
+	if err := t.t.queue.insert(t.ctx, all); err != nil {
+		return t.fail("enqueuing "+string(jobs[0].Kind), err)
 	}
 	return nil
 }

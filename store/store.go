@@ -134,7 +134,7 @@ type jobLister interface {
 
 // txQueue is the job table inside a transaction.
 type txQueue interface {
-	insert(ctx context.Context, args river.JobArgs, o *river.InsertOpts) error
+	insert(ctx context.Context, jobs []river.InsertManyParams) error
 	list(ctx context.Context, p *river.JobListParams) ([]*rivertype.JobRow, error)
 	cancel(ctx context.Context, id int64) error
 	retry(ctx context.Context, id int64) error
@@ -146,8 +146,8 @@ type boundQueue[T any] struct {
 	tx     T
 }
 
-func (b boundQueue[T]) insert(ctx context.Context, args river.JobArgs, o *river.InsertOpts) error {
-	_, err := b.client.InsertTx(ctx, b.tx, args, o)
+func (b boundQueue[T]) insert(ctx context.Context, jobs []river.InsertManyParams) error {
+	_, err := b.client.InsertManyTx(ctx, b.tx, jobs)
 	return err
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -18,6 +17,7 @@ type tx struct {
 	s      *Store
 	t      *transaction
 	locked map[string]bool // sessions whose row this transaction holds
+	empty  string          // a session that this transaction has created, still without events
 	broken error           // the first error of the database
 }
 
@@ -79,14 +79,14 @@ func (t *tx) lock(session string) error {
 	return nil
 }
 
-// Create implements workflow.Tx. The originals must have the digests of the
-// documents' first revisions; an id that exists is ErrConflict.
+// Create implements workflow.Tx. The originals must have the sizes of the
+// documents' first revisions, and the caller has made the digests of just these bytes; an id that exists is ErrConflict.
 func (t *tx) Create(s *workflow.Session, mail []byte, originals [][]byte) error {
 	if len(originals) != len(s.Documents) {
 		return fmt.Errorf("store: session %s has %d documents and %d originals", s.ID, len(s.Documents), len(originals))
 	}
 	for i, b := range originals {
-		if d := &s.Documents[i]; len(d.Revisions) != 1 || d.Original().SHA256 != sha256.Sum256(b) || d.Original().Size != int64(len(b)) {
+		if d := &s.Documents[i]; len(d.Revisions) != 1 || d.Original().SHA256 == (workflow.Digest{}) || d.Original().Size != int64(len(b)) {
 			return fmt.Errorf("store: session %s: original %d is not what its only revision says", s.ID, i)
 		}
 	}
@@ -108,7 +108,7 @@ func (t *tx) Create(s *workflow.Session, mail []byte, originals [][]byte) error 
 	if n == 0 {
 		return fmt.Errorf("store: session %s exists: %w", s.ID, workflow.ErrConflict)
 	}
-	t.locked[s.ID] = true
+	t.locked[s.ID], t.empty = true, s.ID
 	if err := t.savePeople(s); err != nil {
 		return err
 	}
@@ -117,11 +117,17 @@ func (t *tx) Create(s *workflow.Session, mail []byte, originals [][]byte) error 
 		return err
 	}
 	for i, b := range originals {
-		if err := t.AddSuffix(s.ID, i, 0, b); err != nil {
+		if err := t.addContent(s.ID, i, 0, b); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (t *tx) addContent(session string, document, revision int, data []byte) error {
+	_, err := t.exec("storing a revision of "+session, "INSERT INTO contents (session, document, revision, data) VALUES ($1, $2, $3, $4)",
+		session, document, revision, notNil(data))
+	return err
 }
 
 // savePeople keeps the table by which sessions are found in step.
@@ -193,9 +199,7 @@ func (t *tx) AddSuffix(session string, document, revision int, suffix []byte) er
 	case revision < have:
 		return fmt.Errorf("store: %s exists: %w", name, workflow.ErrConflict)
 	}
-	_, err := t.exec("storing "+name, "INSERT INTO contents (session, document, revision, data) VALUES ($1, $2, $3, $4)",
-		session, document, revision, notNil(suffix))
-	return err
+	return t.addContent(session, document, revision, suffix)
 }
 
 // Append implements workflow.Tx.
@@ -203,18 +207,9 @@ func (t *tx) Append(session string, e workflow.Event) error {
 	if err := t.lock(session); err != nil {
 		return fmt.Errorf("store: audit trail of %s: %w", session, err)
 	}
-	var prev *workflow.Event
-	var last string
-	switch err := t.row("reading the audit trail of "+session,
-		"SELECT body FROM events WHERE session = $1 ORDER BY seq DESC LIMIT 1", []any{session}, &last); {
-	case errors.Is(err, workflow.ErrNotFound):
-	case err != nil:
+	prev, err := t.lastEvent(session)
+	if err != nil {
 		return err
-	default:
-		prev = new(workflow.Event)
-		if err := json.Unmarshal([]byte(last), prev); err != nil {
-			return fmt.Errorf("store: audit trail of %s: %w", session, err)
-		}
 	}
 	// What JSON cannot carry (bytes that are no UTF-8) is replaced before the
 	// hash, not after it.
@@ -236,6 +231,27 @@ func (t *tx) Append(session string, e workflow.Event) error {
 	_, err = t.exec("writing the audit trail of "+session, "INSERT INTO events (session, seq, body) VALUES ($1, $2, $3)",
 		session, e.Seq, string(body))
 	return err
+}
+
+// lastEvent is the end of a session's audit trail, nil if it has none.
+func (t *tx) lastEvent(session string) (*workflow.Event, error) {
+	if session == t.empty {
+		t.empty = "" // after this one it has events
+		return nil, nil
+	}
+	var body string
+	err := t.row("reading the audit trail of "+session, "SELECT body FROM events WHERE session = $1 ORDER BY seq DESC LIMIT 1", []any{session}, &body)
+	if errors.Is(err, workflow.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := new(workflow.Event)
+	if err := json.Unmarshal([]byte(body), e); err != nil {
+		return nil, fmt.Errorf("store: audit trail of %s: %w", session, err)
+	}
+	return e, nil
 }
 
 // Purge implements workflow.Tx.

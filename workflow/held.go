@@ -99,10 +99,7 @@ func (d *Desk) Hold(ctx context.Context, h Held, mail []byte) (held *Held, creat
 		if err := tx.Hold(&h, d.Secrets.TokenHash(token), mail); err != nil {
 			return err
 		}
-		if err := tx.Enqueue(Job{Kind: JobAsk, Held: h.ID}); err != nil {
-			return err
-		}
-		return tx.Enqueue(Job{Kind: JobForget, Held: h.ID, At: h.Until()})
+		return tx.Enqueue(Job{Kind: JobAsk, Held: h.ID}, Job{Kind: JobForget, Held: h.ID, At: h.Until()})
 	})
 	var r *Refusal
 	switch {

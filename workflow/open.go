@@ -49,6 +49,10 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 		return nil, false, &Refusal{Code: 550, Enhanced: "5.6.0", Reason: "nothing-to-sign",
 			Text: "There is nothing to sign, or nobody to sign it."}
 	}
+	sums := make([]Digest, len(o.Documents)) // made before anybody has to wait for us
+	for i, n := range o.Documents {
+		sums[i] = sha256.Sum256(n.Content)
+	}
 	err = d.Store.Do(ctx, func(tx Tx) error {
 		now := d.now()
 		var fresh []Person
@@ -68,7 +72,7 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 			if err := d.ration(tx, o.Sender, now); err != nil {
 				return err
 			}
-			s, created = d.newSession(o, fresh), true
+			s, created = d.newSession(o, sums, fresh), true
 			err = d.create(tx, s, o, fresh)
 		} else {
 			s, err = tx.Session(known)
@@ -112,7 +116,7 @@ func (d *Desk) ration(tx Tx, sender Person, now time.Time) error {
 		Text: fmt.Sprintf("You have opened %d requests within the hour, as many as the signature desk takes from one sender; please try again later.", n)}
 }
 
-func (d *Desk) newSession(o Opening, signatories []Person) *Session {
+func (d *Desk) newSession(o Opening, sums []Digest, signatories []Person) *Session {
 	now := d.now()
 	s := &Session{
 		ID: newID(), State: Preparing, Level: o.Level, Thread: o.Thread, Message: o.Message,
@@ -128,11 +132,11 @@ func (d *Desk) newSession(o Opening, signatories []Person) *Session {
 			q.Copy = true
 		}
 	}
-	for _, n := range o.Documents {
+	for i, n := range o.Documents {
 		s.Documents = append(s.Documents, Document{
 			Name: n.Name, Kind: Mailed, Pages: n.Pages, Signed: n.Signed, Notes: n.Notes,
 			Revisions: []Revision{{Kind: Original, Size: int64(len(n.Content)),
-				SHA256: sha256.Sum256(n.Content), Person: -1, Created: now}},
+				SHA256: sums[i], Person: -1, Created: now}},
 		})
 	}
 	s.Delivery = Attached
@@ -176,10 +180,7 @@ func (d *Desk) create(tx Tx, s *Session, o Opening, fresh []Person) error {
 	if err := tx.Append(s.ID, e); err != nil {
 		return err
 	}
-	if err := tx.Enqueue(Job{Kind: JobPrepare, Session: s.ID}); err != nil {
-		return err
-	}
-	return tx.Enqueue(Job{Kind: JobExpire, Session: s.ID, At: s.Deadline})
+	return tx.Enqueue(Job{Kind: JobPrepare, Session: s.ID}, Job{Kind: JobExpire, Session: s.ID, At: s.Deadline})
 }
 
 func opened(s *Session) Event {

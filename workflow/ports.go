@@ -59,9 +59,9 @@ type Tx interface {
 	AddSuffix(session string, document, revision int, suffix []byte) error
 	// Append adds to the audit trail: it sets Seq, Prev and Hash (see Event.Chain).
 	Append(session string, e Event) error
-	// Enqueue inserts a job in this transaction. An equal job that is still
-	// pending makes it a no-op.
-	Enqueue(j Job) error
+	// Enqueue inserts jobs in this transaction, no two of them equal. One that has
+	// an equal that is still pending is left out.
+	Enqueue(jobs ...Job) error
 	// CancelJobs takes back the jobs of a session that have not started; those
 	// of a kind listed in keep stay.
 	CancelJobs(session string, keep ...JobKind) error

@@ -101,9 +101,6 @@ func (o opening) Create(s *workflow.Session, mail []byte, originals [][]byte) er
 	return o.Tx.Create(s, mail, originals)
 }
 
-func (o opening) Enqueue(j workflow.Job) error {
-	if j.Kind == workflow.JobPrepare {
-		return nil
-	}
-	return o.Tx.Enqueue(j)
+func (o opening) Enqueue(jobs ...workflow.Job) error {
+	return o.Tx.Enqueue(slices.DeleteFunc(jobs, func(j workflow.Job) bool { return j.Kind == workflow.JobPrepare })...)
 }
