@@ -22,6 +22,7 @@ type Plan struct {
 	Level        workflow.Level
 	Sender       string // name and address, as it is to be printed
 	Created      time.Time
+	SHA256       [32]byte // of the document, for printing; zero: Layout computes it
 	Signatories  []Signatory
 }
 
@@ -102,9 +103,12 @@ func layout(ctx context.Context, f *cos.File, plan Plan) ([]byte, error) {
 		return nil, err
 	}
 	l := &layouter{
-		f: f, u: f.NewUpdate(), plan: plan, hash: sha256.Sum256(f.Data()), pages: pages,
+		f: f, u: f.NewUpdate(), plan: plan, hash: plan.SHA256, pages: pages,
 		used: newCanvas(), annots: map[int]cos.Array{},
 		shapes: map[string]cos.Object{}, shared: map[sharing]cos.Ref{}, paraphs: make([]cos.Array, len(plan.Signatories)),
+	}
+	if l.hash == [32]byte{} {
+		l.hash = sha256.Sum256(f.Data())
 	}
 	l.glyphs, l.fonts = l.u.Reserve(), cos.Dict{}
 	for _, s := range []style{regular, bold, italic} {

@@ -18,7 +18,7 @@ const rehearsal = "aaaaaaaaaaaaaaaa"
 // the sender is no longer on the line (design.md, decision 3).
 func rehearse(data []byte) error {
 	suffix, err := Layout(context.Background(), data, Plan{Organisation: "milterd", Session: rehearsal, Document: "rehearsal", Level: workflow.Standard,
-		Created: time.Unix(0, 0), Signatories: []Signatory{{Name: "nobody", Mail: "nobody@example.org"}}})
+		Created: time.Unix(0, 0), SHA256: [32]byte{1}, Signatories: []Signatory{{Name: "nobody", Mail: "nobody@example.org"}}})
 	if err != nil {
 		return err
 	}
@@ -26,13 +26,14 @@ func rehearse(data []byte) error {
 	if suffix == nil { // signed by others: the last page is read for a free place
 		look = SealLook("milterd", "", time.Unix(0, 0))
 	}
-	now := slices.Concat(data, suffix)
+	now := append(make([]byte, 0, len(data)+len(suffix)+64<<10), data...)
+	now = append(now, suffix...)
 	for _, field := range []string{FieldName(rehearsal, 0), SealName(rehearsal), TimeName(rehearsal)} {
 		p, err := Place(now, Signing{Field: field, Entries: cos.Dict{"Type": cos.Name("Sig")}, Reserve: 1, Look: look, Row: 2, Paraphs: ParaphName(rehearsal, 0)})
 		if err != nil {
 			return err
 		}
-		now = slices.Concat(now, p.Suffix)
+		now = append(now, p.Suffix...)
 	}
 	last, err := cos.Open(now)
 	if err != nil {
