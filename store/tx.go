@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -79,14 +80,14 @@ func (t *tx) lock(session string) error {
 	return nil
 }
 
-// Create implements workflow.Tx. The originals must have the sizes of the
-// documents' first revisions, and the caller has made the digests of just these bytes; an id that exists is ErrConflict.
+// Create implements workflow.Tx. The originals must have the digests of the
+// documents' first revisions; an id that exists is ErrConflict.
 func (t *tx) Create(s *workflow.Session, mail []byte, originals [][]byte) error {
 	if len(originals) != len(s.Documents) {
 		return fmt.Errorf("store: session %s has %d documents and %d originals", s.ID, len(s.Documents), len(originals))
 	}
 	for i, b := range originals {
-		if d := &s.Documents[i]; len(d.Revisions) != 1 || d.Original().SHA256 == (workflow.Digest{}) || d.Original().Size != int64(len(b)) {
+		if d := &s.Documents[i]; len(d.Revisions) != 1 || d.Original().SHA256 != sha256.Sum256(b) || d.Original().Size != int64(len(b)) {
 			return fmt.Errorf("store: session %s: original %d is not what its only revision says", s.ID, i)
 		}
 	}
