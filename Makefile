@@ -6,7 +6,10 @@ ARGS ?=
 VERSION ?= $(shell git log -1 --format=0~git%cd.%h --date=format:%Y%m%d%H%M%S)
 DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim
 
-.PHONY: demo build test packages check bench crash conformance deb deb-test generate ui
+TRIAL := mmdebstrap systemd-container prometheus man-db
+TIME ?= 1m
+
+.PHONY: demo build test fuzz packages packages-deb packages-trial check bench crash conformance deb deb-test generate ui
 
 # The whole desk on this machine. ARGS=--once: unattended; ARGS=--postfix: with a real Postfix.
 demo: build
@@ -19,8 +22,20 @@ build:
 test: packages check
 	$(GO) test -p 2 -timeout 15m ./...
 
-packages:
-	@missing=""; for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+# Every fuzz test, each for TIME, one after the other; it stops at the first finding.
+fuzz:
+	@for d in $$(git grep -l '^func Fuzz' -- '*_test.go' | sed 's|/[^/]*$$||' | sort -u); do \
+	  for f in $$($(GO) test -list '^Fuzz' ./$$d | grep '^Fuzz'); do \
+	    echo "$$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(TIME) ./$$d || exit 1; \
+	  done; \
+	done
+
+# A target for each list, because make runs a target once, whoever needs it.
+packages: NEEDED = $(DEBIAN)
+packages-deb: NEEDED = debhelper
+packages-trial: NEEDED = $(TRIAL)
+packages packages-deb packages-trial:
+	@missing=""; for p in $(NEEDED); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	  else echo "The tests need these packages: sudo apt-get install -y$$missing" >&2; exit 1; fi; \
@@ -45,14 +60,12 @@ conformance: packages build
 	$(GO) run ./bench/judges demo/signed
 
 # bin/milterd.deb, with Debian's own tools. VERSION=1.2: a version other than the last commit.
-deb: DEBIAN = debhelper $(TRIAL)
-deb: packages
+deb: packages-deb
 	@GO="$(GO)" packaging/build-deb "$(VERSION)"
 
 # The package's life on a fresh Debian with Postfix: install, README's lines, a signed mail, upgrade, remove, purge.
 # Needs root, and Debian's package sources the first time.
-deb-test: TRIAL := mmdebstrap systemd-container prometheus man-db
-deb-test: deb
+deb-test: deb packages-trial
 	$(GO) run ./packaging/fresh -deb bin/milterd.deb
 
 # What is made from something else: sample configuration, man pages, front end, word lists.

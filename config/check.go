@@ -178,6 +178,9 @@ func (c *Config) checkSenders(bad func(field, format string, args ...any)) {
 	} else if h != "" && c.LMTP.Listen == "" {
 		bad("lmtp.received_by", "is set without lmtp.listen, where it would count")
 	}
+	if c.LMTP.MailOwner == "root" {
+		bad("lmtp.mail_owner", "root sends mail of its own, and never owns Postfix's, want for example postfix")
+	}
 	for _, d := range c.Senders.DKIM {
 		if !domainName.MatchString(d) {
 			bad("senders.dkim", "%q is no domain name, want for example corp.com in lower case", d)

@@ -102,6 +102,12 @@ type LMTP struct {
 	// Received lines (header_checks), or a client could write one. Empty: only
 	// DKIM proves a sender at this door.
 	ReceivedBy string `toml:"received_by" example:"mx.corp.com"`
+	// Postfix's own user, its mail_owner. Mail that "postsuper -r" queues again
+	// gets a Received line with this user's number on top ("from userid"), and
+	// the line that counts stands below it. Below the line of any other user
+	// nothing counts: who calls sendmail writes what stands there. Empty, or no
+	// user of this machine: mail that is queued again proves nobody.
+	MailOwner string `toml:"mail_owner" example:"postfix"`
 }
 
 // Senders says who may ask.
@@ -320,7 +326,7 @@ func Default() *Config {
 		Limits:   Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
 		Jobs:     Jobs{Workers: 4},
 		Log:      Log{Level: "info", Format: "text"},
-		LMTP:     LMTP{Listen: "unix:/var/spool/postfix/milterd/lmtp.sock"},
+		LMTP:     LMTP{Listen: "unix:/var/spool/postfix/milterd/lmtp.sock", MailOwner: "postfix"},
 		Senders:  Senders{PerHour: 60},
 		Directory: Directory{Users: "/etc/milterd/users.toml", LDAP: LDAP{StartTLS: true, Filter: "(objectClass=person)",
 			Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"}, Name: "cn", Language: "preferredLanguage",

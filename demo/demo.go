@@ -168,6 +168,10 @@ func (h *house) configure(milter, lmtp string) (*config.Config, error) {
 	if err := os.WriteFile(users, h.users, 0o644); err != nil {
 		return nil, err
 	}
+	owner := "" // of a queue that the demo's own mail server does not have
+	if _, real := h.mail.(*Postfix); real {
+		owner = "postfix"
+	}
 	h.config = filepath.Join(h.dir, "milterd.toml")
 	text := fmt.Sprintf(`# The demo's configuration.
 domain = %q
@@ -182,6 +186,7 @@ listen = %q
 [lmtp]
 listen = %q
 received_by = "mx.%s"
+mail_owner = %q
 [http]
 listen = "localhost:%d"
 [monitor]
@@ -195,7 +200,7 @@ users = %q
 mail = "25MiB"
 [timestamps]
 unsynchronised = true
-`, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, lmtp, MailDomain, pages, h.monitor, h.mail.Address(), users)
+`, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, lmtp, MailDomain, owner, pages, h.monitor, h.mail.Address(), users)
 	if err := os.WriteFile(h.config, []byte(text), 0o644); err != nil {
 		return nil, err
 	}

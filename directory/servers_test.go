@@ -283,9 +283,14 @@ func TestDowngrade(t *testing.T) {
 			return
 		}
 		defer c.Close()
+		defer close(heard)
 		p, err := ber.ReadPacket(c)
 		if err != nil {
+			t.Error(err)
 			return
+		}
+		if !asksStartTLS(p) {
+			t.Errorf("its first word is no StartTLS: %q", p.Bytes())
 		}
 		c.Write(result(p, 24, 2).Bytes()) // ExtendedResponse: protocolError
 		rest, _ := io.ReadAll(c)
@@ -300,6 +305,17 @@ func TestDowngrade(t *testing.T) {
 	if rest := <-heard; len(rest) != 0 {
 		t.Errorf("it went on without TLS: %q", rest)
 	}
+}
+
+// asksStartTLS reports that a message is an ExtendedRequest for StartTLS (RFC
+// 4511, 4.12 and 4.14.1).
+func asksStartTLS(p *ber.Packet) bool {
+	if len(p.Children) < 2 {
+		return false
+	}
+	r := p.Children[1]
+	return r.ClassType == ber.ClassApplication && r.Tag == 23 && len(r.Children) == 1 &&
+		r.Children[0].ClassType == ber.ClassContext && r.Children[0].Data.String() == "1.3.6.1.4.1.1466.20037"
 }
 
 // TestEndless: an answer without end is cut off.

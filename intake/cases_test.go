@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -76,6 +77,16 @@ func (h *house) last(b []byte) []byte {
 	return b
 }
 
+// postfixUser is the number of the user that owns Postfix's queue.
+func postfixUser(t *testing.T) string {
+	t.Helper()
+	u, err := user.Lookup("postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Uid
+}
+
 // quick finds nothing wrong with a document.
 type quick struct{}
 
@@ -115,7 +126,7 @@ func open(t *testing.T, settings ...string) *house {
 		Config: intake.Config{Domain: "sign.corp.test", Level: workflow.Standard, Signatories: 10,
 			Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}},
 		Directory: people, Inspector: quick{}, Desk: h.desk, Log: h.log,
-		Origin: &origin.Checker{Domains: []string{"corp.test"}, Authserv: "mx.corp.test", ReceivedBy: "mx.corp.test", Resolver: h.zone, Now: time.Now},
+		Origin: &origin.Checker{Domains: []string{"corp.test"}, Authserv: "mx.corp.test", ReceivedBy: "mx.corp.test", Requeued: postfixUser(t), Resolver: h.zone, Now: time.Now},
 		Count:  h.note,
 	}
 	door := &milter.Door{Domain: "sign.corp.test", Intake: h, Log: h.log}

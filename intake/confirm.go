@@ -31,9 +31,9 @@ type Holder interface {
 const provenByMailbox = "confirmed by mailbox"
 
 // hold keeps a mail whose sender nothing has proven, or answers why not: mostly
-// with why, so that a stranger learns little of the directory. At the LMTP door
-// it never puts off, since a mail that Postfix gives up after days comes back to
-// its perhaps forged sender.
+// with why, so that a stranger learns little of the directory. Mail that Postfix
+// has taken is never put off: given up after days it comes back to its perhaps
+// forged sender, and of sendmail it stays in maildrop for ever.
 func (in *Intake) hold(ctx context.Context, e milter.Envelope, r *mailparse.Request, raw []byte, asked []address, why error) error {
 	h, err := in.holdable(ctx, e, r, asked)
 	var no *workflow.Refusal
@@ -44,7 +44,7 @@ func (in *Intake) hold(ctx context.Context, e milter.Envelope, r *mailparse.Requ
 		return err
 	}
 	held, created, err := in.Confirm.Desk.Hold(ctx, *h, raw)
-	if errors.As(err, &no) && e.Relayed && no.Reason != "store-away" {
+	if errors.As(err, &no) && e.Bounced() && no.Reason != "store-away" {
 		return why
 	}
 	if err != nil {

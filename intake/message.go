@@ -28,7 +28,7 @@ func (in *Intake) Message(ctx context.Context, e milter.Envelope, raw []byte) er
 		return err
 	}
 	p, err := in.take(ctx, e, asked, raw)
-	if err == nil || !e.Relayed {
+	if err == nil || !e.Bounced() {
 		return err
 	}
 	return in.tellOrDrop(ctx, e, p, raw, err)
@@ -84,10 +84,10 @@ func (in *Intake) takeTrials(e milter.Envelope, asked []address, raw []byte) (re
 	return rest, nil
 }
 
-// tellOrDrop decides about a delivered mail that opens nothing. Postfix has
-// answered for it, and makes a bounce of a refusal: that goes out only to an
-// envelope sender whom the proven sender owns. For everybody else the mail ends
-// here, on record.
+// tellOrDrop decides about a delivered or submitted mail that opens nothing.
+// Postfix has answered for it, and makes a bounce of a refusal: that goes out
+// only to an envelope sender whom the proven sender owns. For everybody else the
+// mail ends here, on record.
 func (in *Intake) tellOrDrop(ctx context.Context, e milter.Envelope, p proof, raw []byte, why error) error {
 	var r *workflow.Refusal
 	if !errors.As(why, &r) || r.Code < 500 {
@@ -116,10 +116,21 @@ func (in *Intake) tellOrDrop(ctx context.Context, e milter.Envelope, p proof, ra
 		}
 	}
 	in.count("dropped")
-	in.Log.Warn("delivered mail dropped", "queue", e.QueueID, "from", e.From, "recipients", e.Recipients,
-		"author", author, "message-id", id, "reason", r.Reason, "why", r.Text)
+	attrs := []any{"queue", e.QueueID, "from", e.From, "recipients", e.Recipients,
+		"author", author, "message-id", id, "reason", r.Reason, "why", r.Text}
+	msg := "delivered mail dropped"
+	switch {
+	case e.Submitted:
+		msg = "submitted mail dropped"
+	case in.Origin != nil && p.by == "" && in.Origin.Again(raw):
+		attrs = append(attrs, "hint", hintAlias)
+	}
+	in.Log.Warn(msg, attrs...)
 	return nil
 }
+
+// hintAlias tells the administrator what to mend.
+const hintAlias = "an alias of alias_maps (/etc/aliases) or a .forward led here, behind which no login counts: use virtual_alias_maps"
 
 // maxHops is how many servers may have passed a mail on. Postfix itself stops
 // at 50; a request comes from near by.

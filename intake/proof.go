@@ -16,7 +16,7 @@ import (
 type proof struct {
 	by     string           // for the audit trail: "sasl jane", "client 10.0.0.5", "dkim corp.com"
 	person *workflow.Person // who logged in; nil if the From speaks
-	mailed bool             // a refusal comes back to somebody as a mail: the client is a server, or Postfix delivers
+	mailed bool             // a refusal comes back to somebody as a mail: the client is a server, or Postfix has said yes
 }
 
 // known judges what is known at RCPT: the login and the envelope sender, or the
@@ -80,7 +80,7 @@ func (in *Intake) prove(ctx context.Context, e milter.Envelope, raw []byte, aske
 	if err != nil {
 		return proof{}, err
 	}
-	if e.Relayed {
+	if e.Bounced() {
 		p.mailed = true
 	}
 	if p.by != "" {

@@ -44,8 +44,8 @@ func (a address) word() string { return strings.ToLower(a.base) }
 
 // Recipient implements milter.Intake: everything that can be said before the
 // mail is sent is said here. What a stranger hears does not depend on the
-// directory. A delivered mail is never refused here: who would be told, is
-// known when it has been read.
+// directory. A delivered or submitted mail is never refused here: who would be
+// told, is known when it has been read.
 func (in *Intake) Recipient(ctx context.Context, e milter.Envelope, recipient string) (milter.Verdict, error) {
 	a := parseAddress(recipient)
 	switch word := a.word(); {
@@ -57,7 +57,7 @@ func (in *Intake) Recipient(ctx context.Context, e milter.Envelope, recipient st
 	case word == bounce:
 		return milter.Take, nil
 	}
-	if e.Relayed || in.tried(a) {
+	if e.Bounced() || in.tried(a) {
 		return milter.Take, nil
 	}
 	if err := in.reserved(a); err != nil {

@@ -297,6 +297,22 @@ func TestSubmitted(t *testing.T) {
 	}
 }
 
+// TestSubmittedTooLarge: a submitted mail that is too large comes cut, for the
+// Intake to judge: a refusal might reach a stranger.
+func TestSubmittedTooLarge(t *testing.T) {
+	h := open(t, func(d *Door) { d.MaxSize = 1 << 20 })
+	m := h.connect(t)
+	m.Macros(milter.CodeMail, "i", "4ABC", "{client_addr}", "127.0.0.1", "{client_port}", "0", "{mail_addr}", "x@elsewhere.test")
+	act, err := m.Mail("x@elsewhere.test", nil)
+	m.want(act, err, "c")
+	m.rcpt("x%sign.corp.test@mx.corp.test", "x%sign.corp.test@mx.corp.test", "c") // an odd form, for the Intake, too
+	m.header("Subject", " x", "c")
+	m.rest(strings.Repeat("x", 2<<20), "a")
+	if len(h.clerk.raws) != 1 || len(h.clerk.raws[0]) != 1<<20+1 || h.held.Load() != 0 {
+		t.Errorf("%d mails taken, %d bytes held", len(h.clerk.raws), h.held.Load())
+	}
+}
+
 func TestSizes(t *testing.T) {
 	h := open(t, func(d *Door) { d.MaxSize, d.MaxHeld = 2<<20, 3<<20 })
 	m := h.connect(t)

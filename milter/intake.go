@@ -11,13 +11,20 @@ type Envelope struct {
 	// Relayed says that the mail came through the LMTP door: Postfix has
 	// answered for it already, nothing is known about the client (Login and
 	// Client are empty), and a refusal becomes a bounce to From.
-	Relayed    bool
+	Relayed bool
+	// Submitted says that a program on this machine handed the mail to sendmail.
+	// Client is 127.0.0.1, and a refusal becomes a bounce to From here, too.
+	Submitted  bool
 	Client     netip.Addr // who speaks SMTP; not valid if Postfix does not know
 	Login      string     // SASL login ({auth_authen}), "" without
 	From       string     // envelope sender, "" for the null sender
 	Recipients []string   // on the sign domain and taken: local@domain, lower-case domain, no duplicates
 	QueueID    string     // of Postfix, for the log; known from the header on
 }
+
+// Bounced reports that a refusal would reach the envelope sender as a mail of
+// Postfix's, whoever that is.
+func (e Envelope) Bounced() bool { return e.Relayed || e.Submitted }
 
 // Verdict is an Intake's word about a recipient.
 type Verdict int
@@ -38,9 +45,9 @@ type Intake interface {
 	// raw is header and body with CRLF line ends. When it returns nil, what
 	// follows from the mail is on disk.
 	//
-	// A relayed mail that is larger than the door's MaxSize comes cut at one
-	// byte more: its header may prove the sender, who then hears that it is too
-	// large; it must never be taken for the whole mail.
+	// A relayed or submitted mail that is larger than the door's MaxSize comes cut
+	// at one byte more: its header may prove the sender, who then hears that it is
+	// too large; it must never be taken for the whole mail.
 	Message(ctx context.Context, e Envelope, raw []byte) error
 }
 

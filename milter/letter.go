@@ -35,9 +35,9 @@ func (l *letter) release() {
 func (l *letter) recipient(name string, m match) (Verdict, *workflow.Refusal) {
 	start := time.Now()
 	verdict, err := Pass, error(errEvasive)
-	// Of a refusal of a delivered mail Postfix makes a mail to its sender, who may
-	// be forged; so the Intake hears of odd recipients, too, and finds nobody.
-	if m == plain || l.env.Relayed {
+	// Of a refusal of a mail that it has taken Postfix makes a mail to its sender,
+	// who may be forged; so the Intake hears of odd recipients, too, and finds nobody.
+	if m == plain || l.env.Bounced() {
 		ctx, cancel := context.WithTimeout(l.door.ctx, min(l.door.Work, recipientWork))
 		defer cancel()
 		verdict, err = l.door.Intake.Recipient(ctx, l.env, name)
@@ -126,6 +126,9 @@ func (l *letter) attrs() []any {
 	}
 	if l.env.Relayed {
 		a = append(a, "door", "lmtp")
+	}
+	if l.env.Submitted {
+		a = append(a, "door", "sendmail")
 	}
 	return a
 }

@@ -25,15 +25,14 @@ type session struct {
 	inBody bool
 	over   bool // this mail has had its final reply
 
-	submitted bool              // by sendmail: cleanup speaks, not smtpd
-	refused   *workflow.Refusal // of a submitted mail's recipient
+	refused *workflow.Refusal // of a submitted mail's recipient
 }
 
 // reset forgets the mail.
 func (s *session) reset(busy bool) {
 	s.release()
 	s.delete, s.inBody, s.over = nil, false, false
-	s.submitted, s.refused = false, nil
+	s.refused = nil
 	s.conn.setBusy(busy)
 }
 
@@ -62,7 +61,7 @@ func (s *session) MailFrom(from string, m *milter.Modifier) (milter.Response, er
 	}
 	// For a mail that sendmail put into the queue, cleanup plays a client on
 	// 127.0.0.1 without a port, and knows the queue id from the start.
-	s.submitted = m.Macros["i"] != "" && m.Macros["{client_port}"] == "0"
+	s.env.Submitted = m.Macros["i"] != "" && m.Macros["{client_port}"] == "0"
 	return nil, nil
 }
 
@@ -83,7 +82,7 @@ func (s *session) RcptTo(raw string, m *milter.Modifier) (milter.Response, error
 		return milter.RespContinue, nil
 	}
 	verdict, refusal := s.recipient(rcpt, match)
-	if refusal != nil && s.submitted {
+	if refusal != nil && s.env.Submitted {
 		// cleanup knows no refusal of a recipient: it would leave the mail in
 		// maildrop and try for ever. At the header it makes a bounce of a 5xx, and
 		// tries again after a 4xx.
@@ -140,9 +139,12 @@ func (s *session) BodyChunk(chunk []byte, _ *milter.Modifier) (milter.Response, 
 	return s.add(chunk)
 }
 
-// add keeps a piece of the mail within the limits.
+// add keeps a piece of the mail within the limits. A submitted mail that is too
+// large is cut, as at the LMTP door: a refusal might reach a stranger.
 func (s *session) add(b []byte) (milter.Response, error) {
-	if int64(len(s.raw)+len(b)) > s.door.MaxSize {
+	if s.env.Submitted {
+		b = b[:min(int64(len(b)), s.door.MaxSize+1-int64(len(s.raw)))]
+	} else if int64(len(s.raw)+len(b)) > s.door.MaxSize {
 		return s.end(s.refuse("mail refused", &workflow.Refusal{Code: 552, Enhanced: "5.3.4", Reason: "too-large",
 			Text: fmt.Sprintf("This mail is larger than the %d MB that the signature desk takes; send fewer or smaller documents.",
 				s.door.MaxSize>>20)})), nil

@@ -162,6 +162,32 @@ func (i Instance) Lookup(ctx context.Context, table, key string) (string, error)
 	return strings.TrimSpace(out), err
 }
 
+// Aliases are the entries of one table of alias_maps, as postalias -s lists
+// them. Not every kind of table can be listed.
+func (i Instance) Aliases(ctx context.Context, table string) (map[string]string, error) {
+	out, err := i.run(ctx, "postalias", "-s", table)
+	if err != nil {
+		return nil, err
+	}
+	m := map[string]string{}
+	for line := range strings.Lines(out) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), ":\t"); ok {
+			m[name] = value
+		}
+	}
+	return m, nil
+}
+
+// Expand is what a value comes to that a service of master.cf has instead of
+// main.cf's.
+func (i Instance) Expand(ctx context.Context, name, raw string) (string, error) {
+	if !strings.Contains(raw, "$") {
+		return raw, nil
+	}
+	out, err := i.run(ctx, "postconf", "-xh", "-o", name+"="+raw, name)
+	return strings.TrimSpace(out), err
+}
+
 // Running asks the master process whether it is there. It needs root.
 func (i Instance) Running(ctx context.Context) error {
 	_, err := i.run(ctx, "postfix", "status")

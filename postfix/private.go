@@ -67,6 +67,7 @@ error     unix - - ? -   - error
 retry     unix - - ? -   - error
 discard   unix - - ? -   - discard
 virtual   unix - n n -   - virtual
+local     unix - n n -   - local
 lmtp      unix - - ? -   - lmtp
 anvil     unix - - ? -   1 anvil
 scache    unix - - ? -   1 scache

@@ -11,11 +11,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -173,11 +175,28 @@ func (p *Program) intake(box *returned.Box) *intake.Intake {
 		Inspector: inspector{},
 		Desk:      p.Desk,
 		Returned:  box,
-		Origin: &origin.Checker{Domains: c.Senders.DKIM, Authserv: c.Senders.Authserv, ReceivedBy: c.LMTP.ReceivedBy,
+		Origin: &origin.Checker{Domains: c.Senders.DKIM, Authserv: c.Senders.Authserv, ReceivedBy: c.LMTP.ReceivedBy, Requeued: p.mailOwner(),
 			Resolver: net.DefaultResolver, Now: time.Now},
 		Log:   p.log,
 		Count: func(outcome string) { p.metrics.requests.WithLabelValues(outcome).Inc() },
 	}
+}
+
+// mailOwner is the number of Postfix's own user, "" for none.
+func (p *Program) mailOwner() string {
+	c := p.Config.LMTP
+	if c.ReceivedBy == "" || c.MailOwner == "" {
+		return ""
+	}
+	u, err := user.Lookup(c.MailOwner)
+	if err == nil && u.Uid == "0" {
+		err = errors.New("it is the superuser")
+	}
+	if err != nil {
+		p.log.Warn("mail that postsuper -r queues again proves nobody: lmtp.mail_owner is no user of Postfix", "mail_owner", c.MailOwner, "error", err)
+		return ""
+	}
+	return u.Uid
 }
 
 func groups(g config.Groups) intake.Groups {

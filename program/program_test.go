@@ -1,6 +1,7 @@
 package program
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -19,6 +20,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -26,6 +28,8 @@ import (
 	"time"
 
 	"milterd/config"
+	"milterd/intake"
+	"milterd/intake/origin"
 	"milterd/pki"
 )
 
@@ -332,6 +336,45 @@ func makeCertificate(t *testing.T, c *config.Config, name string) {
 		os.WriteFile(c.HTTP.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A replayed mail opens nothing as long as its signature counts as fresh: what
+// the built program remembers lasts longer than that.
+func TestReplayWindow(t *testing.T) {
+	p, err := Build(t.Context(), configured(t), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	// A signature may be dated a little ahead, and wait while it is checked.
+	if got, fresh := p.Desk.Policy.Repeat, origin.Fresh; got < fresh+time.Hour {
+		t.Errorf("a mail is remembered for %s, and its signature is fresh for %s", got, fresh)
+	}
+}
+
+// Only Postfix's own user makes a line that leads to the next; a user who is
+// none is told.
+func TestMailOwner(t *testing.T) {
+	postfix, err := user.Lookup("postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for owner, want := range map[string]string{"postfix": postfix.Uid, "": "", "nobody-of-that-name": "", "root": ""} {
+		c := configured(t)
+		c.LMTP.ReceivedBy, c.LMTP.MailOwner = "mx.corp.test", owner
+		var log bytes.Buffer
+		p, err := Build(t.Context(), c, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		if got := p.door.Intake.(*intake.Intake).Origin.Requeued; got != want {
+			t.Errorf("%q: %q counts, want %q", owner, got, want)
+		}
+		if told := strings.Contains(log.String(), "lmtp.mail_owner"); told != (want == "" && owner != "") {
+			t.Errorf("%q: told %v: %s", owner, told, log.String())
+		}
 	}
 }
 

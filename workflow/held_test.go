@@ -139,11 +139,12 @@ func TestHeldDeniedAndForgotten(t *testing.T) {
 	d.runHeld(t, workflow.JobAsk, e.ID)
 	emmas := d.token(t)
 
+	const day = 24 * time.Hour // as the issue has it, the mail, and docs/security.md
 	var snooze workflow.Snooze
-	if err := d.runHeld(t, workflow.JobForget, h.ID); !errors.As(err, &snooze) || snooze.For != workflow.HeldFor {
+	if err := d.runHeld(t, workflow.JobForget, h.ID); !errors.As(err, &snooze) || snooze.For != day {
 		t.Errorf("forgotten at once: %v", err)
 	}
-	d.tick(workflow.HeldFor - time.Minute)
+	d.tick(day - time.Minute)
 	if _, err := d.Waiting(t.Context(), emmas); err != nil {
 		t.Errorf("a minute before the end: %v", err)
 	}

@@ -75,6 +75,66 @@ func login(c *origin.Checker, raw string) string {
 	return c.Delivered([]byte(raw)).Login
 }
 
+// TestRequeued: below the line that postsuper -r brings, and of no other, the
+// next one counts.
+func TestRequeued(t *testing.T) {
+	again := "Received: by mx.corp.test (Postfix, from userid 102)\r\n\tid 17AEC; Mon, 23 Nov 2026 10:00:00 +0000 (UTC)\r\n"
+	program := replace(again, "102", "1000")
+	login := ownFirst + jane + ownLast
+	filter := "Authentication-Results: mx.corp.test; none\r\n"
+	for name, c := range map[string]struct{ header, login, client, id string }{
+		"once":                        {again + login, "jane", "127.0.0.1", "17AEC"},
+		"twice":                       {again + again + login, "jane", "127.0.0.1", "17AEC"},
+		"with a filter's field":       {filter + again + filter + login, "jane", "127.0.0.1", "17AEC"},
+		"without a login":             {again + replace(noLogin, "127.0.0.1", "192.0.2.10"), "", "192.0.2.10", "17AEC"},
+		"a program's":                 {again + program, "", "127.0.0.1", "17AEC"},
+		"forged by a program":         {program + again + login, "", "127.0.0.1", "17AEC"},
+		"forged, queued again":        {again + program + again + login, "", "127.0.0.1", "17AEC"},
+		"forged by a client":          {replace(noLogin, "127.0.0.1", "192.0.2.10") + again + login, "", "192.0.2.10", "4F2A1C0D3"},
+		"forged by root":              {replace(again, "102", "0") + again + login, "", "127.0.0.1", "17AEC"},
+		"a number that begins alike":  {replace(again, "102", "1020") + login, "", "127.0.0.1", "17AEC"},
+		"another host's":              {replace(again, "mx.corp.test", "mx.evil.test") + login, "", "invalid IP", ""},
+		"another host's below":        {again + replace(login, "mx.corp.test", "mx.evil.test"), "", "invalid IP", ""},
+		"sent on by local(8)":         {again + "Received: by mx.corp.test (Postfix)\r\n\tid 17AEB; x\r\nDelivered-To: desk@mx.corp.test\r\n" + login, "", "invalid IP", ""},
+		"sent on by Postfix's user":   {again + "Delivered-To: postfix@mx.corp.test\r\n" + login, "", "invalid IP", ""},
+		"kept by a delivery":          {again + "X-Original-To: desk@mx.corp.test\r\n" + login, "", "invalid IP", ""},
+		"with a return path":          {again + "Return-Path: <jane@corp.test>\r\n" + login, "", "invalid IP", ""},
+		"nothing below":               {again + "X: y\r\n", "", "invalid IP", ""},
+		"delivered later, login kept": {again + login + "Delivered-To: x@corp.test\r\n", "jane", "127.0.0.1", "17AEC"},
+	} {
+		got := checker(nil).Delivered([]byte(c.header + mail))
+		if got.Login != c.login || got.Client.String() != c.client || got.QueueID != c.id {
+			t.Errorf("%s: got %+v, want %+v", name, got, c)
+		}
+	}
+	c := checker(nil)
+	c.Requeued = ""
+	if got := c.Delivered([]byte(again + login + mail)); got.Login != "" {
+		t.Errorf("where nobody is Postfix's user: %+v", got)
+	}
+}
+
+// TestAgain tells what local(8) sent on from everything else.
+func TestAgain(t *testing.T) {
+	forwarded := "Received: by mx.corp.test (Postfix)\r\n\tid 17AEB; Mon, 23 Nov 2026 10:00:00 +0000 (UTC)\r\nDelivered-To: desk@mx.corp.test\r\n"
+	for name, c := range map[string]struct {
+		header string
+		want   bool
+	}{
+		"sent on":           {forwarded + noLogin, true},
+		"by another":        {replace(forwarded, "mx.corp.test (", "mx.evil.test (") + noLogin, false},
+		"a bounce":          {strings.SplitAfter(forwarded, "(UTC)\r\n")[0], false},
+		"from a program":    {replace(forwarded, "(Postfix)", "(Postfix, from userid 1000)") + noLogin, false},
+		"below a line":      {noLogin + forwarded, false},
+		"without a line":    {"Delivered-To: desk@mx.corp.test\r\n", false},
+		"no header of mail": {"x\r\n", false},
+	} {
+		if got := checker(nil).Again([]byte(c.header + mail)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // TestClient reads the address of who brought the mail.
 func TestClient(t *testing.T) {
 	for name, c := range map[string]struct{ header, want string }{
@@ -103,12 +163,15 @@ func TestResults(t *testing.T) {
 	mark := b[:8]
 	pass := "Authentication-Results: mx.corp.test;\r\n\tdkim=pass (2048-bit key; unprotected) header.d=corp.test header.i=@corp.test header.s=sel header.b=\"" + mark + "\"\r\n"
 	// The signature does not verify any more: only the filter's word can prove it.
+	requeued := "Received: by mx.corp.test (Postfix, from userid 102)\r\n\tid 17AEC; Mon, 23 Nov 2026 10:00:00 +0000 (UTC)\r\n"
 	changed := replace(signed, "Some  words", "Other words")
 	const yes, no = "dkim corp.test checked by mx.corp.test", "its DKIM signature does not verify"
 	for name, c := range map[string]struct{ raw, want string }{
 		"opendkim":                      {pass + noLogin + changed, yes},
 		"rspamd":                        {strings.TrimSuffix(strings.ReplaceAll(pass, "\"", ""), "\r\n") + ";\r\n\tspf=pass (mx: domain of \"jane@corp.test\" designates 1.2.3.4) smtp.mailfrom=jane@corp.test;\r\n\tdmarc=pass (policy=none) header.from=corp.test\r\n" + noLogin + changed, yes},
 		"version, capitals":             {replace(replace(pass, "mx.corp.test;", "MX.corp.test 1;"), "dkim=pass", "DKIM/1=Pass") + noLogin + changed, yes},
+		"queued again":                  {requeued + pass + noLogin + changed, yes},
+		"claimed to be queued again":    {replace(requeued, "102", "1000") + pass + noLogin + changed, no},
 		"beside another's":              {"Authentication-Results: evil.test; dkim=fail (\r\n" + pass + noLogin + changed, yes},
 		"beside another check":          {"Authentication-Results: mx.corp.test; spf=fail smtp.mailfrom=x\r\n" + pass + noLogin + changed, yes},
 		"verifies anyway":               {noLogin + signed, "dkim corp.test"},

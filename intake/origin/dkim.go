@@ -33,6 +33,7 @@ type Checker struct {
 	Domains    []string // whose signatures count, with their subdomains, in lower case
 	Authserv   string   // authserv-id of this site's own filter, "" for none
 	ReceivedBy string   // host name in the Received lines of this site's own Postfix, "" if they are not believed
+	Requeued   string   // number of Postfix's own user (mail_owner), "" if a line with it does not count
 	Resolver   Resolver
 	Now        func() time.Time
 }

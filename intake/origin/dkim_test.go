@@ -46,7 +46,7 @@ func zone() *origintest.Zone {
 }
 
 func checker(z *origintest.Zone) *origin.Checker {
-	return &origin.Checker{Domains: []string{"corp.test", "corp2.test"}, Authserv: "mx.corp.test", ReceivedBy: "mx.corp.test",
+	return &origin.Checker{Domains: []string{"corp.test", "corp2.test"}, Authserv: "mx.corp.test", ReceivedBy: "mx.corp.test", Requeued: "102",
 		Resolver: z, Now: func() time.Time { return now }}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // FuzzHeader: taking a header apart loses nothing.
 func FuzzHeader(f *testing.F) {
-	for _, s := range []string{"A: b\r\n\r\nbody", "A: b\r\n c\r\n\td\r\nB:\r\n\r\n", " A: b\r\n\r\n", "A : b\r\n\r\n", "A: b\n\r\n\r\n", "\r\n", ""} {
+	for _, s := range []string{"A: b\r\n\r\nbody", "A: b\r\n c\r\n\td\r\nB:\r\n\r\n", " A: b\r\n\r\n", "A : b\r\n\r\n", "A: b\n\r\n\r\n", "Received: by mx.corp.test (Postfix, from userid 102)\r\n\tid 1\r\nReceived: x\r\n\r\n", "\r\n", ""} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -28,7 +28,7 @@ func FuzzHeader(f *testing.F) {
 		if b.String()+"\r\n"+string(body) != string(raw) {
 			t.Fatalf("%q became %q and %q", raw, b.String(), body)
 		}
-		topmost(fields)
+		(&Checker{ReceivedBy: "mx.corp.test", Requeued: "102"}).reception(fields)
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 // Authentication-Results stand above the Received line that this site's Postfix
 // wrote, where no client can write.
 func (c *Checker) vouched(fields []field, s signature) bool {
-	r, ok := topmost(fields)
+	r, ok := c.reception(fields)
 	if c.Authserv == "" || !ok || !c.wrote(r) {
 		return false
 	}

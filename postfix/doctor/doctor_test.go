@@ -45,6 +45,10 @@ func postconf(settings ...string) func(*testing.T, *site, *Doctor) func() {
 	return func(_ *testing.T, s *site, _ *Doctor) func() { return s.edit(settings...) }
 }
 
+func master(option string, entries ...string) func(*testing.T, *site, *Doctor) func() {
+	return func(_ *testing.T, s *site, _ *Doctor) func() { return s.master(option, entries...) }
+}
+
 func dns(key string, values ...string) func(*testing.T, *site, *Doctor) func() {
 	return func(_ *testing.T, s *site, _ *Doctor) func() { return s.dns.set(key, values...) }
 }
@@ -81,6 +85,21 @@ var breakages = []breakage{
 	{"smuggling", postconf("smtpd_forbid_bare_newline = no"), "fail smuggling", "CVE-2023-51764", "milterd postfix apply", ""},
 	{"smuggling from the office", postconf("smtpd_forbid_bare_newline_exclusions = $mynetworks"), "fail smuggling", "(127.0.0.0/8) smuggle", "milterd postfix apply", ""},
 	{"Received lines taken away", postconf("header_checks = regexp:{ {/^Received:.*ESMTPSA/ IGNORE} }"), "fail received", "can forge a login", "take the rule out of regexp:{", ""},
+	{"strangers' Received lines taken away", postconf("header_checks = regexp:{ {/^Received:.*with ESMTP id/ IGNORE} }"), "fail received", "can forge a login", "take the rule out of regexp:{", ""},
+	{"Received lines dropped", postconf("message_drop_headers = bcc, Received"), "fail received", "message_drop_headers takes away", "take received out of message_drop_headers", ""},
+	{"Received lines taken away in master.cf", master("-P", "cleanup/unix/header_checks=$own_checks"),
+		"fail received", "header_checks of the service cleanup in master.cf (regexp:{", "take the rule out of regexp:{", ""},
+	{"Received lines taken away by another cleanup", master("-M", "own/unix=own unix n - y - 0 cleanup -o header_checks=$own_checks"),
+		"fail received", "header_checks of the service own in master.cf (regexp:{", "take the rule out of regexp:{", ""},
+	{"Received lines taken away by lmtp", master("-P", "lmtp/unix/lmtp_header_checks=$own_checks"),
+		"fail received", "lmtp_header_checks of the service lmtp in master.cf (regexp:{", "take the rule out of regexp:{", ""},
+	{"another owner of the queue", told(func(d *Doctor) { d.Config.LMTP.MailOwner = "nobody" }), "warn received", "proves nobody after postsuper -r", `set lmtp.mail_owner = "postfix"`, ""},
+	{"an alias of local(8)", postconf("alias_maps = inline:{ {postmaster = root}, {desk = jane@corp.test, Jane.Roe@SIGN.corp.test} }"),
+		"warn aliases", "leads to Jane.Roe@SIGN.corp.test", "move desk from inline:{", ""},
+	{"no login offered", postconf("smtpd_sasl_auth_enable = no"), "fail proof", "nobody can ask for a signature", "smtpd_sasl_auth_enable = yes", ""},
+	{"logins behind TLS that there is not", postconf("smtpd_tls_auth_only = yes"), "fail proof", "nobody can ask for a signature", "smtpd_tls_auth_only hides it", ""},
+	{"no login offered to this machine", postconf("smtpd_sasl_exceptions_networks = 127.0.0.0/8"), "warn proof", "is not seen from here", "log in from elsewhere", ""},
+	{"other host name in master.cf", master("-P", "*/inet/myhostname=mail.corp.test"), "warn received", "writes its myhostname of the service", `set lmtp.received_by = "mail.corp.test"`, ""},
 	{"other host name", told(func(d *Doctor) { d.Config.LMTP.ReceivedBy = "mail.corp.test" }), "warn received", "lmtp.received_by is mail.corp.test, but", `set lmtp.received_by = "mx.corp.test"`, ""},
 	{"nobody in the directory", told(func(d *Doctor) { d.NoDirectory = errors.New("users.toml: gone") }), "fail directory, warn spoofing", "users.toml: gone", "mend [directory]", "directory"},
 	{"a group that is not there", told(func(d *Doctor) { d.Config.Policy.Sign.Standard = []string{"nobody"} }), "fail directory", "no such group: nobody", "name an existing group", ""},
@@ -244,6 +263,7 @@ func TestDoctor(t *testing.T) {
 		})
 	}
 
+	t.Run("logins behind TLS", func(t *testing.T) { behindTLS(t, s) })
 	t.Run("an old trust still at work", func(t *testing.T) { trusting(t, s) })
 	t.Run("strangers reach milterd", func(t *testing.T) { strangers(t, s) })
 	t.Run("Postfix stopped", func(t *testing.T) {
@@ -251,14 +271,14 @@ func TestDoctor(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := s.doctor().Examine(t.Context())
-		if got := strings.Join(outcome(r), ", "); got != "fail postfix, fail relay, skip own-mail/return, warn spoofing" {
+		if got := strings.Join(outcome(r), ", "); got != "fail postfix, fail relay, skip own-mail/return, skip proof, warn spoofing" {
 			t.Errorf("found %q\n%s", got, text(r))
 		}
 	})
 	t.Run("milterd stopped", func(t *testing.T) {
 		s.stop()
 		r := s.doctor().Examine(t.Context())
-		if got := strings.Join(outcome(r), ", "); got != "fail milterd, fail postfix, fail relay, skip crl, skip lmtp-socket, skip milter-socket, skip own-mail/return, skip spoofing" {
+		if got := strings.Join(outcome(r), ", "); got != "fail milterd, fail postfix, fail relay, skip crl, skip lmtp-socket, skip milter-socket, skip own-mail/return, skip proof, skip spoofing" {
 			t.Errorf("found %q\n%s", got, text(r))
 		}
 	})
@@ -279,6 +299,29 @@ func TestEveryCheckFinds(t *testing.T) {
 		if !slices.Contains(seen, c.name) {
 			t.Errorf("no breakage is found by %s", c.name)
 		}
+	}
+}
+
+// behindTLS offers a login after STARTTLS only, and then on a port that speaks
+// TLS from the first byte on only.
+func behindTLS(t *testing.T, s *site) {
+	cert, key := filepath.Join(s.dir, "smtpd.crt"), filepath.Join(s.dir, "smtpd.key")
+	certificate(t, cert, key, 365*24*time.Hour)
+	back := s.edit("smtpd_tls_security_level = may", "smtpd_tls_auth_only = yes", "smtpd_tls_cert_file = "+cert, "smtpd_tls_key_file = "+key)
+	defer func() { back() }()
+	if r := s.doctor().Examine(t.Context()); !strings.Contains(text(r), "people can log in at Postfix") {
+		t.Errorf("after STARTTLS:\n%s", text(r))
+	}
+	port := strings.TrimPrefix(freeAddr(t), "127.0.0.1:")
+	plain := s.master("-P", "*/inet/smtpd_sasl_auth_enable=no")
+	defer func() { plain() }()
+	if r := s.doctor().Examine(t.Context()); !slices.Contains(outcome(r), "fail proof") {
+		t.Errorf("without any login:\n%s", text(r))
+	}
+	wrapped := s.master("-M", port+"/inet=127.0.0.1:"+port+" inet n - y - - smtpd -o smtpd_tls_wrappermode=yes")
+	defer func() { wrapped() }()
+	if r := s.doctor().Examine(t.Context()); !strings.Contains(text(r), "people can log in at Postfix (127.0.0.1:"+port+")") {
+		t.Errorf("with TLS from the first byte on:\n%s", text(r))
 	}
 }
 

@@ -32,7 +32,8 @@ type exam struct {
 // parameters of Postfix that the checks look at.
 var parameters = []string{"mail_version", "queue_directory", "mail_owner", "myhostname", "inet_interfaces", "inet_protocols", "smtpd_milters",
 	"smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_exclusions", "smtp_bind_address", "smtp_bind_address6",
-	"header_checks", "lmtp_header_checks", "relayhost"}
+	"header_checks", "lmtp_header_checks", "message_drop_headers", "relayhost", "alias_maps", "virtual_alias_maps",
+	"smtpd_sasl_auth_enable", "smtpd_sasl_exceptions_networks"}
 
 // gather finds out what several checks need.
 func (e *exam) gather(ctx context.Context) {
@@ -135,10 +136,11 @@ func (e *exam) running(ctx context.Context) []Finding {
 	return one(pass("Postfix %s answers at %s", e.value["mail_version"], strings.Join(open, ", ")))
 }
 
-// listener is an address where Postfix takes mail in the clear.
+// listener is an address where Postfix takes mail.
 type listener struct {
 	service string
 	addr    netip.AddrPort
+	wrapped bool // TLS from the first byte on
 }
 
 // maxAddresses bounds what a machine with many addresses costs.
@@ -171,9 +173,14 @@ func own() []netip.Addr {
 
 // listeners are the inet services that speak SMTP from the first byte on.
 func (e *exam) listeners() []listener {
+	return slices.DeleteFunc(e.allListeners(), func(l listener) bool { return l.wrapped })
+}
+
+// allListeners are the inet services that speak SMTP.
+func (e *exam) allListeners() []listener {
 	var found []listener
 	for _, s := range e.services {
-		if s.Type != "inet" || s.Program != "smtpd" && s.Program != "postscreen" || s.Options["smtpd_tls_wrappermode"] == "yes" {
+		if s.Type != "inet" || s.Program != "smtpd" && s.Program != "postscreen" {
 			continue
 		}
 		host, name, err := net.SplitHostPort(s.Name)
@@ -185,7 +192,7 @@ func (e *exam) listeners() []listener {
 			continue
 		}
 		for _, a := range e.interfaces(host) {
-			found = append(found, listener{s.Name, netip.AddrPortFrom(a, uint16(port))})
+			found = append(found, listener{s.Name, netip.AddrPortFrom(a, uint16(port)), s.Options["smtpd_tls_wrappermode"] == "yes"})
 		}
 	}
 	return found

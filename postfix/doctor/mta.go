@@ -2,8 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -124,41 +122,6 @@ func (e *exam) smuggling(context.Context) []Finding {
 	}
 	if len(found) == 0 {
 		return one(pass("nobody can smuggle a second mail into a first"))
-	}
-	return found
-}
-
-// received: a login counts at the LMTP door because Postfix wrote it into its
-// Received line. Whoever takes that line away lets an older, forged one count.
-func (e *exam) received(ctx context.Context) []Finding {
-	by := e.Config.LMTP.ReceivedBy
-	if by == "" {
-		return one(pass("lmtp.received_by is empty: no Received line proves anybody"))
-	}
-	if e.noPostfix != nil {
-		return e.withoutPostfix()
-	}
-	var found []Finding
-	if name := e.value["myhostname"]; name != by {
-		found = append(found, warn(fmt.Sprintf("set lmtp.received_by = %q", name), "lmtp.received_by is %s, but Postfix writes its myhostname, %s: a login proves nobody at the LMTP door", by, name))
-	}
-	line := fmt.Sprintf("Received: from client.%s (client.%[1]s [192.0.2.1])\n\t(Authenticated sender: jane)\n\tby %s (Postfix) with ESMTPSA id 4Tj2x0ABCDz1\n\tfor <self@%s>; Mon, 23 Nov 2026 10:00:00 +0000 (UTC)", by, e.value["myhostname"], e.Config.Domain)
-	for _, name := range []string{"header_checks", "lmtp_header_checks"} {
-		for _, table := range postfix.List(e.value[name]) {
-			action, err := e.Postfix.Lookup(ctx, table, line)
-			if errors.Is(err, postfix.ErrNone) {
-				continue
-			}
-			if err != nil {
-				found = append(found, warn("postmap -q X "+table, "%s cannot be read: %v", table, err))
-			} else if word, _, _ := strings.Cut(strings.ToUpper(action), " "); word == "IGNORE" || word == "STRIP" || word == "REPLACE" {
-				found = append(found, fail("take the rule out of "+table+", or empty lmtp.received_by",
-					"%s (%s) takes away Postfix's own Received line: whoever may send through it can forge a login at the LMTP door", name, table))
-			}
-		}
-	}
-	if len(found) == 0 {
-		return one(pass("Postfix's Received lines reach milterd as they are, from %s", by))
 	}
 	return found
 }

@@ -86,7 +86,9 @@ func newSite(t *testing.T) *site {
 	}
 	var err error
 	if s.mta, err = postfix.StartPrivate(t.Context(), postfix.Options{Dir: mta, Domain: "corp.test", Mailboxes: []string{"jane.roe@corp.test", "it@corp.test"}, Chroot: true,
-		Settings: []string{"smtp_bind_address = 192.0.2.25", "smtpd_milters = unix:dkim.sock"}}); err != nil {
+		Users: map[string]string{"jane": "secret"},
+		Settings: []string{"smtp_bind_address = 192.0.2.25", "smtpd_milters = unix:dkim.sock",
+			"own_checks = regexp:{ {/^Received:.*ESMTPSA/ IGNORE} }"}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -264,6 +266,32 @@ func (s *site) edit(settings ...string) (back func()) {
 		s.t.Fatal(err)
 	}
 	if out, err := exec.Command("postconf", append([]string{"-c", s.instance().Dir, "-e"}, settings...)...).CombinedOutput(); err != nil {
+		s.t.Fatalf("%v: %s", err, out)
+	}
+	reload := func() {
+		if err := s.instance().Reload(context.Background()); err != nil {
+			s.t.Error(err)
+		}
+	}
+	reload()
+	return func() {
+		if err := os.WriteFile(file, old, 0o644); err != nil {
+			s.t.Error(err)
+		}
+		reload()
+	}
+}
+
+// master changes master.cf as postconf does it with the given option; back puts
+// it back.
+func (s *site) master(option string, entries ...string) (back func()) {
+	s.t.Helper()
+	file := filepath.Join(s.instance().Dir, "master.cf")
+	old, err := os.ReadFile(file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if out, err := exec.Command("postconf", append([]string{"-c", s.instance().Dir, option}, entries...)...).CombinedOutput(); err != nil {
 		s.t.Fatalf("%v: %s", err, out)
 	}
 	reload := func() {

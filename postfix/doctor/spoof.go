@@ -80,21 +80,29 @@ func boolean(b bool) int {
 	return 0
 }
 
-// dialSMTP connects from one of our addresses, any where it is not valid.
-func dialSMTP(ctx context.Context, from netip.Addr, to netip.AddrPort) (*textproto.Conn, string, error) {
+// dialTCP connects from one of our addresses, any where it is not valid.
+func dialTCP(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{Timeout: patience}
 	if from.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	conn, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	deadline := time.Now().Add(20 * time.Second)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	conn.SetDeadline(deadline)
+	return conn, conn.SetDeadline(deadline)
+}
+
+// dialSMTP connects and gives the greeting.
+func dialSMTP(ctx context.Context, from netip.Addr, to netip.AddrPort) (*textproto.Conn, string, error) {
+	conn, err := dialTCP(ctx, from, to)
+	if err != nil {
+		return nil, "", err
+	}
 	c := textproto.NewConn(conn)
 	code, text, err := c.ReadResponse(0)
 	if err != nil {
