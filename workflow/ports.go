@@ -33,7 +33,25 @@ type Store interface {
 	Held(ctx context.Context, tokenHash []byte) (*Held, error)
 	// HeldMail gives the bytes of a held mail; ErrNotFound if it does not wait.
 	HeldMail(ctx context.Context, id string) ([]byte, error)
+
+	// Credentials are a person's enrolled devices, revoked ones too, oldest
+	// first; with "" everybody's.
+	Credentials(ctx context.Context, mail string) ([]*Credential, error)
+	// Ceremony reads without locking; ErrNotFound, also when its time is over.
+	Ceremony(ctx context.Context, id string, now time.Time) (*Ceremony, error)
+	// Ceremonies are those of a kind whose time is not over, oldest first.
+	Ceremonies(ctx context.Context, kind string, now time.Time) ([]*Ceremony, error)
+	// Certificate finds one by its serial number; ErrNotFound.
+	Certificate(ctx context.Context, serial string) (*Certificate, error)
+	// Certificates gives entries of the register, newest first.
+	Certificates(ctx context.Context, f CertificateFilter) ([]*Certificate, error)
+	// Log is what the authority did, in order, checked against its chain
+	// (CheckChain with the name LogName).
+	Log(ctx context.Context) ([]Event, error)
 }
+
+// LogName stands in the place of a session's id in the chain of the authority's log.
+const LogName = "authority"
 
 // Filter chooses sessions; zero fields choose all.
 type Filter struct {
@@ -102,8 +120,27 @@ type Tx interface {
 	// challenges. Session row, events and token hashes stay, so that an old link
 	// still says what became of its documents.
 	Purge(session string) error
-	// Sweep drops what is out of date: request keys, challenges, devices.
+	// Sweep drops what is out of date: request keys, challenges, devices, ceremonies.
 	Sweep(now time.Time) error
+
+	// Credential loads and locks; ErrNotFound. SaveCredential inserts or
+	// replaces by ID; somebody else's ID is ErrConflict.
+	Credential(id string) (*Credential, error)
+	SaveCredential(c *Credential) error
+	// Ceremony loads and locks; ErrNotFound, also when its time is over.
+	// SaveCeremony inserts or replaces by ID; EndCeremony forgets it, if it is there.
+	Ceremony(id string, now time.Time) (*Ceremony, error)
+	SaveCeremony(c *Ceremony) error
+	EndCeremony(id string) error
+	// CeremoniesSince counts those of a kind that a mail address has begun.
+	// Until the end of the transaction nobody else counts the same.
+	CeremoniesSince(mail, kind string, since time.Time) (int, error)
+	// Certificate loads and locks; ErrNotFound. SaveCertificate inserts or
+	// replaces by Serial.
+	Certificate(serial string) (*Certificate, error)
+	SaveCertificate(c *Certificate) error
+	// AppendLog adds to the authority's log, as Append does to a session's trail.
+	AppendLog(e Event) error
 }
 
 // Challenge is one mailed code. The code itself is derived when the mail is
@@ -216,6 +253,18 @@ type Signer interface {
 	// Seal closes a document: the organisation's seal, revocation data and
 	// document timestamp (B-LTA). It has verified what it returns.
 	Seal(ctx context.Context, s *Session, document int, head []byte) ([]Increment, error)
+
+	// Prepare writes the revision that will hold a signatory's own signature:
+	// field, look, claimed time, the certificate (chain: DER, the signatory's
+	// first). Revision and Head are the caller's to fill.
+	Prepare(ctx context.Context, s *Session, document, person int, look Appearance, at time.Time, chain [][]byte, head []byte) (*Prepared, error)
+	// CheckValue verifies a signature value (ECDSA: r‖s or DER) over
+	// p.Attributes; a *Refusal "bad-value" if it is wrong.
+	CheckValue(p *Prepared, value []byte) error
+	// Complete embeds p.Value, gets its time (B-T) and adds revocation data
+	// issued after it (B-LT). It has verified what it returns. A *Refusal
+	// "certificate-expired" or "certificate-revoked" says that the person must sign again.
+	Complete(ctx context.Context, s *Session, document, person int, head []byte, p *Prepared) ([]Increment, error)
 }
 
 // Reporter makes the certificate of completion, an unsigned PDF.
