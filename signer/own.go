@@ -63,6 +63,9 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	}
 	params.TokenSize = max(size, minToken)
 	prep, err := pades.Prepare(head, params)
+	if errors.Is(err, pades.ErrExpired) {
+		return nil, expired(err)
+	}
 	if err != nil {
 		return nil, err
 	}
