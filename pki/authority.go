@@ -2,6 +2,8 @@ package pki
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -9,8 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+
+	"milterd/workflow"
 )
 
 // Identity is a key with its certificates.
@@ -22,10 +27,30 @@ type Identity struct {
 // Leaf is the key's own certificate.
 func (i Identity) Leaf() *x509.Certificate { return i.Chain[0] }
 
+// Register is where certificates are entered before they are signed, and
+// revoked: a workflow.Store is one.
+type Register interface {
+	Do(ctx context.Context, fn func(workflow.Tx) error) error
+	Certificate(ctx context.Context, serial string) (*workflow.Certificate, error)
+	Certificates(ctx context.Context, f workflow.CertificateFilter) ([]*workflow.Certificate, error)
+}
+
+// Config says where an authority's keys are and how it certifies.
+type Config struct {
+	Dir      string
+	URL      string           // base of the web pages, for the addresses in people's certificates; "" means the seal certificate's
+	Validity time.Duration    // of people's certificates; 0 means 30 days
+	Register Register         // nil for one that only looks: nothing is revoked, and OCSP knows nobody
+	Now      func() time.Time // nil means time.Now
+}
+
 // Authority is the organisation's certificate authority with the keys that
 // work below it. Its methods are safe for concurrent use.
 type Authority struct {
 	dir           string
+	url           string
+	validity      time.Duration
+	register      Register
 	now           func() time.Time
 	root, issuing Identity
 	seal, tsa     Identity
@@ -35,16 +60,23 @@ type Authority struct {
 	crls  map[string]*crl
 }
 
-// Load reads what Init made. It refuses keys that others can read, keys that do
+// Load reads what Init made, to look at it: see Open.
+func Load(dir string) (*Authority, error) { return Open(Config{Dir: dir}) }
+
+// Open reads what Init made. It refuses keys that others can read, keys that do
 // not belong to their certificate, chains that do not hold and certificates
 // that have expired; each error names the file.
-func Load(dir string) (*Authority, error) { return LoadAt(dir, time.Now) }
-
-// LoadAt is Load with another clock.
-func LoadAt(dir string, now func() time.Time) (*Authority, error) {
-	a := &Authority{dir: dir, now: now, crls: map[string]*crl{}}
+func Open(c Config) (*Authority, error) {
+	a := &Authority{dir: c.Dir, url: strings.TrimRight(c.URL, "/"), validity: cmp.Or(c.Validity, personValidity),
+		register: c.Register, now: c.Now, crls: map[string]*crl{}}
+	if a.now == nil {
+		a.now = time.Now
+	}
 	if err := a.load(); err != nil {
 		return nil, fmt.Errorf("loading keys: %w", err)
+	}
+	if a.url == "" {
+		a.url = strings.TrimSuffix(a.seal.Leaf().CRLDistributionPoints[0], "/pki/"+issuingName+".crl")
 	}
 	return a, nil
 }

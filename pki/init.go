@@ -253,11 +253,7 @@ func (o *Options) template(subject pkix.Name, years int) *x509.Certificate {
 func (o *Options) name(role string) pkix.Name {
 	cn := o.Organisation
 	if role != "" {
-		r := []rune(cn)
-		if limit := 64 - utf8.RuneCountInString(role) - 1; len(r) > limit {
-			r = r[:limit]
-		}
-		cn = string(r) + " " + role
+		cn = cut(cn, maxName-utf8.RuneCountInString(role)-1) + " " + role
 	}
 	n := pkix.Name{Country: []string{o.Country}, Organization: []string{o.Organisation}, CommonName: cn}
 	if o.VAT != "" {
@@ -266,6 +262,16 @@ func (o *Options) name(role string) pkix.Name {
 		n.ExtraNames = []pkix.AttributeTypeAndValue{{Type: oidOrganizationIdentifier, Value: id}}
 	}
 	return n
+}
+
+// maxName is how long a common name may be, in characters (RFC 5280, ub-common-name).
+const maxName = 64
+
+func cut(s string, characters int) string {
+	if r := []rune(s); len(r) > characters {
+		return strings.TrimRight(string(r[:characters]), " ")
+	}
+	return s
 }
 
 // publish names where the issuer's CRL and certificate are to be had.
@@ -284,8 +290,18 @@ func issue(t *x509.Certificate, pub crypto.PublicKey, issuer *x509.Certificate, 
 	if err != nil {
 		return nil, err
 	}
+	t.SerialNumber, t.SubjectKeyId = serial, keyID(spki)
+	return sign(t, pub, issuer, key)
+}
+
+// keyID is a key's identifier: RFC 7093, 2 (4) with its first 160 bits.
+func keyID(spki []byte) []byte {
 	id := sha256.Sum256(spki)
-	t.SerialNumber, t.SubjectKeyId = serial, id[:20] // RFC 7093, 2 (4) with its first 160 bits
+	return id[:20]
+}
+
+// sign makes a certificate from a complete template.
+func sign(t *x509.Certificate, pub crypto.PublicKey, issuer *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, t, issuer, pub, key)
 	if err != nil {
 		return nil, err

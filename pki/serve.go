@@ -36,3 +36,6 @@ func publish(w http.ResponseWriter, kind string, fresh time.Duration, der []byte
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(fresh.Seconds())))
 	w.Write(der)
 }
+
+// ocspPath is where the OCSP responder listens, below the base of the web pages.
+const ocspPath = "/pki/ocsp"
