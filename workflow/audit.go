@@ -30,6 +30,13 @@ const (
 	EventCancelled EventKind = "cancelled"
 	EventResent    EventKind = "resent"
 	EventPurged    EventKind = "purged"
+
+	EventEnrolling      EventKind = "enrolling"      // a device wants to be enrolled
+	EventPasswordWrong  EventKind = "password-wrong" // of the directory, for an enrolment
+	EventApproved       EventKind = "approved"       // an enrolment has its second proof
+	EventEnrolled       EventKind = "enrolled"       // a passkey or a one-time password's secret is registered
+	EventPasskeyRefused EventKind = "passkey-refused"
+	EventTOTPWrong      EventKind = "totp-wrong" // one-time password
 )
 
 // Event is one entry of a session's audit trail.

@@ -190,15 +190,16 @@ const (
 // Job is work that follows from a transition. It holds no secret: tokens and
 // codes are derived when it runs. Two jobs with equal fields but At are equal.
 type Job struct {
-	Kind      JobKind   `json:"kind"`
-	Session   string    `json:"session"`
-	Person    int       `json:"person,omitempty"`    // index in Session.People
-	Mail      MailKind  `json:"mail,omitempty"`      // for JobMail
-	Challenge string    `json:"challenge,omitempty"` // for the mail with a code
-	Round     int       `json:"round,omitempty"`     // Session.Round when it was sent again
-	Returned  int       `json:"returned,omitempty"`  // for MailReturned: from 1, the entry of Session.Returned
-	Held      string    `json:"held,omitempty"`      // for JobAsk and JobForget: the Held's id
-	At        time.Time `json:"-"`                   // not before; zero means now
+	Kind       JobKind   `json:"kind"`
+	Session    string    `json:"session"`
+	Person     int       `json:"person,omitempty"`     // index in Session.People
+	Mail       MailKind  `json:"mail,omitempty"`       // for JobMail
+	Challenge  string    `json:"challenge,omitempty"`  // for the mail with a code
+	Round      int       `json:"round,omitempty"`      // Session.Round when it was sent again
+	Returned   int       `json:"returned,omitempty"`   // for MailReturned: from 1, the entry of Session.Returned
+	Held       string    `json:"held,omitempty"`       // for JobAsk and JobForget: the Held's id
+	Credential string    `json:"credential,omitempty"` // for MailEnrolled: the new device's
+	At         time.Time `json:"-"`                    // not before; zero means now
 }
 
 // Runner does the work of a job; Desk is one. A job can run twice, so each
@@ -298,6 +299,7 @@ const (
 	MailCancelled  MailKind = "cancelled"  // to everyone: an administrator stopped it
 	MailReturned   MailKind = "returned"   // to the sender: a mail to somebody else did not arrive
 	MailConfirm    MailKind = "confirm"    // to somebody in whose name a mail came: was it you?
+	MailEnrolled   MailKind = "enrolled"   // to whose device it is: a new one was enrolled
 )
 
 // Notice is a mail that is to be written: who gets what is decided, how it
