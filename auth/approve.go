@@ -130,7 +130,7 @@ func (e *Enrolments) Approve(ctx context.Context, id, by string) error {
 // "way-not-accepted", and those of Passkeys.Open.
 func (e *Enrolments) ApproveWithPasskey(ctx context.Context, v workflow.Visit, id, ceremony string, response []byte, client string) error {
 	return e.attempt(ctx, v, ceremony, client, func(tx workflow.Tx) error {
-		c, d, err := e.waiting(tx, id, WayPasskey)
+		c, d, err := e.waiting(tx, id, WayDevice)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 // The second proofs that an enrolment can have, besides the mailed code.
 const (
 	WayPassword      = "password"      // of the directory, by bind
-	WayPasskey       = "passkey"       // of a device that is enrolled already
+	WayDevice        = "device"        // that is enrolled already, by its passkey
 	WayAdministrator = "administrator" // milterd device approve
 )
 
@@ -122,7 +122,7 @@ func (e *Enrolments) ways(ctx context.Context, n *Enrolment) (ways []string, err
 	enrolled := slices.ContainsFunc(all, func(c *workflow.Credential) bool { return c.Kind == workflow.Passkey && c.Revoked.IsZero() })
 	fresh := e.now().Before(n.Created.Add(ProofLifetime))
 	for _, w := range e.Ways {
-		if w == WayPassword && (e.Passwords == nil || !fresh) || w == WayPasskey && (!enrolled || !fresh) {
+		if w == WayPassword && (e.Passwords == nil || !fresh) || w == WayDevice && (!enrolled || !fresh) {
 			continue
 		}
 		ways = append(ways, w)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base32"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -98,11 +97,8 @@ func (m *Mailbox) Open(ctx context.Context, v workflow.Visit, code, client, agen
 		if err := tx.SaveChallenge(c); err != nil {
 			return err
 		}
-		var b [32]byte
-		rand.Read(b[:])
-		cookie = base64.RawURLEncoding.EncodeToString(b[:])
-		dev := &workflow.Device{Hash: m.Keys.DeviceHash(cookie), Mail: c.Mail, Created: now, Expires: expires, Agent: agent}
-		if err := tx.AddDevice(dev); err != nil {
+		var err error
+		if cookie, err = m.Keys.remember(tx, c.Mail, agent, now, expires); err != nil {
 			return err
 		}
 		return tx.Append(c.Session, workflow.Event{Time: now, Kind: workflow.EventProven, Actor: c.Mail, Client: client,
@@ -112,6 +108,14 @@ func (m *Mailbox) Open(ctx context.Context, v workflow.Visit, code, client, agen
 		return "", time.Time{}, err
 	}
 	return cookie, expires, nil
+}
+
+// remember makes a cookie for a device that has proven somebody's mailbox.
+func (k *Keys) remember(tx workflow.Tx, mail, agent string, now, expires time.Time) (cookie string, err error) {
+	var b [32]byte
+	rand.Read(b[:])
+	cookie = encode(b[:])
+	return cookie, tx.AddDevice(&workflow.Device{Hash: k.DeviceHash(cookie), Mail: mail, Created: now, Expires: expires, Agent: agent})
 }
 
 // methodCode is how reports name the proof by code.
@@ -193,9 +197,12 @@ func (m *Mailbox) check(ctx context.Context, v workflow.Visit, code, client stri
 	return answer
 }
 
-// do wraps errors of the store for the page.
 func (m *Mailbox) do(ctx context.Context, fn func(workflow.Tx) error) error {
-	err := m.Store.Do(ctx, fn)
+	return forPage(m.Store.Do(ctx, fn))
+}
+
+// forPage wraps errors of the store for the page.
+func forPage(err error) error {
 	var r *workflow.Refusal
 	if err == nil || errors.As(err, &r) {
 		return err
@@ -225,6 +232,13 @@ func random() string {
 
 func refuse(reason, text string) *workflow.Refusal {
 	return &workflow.Refusal{Code: 550, Enhanced: "5.7.8", Reason: reason, Text: text}
+}
+
+// refuseBy is refuse with its cause, for the log.
+func refuseBy(reason, text string, err error) *workflow.Refusal {
+	r := refuse(reason, text)
+	r.Err = err
+	return r
 }
 
 func expired() *workflow.Refusal {

@@ -90,9 +90,9 @@ type asked struct {
 	Nonce   []byte            `json:"nonce"`
 }
 
-// Begin starts a ceremony for one of the visitor's passkeys. options is what
-// PublicKeyCredential.parseRequestOptionsFromJSON takes, ceremony what the
-// answer is handed in with. Reasons: "no-passkey" (the visitor has none),
+// Begin starts a ceremony for one of the visitor's passkeys. options is
+// {"publicKey": …}, in JSON, for navigator.credentials.get; ceremony is what the
+// answer (its toJSON) is handed in with. Reasons: "no-passkey" (the visitor has none),
 // "no-passkeys-here".
 func (p *Passkeys) Begin(ctx context.Context, v workflow.Visit, label string, digests []workflow.Digest) (options json.RawMessage, ceremony string, err error) {
 	all, err := p.Store.Credentials(ctx, v.Who().Mail)
@@ -114,7 +114,7 @@ func (p *Passkeys) Begin(ctx context.Context, v workflow.Visit, label string, di
 	if err != nil {
 		return nil, "", fmt.Errorf("asking for a passkey: %w", err)
 	}
-	options, err = json.Marshal(assertion.Response)
+	options, err = json.Marshal(assertion)
 	return options, ceremony, err
 }
 

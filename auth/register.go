@@ -30,8 +30,8 @@ var algorithms = []protocol.CredentialParameter{
 
 // Options starts the registration of a passkey for an approved enrolment. key
 // is KeyOf the request that its device key will be certified by: the passkey's
-// challenge is made of it. options is what
-// PublicKeyCredential.parseCreationOptionsFromJSON takes. Reasons:
+// challenge is made of it. options is {"publicKey": …}, in JSON, for
+// navigator.credentials.create. Reasons:
 // "enrolment-gone", "not-approved", "passkey-revoked" (the device that approved
 // has been removed since), "no-passkeys-here".
 func (e *Enrolments) Options(ctx context.Context, v workflow.Visit, handle string, key workflow.Digest) (options json.RawMessage, ceremony string, err error) {
@@ -63,7 +63,7 @@ func (e *Enrolments) Options(ctx context.Context, v workflow.Visit, handle strin
 	if err != nil {
 		return nil, "", fmt.Errorf("asking for a new passkey: %w", err)
 	}
-	options, err = json.Marshal(creation.Response)
+	options, err = json.Marshal(creation)
 	return options, ceremony, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -127,29 +128,51 @@ func (t *TOTP) wrongAtEnrolment(tx workflow.Tx, q *workflow.Ceremony, s *secret)
 // visitor has enrolled none), "wrong-totp" (also: it was used already),
 // "too-many-totp".
 func (t *TOTP) ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume func(workflow.Tx, []workflow.Digest) (workflow.Proof, error), err error) {
+	c, err := t.try(ctx, v, code, client, func(workflow.Tx, *workflow.Credential) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return func(tx workflow.Tx, _ []workflow.Digest) (workflow.Proof, error) {
+		// Again, with the lock: of two that come at once, one finds its step taken.
+		c, step, err := t.accept(tx, v.Who().Mail, c.ID, code)
+		if err != nil {
+			return workflow.Proof{}, err
+		}
+		return workflow.Proof{Method: methodTOTP, Challenge: strconv.FormatInt(step, 10), At: c.Used, Client: client, Device: c.Name},
+			tx.SaveCredential(c)
+	}, nil
+}
+
+// ForKey uses up a one-time password for a new device key, and gives the
+// credential that the key's certificate belongs to. Reasons as for ForSigning.
+func (t *TOTP) ForKey(ctx context.Context, v workflow.Visit, code, client string) (*workflow.Credential, error) {
+	return t.try(ctx, v, code, client, workflow.Tx.SaveCredential)
+}
+
+// try runs fn with the credential whose app shows a password. A wrong one is
+// counted and on record although the call fails.
+func (t *TOTP) try(ctx context.Context, v workflow.Visit, code, client string, fn func(workflow.Tx, *workflow.Credential) error) (c *workflow.Credential, err error) {
 	mail := v.Who().Mail
 	all, err := t.Store.Credentials(ctx, mail)
 	if err != nil {
 		return nil, forPage(err)
 	}
-	var ids []string
-	for _, c := range all {
-		if c.Kind == workflow.TOTP && c.Revoked.IsZero() {
-			ids = append(ids, c.ID)
-		}
-	}
-	if len(ids) == 0 {
+	all = slices.DeleteFunc(all, func(c *workflow.Credential) bool { return c.Kind != workflow.TOTP || !c.Revoked.IsZero() })
+	if len(all) == 0 {
 		return nil, refuse("no-totp", "No app of yours is enrolled here.")
 	}
 	var answer *workflow.Refusal
-	var id string
 	err = t.do(ctx, func(tx workflow.Tx) error {
 		answer = nil
 		if err := t.checkShare(tx, mail); err != nil {
 			return err
 		}
-		for _, id = range ids {
-			if _, _, err := t.accept(tx, mail, id, code); !errors.As(err, &answer) {
+		for _, one := range all {
+			c, _, err = t.accept(tx, mail, one.ID, code)
+			if err == nil {
+				return fn(tx, c)
+			}
+			if !errors.As(err, &answer) {
 				return err
 			}
 		}
@@ -161,19 +184,10 @@ func (t *TOTP) ForSigning(ctx context.Context, v workflow.Visit, code, client st
 	switch {
 	case err != nil:
 		return nil, err
-	case answer != nil:
+	case answer != nil && c == nil:
 		return nil, answer
 	}
-	return func(tx workflow.Tx, _ []workflow.Digest) (workflow.Proof, error) {
-		// Again, with the lock: of two that come at once, one finds its step taken.
-		c, step, err := t.accept(tx, mail, id, code)
-		if err != nil {
-			return workflow.Proof{}, err
-		}
-		c.Used = t.now()
-		return workflow.Proof{Method: methodTOTP, Challenge: strconv.FormatInt(step, 10), At: c.Used, Client: client, Device: c.Name},
-			tx.SaveCredential(c)
-	}, nil
+	return c, nil
 }
 
 // accept looks whether a password is right for a credential and was not used;
@@ -194,7 +208,7 @@ func (t *TOTP) accept(tx workflow.Tx, mail, id, code string) (*workflow.Credenti
 	if step == 0 || !c.Revoked.IsZero() {
 		return nil, 0, wrongTOTP()
 	}
-	s.Last = step
+	s.Last, c.Used = step, t.now()
 	if c.Data, err = json.Marshal(s); err != nil {
 		return nil, 0, fmt.Errorf("keeping the credential %s: %w", id, err)
 	}
