@@ -135,6 +135,8 @@ type Proof struct {
 	At        time.Time  `json:"at"`
 	Client    string     `json:"client,omitempty"`    // address, evidence only
 	Device    string     `json:"device,omitempty"`    // name of the credential
+	Enrolled  time.Time  `json:"enrolled,omitzero"`   // when it became one
+	Approved  string     `json:"approved,omitempty"`  // and by which second proof: Credential.ApprovedBy
 	Assertion *Assertion `json:"assertion,omitempty"` // of a passkey
 }
 
