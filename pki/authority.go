@@ -203,9 +203,12 @@ func (a *Authority) Roots() *x509.CertPool {
 	return p
 }
 
+// authorities are those whose lists we make: the root and the issuing CA below it.
+func (a *Authority) authorities() []*Identity { return []*Identity{&a.root, &a.issuing} }
+
 // issuer gives the identity that issued a certificate; nil for a foreign one.
 func (a *Authority) issuer(c *x509.Certificate) *Identity {
-	for _, i := range []*Identity{&a.root, &a.issuing} {
+	for _, i := range a.authorities() {
 		if bytes.Equal(c.RawIssuer, i.Leaf().RawSubject) && bytes.Equal(c.AuthorityKeyId, i.Leaf().SubjectKeyId) {
 			return i
 		}

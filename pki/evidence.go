@@ -60,7 +60,7 @@ func (g *Gatherer) Anchors() *x509.CertPool {
 // issued later than after; a foreign authority issues when it likes, so its
 // newest is taken.
 func (g *Gatherer) Gather(ctx context.Context, after time.Time, leaves, more []*x509.Certificate) (Evidence, error) {
-	w := &gathering{g: g, now: g.Own.now(), done: map[string]bool{}}
+	w := &gathering{g: g, now: g.Own.now(), after: after, done: map[string]bool{}}
 	for _, leaf := range leaves {
 		chain, err := g.chain(leaf, more, after)
 		if err != nil {
@@ -72,13 +72,6 @@ func (g *Gatherer) Gather(ctx context.Context, after time.Time, leaves, more []*
 			}
 		}
 		w.add(chain[len(chain)-1])
-	}
-	if w.own {
-		crls, err := g.Own.CRLs(ctx, after)
-		if err != nil {
-			return Evidence{}, fmt.Errorf("gathering evidence: %w", err)
-		}
-		w.e.CRLs = append(crls, w.e.CRLs...)
 	}
 	return w.e, nil
 }
@@ -105,11 +98,11 @@ func (g *Gatherer) chain(leaf *x509.Certificate, more []*x509.Certificate, at ti
 
 // gathering is one run of Gather.
 type gathering struct {
-	g    *Gatherer
-	now  time.Time
-	e    Evidence
-	done map[string]bool // by certificate
-	own  bool            // our own CRLs are needed
+	g     *Gatherer
+	now   time.Time
+	after time.Time
+	e     Evidence
+	done  map[string]bool // by certificate
 }
 
 // add reports whether the certificate was new.
@@ -127,9 +120,8 @@ func (w *gathering) certificate(ctx context.Context, c, issuer *x509.Certificate
 	if !w.add(c) {
 		return nil
 	}
-	if w.g.Own.issuer(c) != nil {
-		w.own = true
-		return nil
+	if by := w.g.Own.issuer(c); by != nil {
+		return w.own(ctx, c, by)
 	}
 	var errs []error
 	for _, u := range c.OCSPServer {
@@ -158,6 +150,25 @@ func (w *gathering) certificate(ctx context.Context, c, issuer *x509.Certificate
 	return errors.Join(errs...)
 }
 
+// own makes our list about a certificate of our own.
+func (w *gathering) own(ctx context.Context, c *x509.Certificate, by *Identity) error {
+	list, err := w.g.Own.freshCRL(ctx, by, w.after)
+	if err != nil {
+		return err
+	}
+	if r := list.find(serialText(c.SerialNumber)); r != nil {
+		return &RevokedError{Name: c.Subject.CommonName, At: r.at}
+	}
+	w.addCRL(list.der)
+	return nil
+}
+
+func (w *gathering) addCRL(der []byte) {
+	if !slices.ContainsFunc(w.e.CRLs, func(b []byte) bool { return bytes.Equal(b, der) }) {
+		w.e.CRLs = append(w.e.CRLs, der)
+	}
+}
+
 // crl downloads a list and checks it (RFC 5280, 6.3.3, without indirect and delta CRLs).
 func (w *gathering) crl(ctx context.Context, url string, c, issuer *x509.Certificate) error {
 	der, err := w.g.get(ctx, url, maxCRL)
@@ -184,9 +195,7 @@ func (w *gathering) crl(ctx context.Context, url string, c, issuer *x509.Certifi
 			return &RevokedError{Name: c.Subject.CommonName, At: entry.RevocationTime}
 		}
 	}
-	if !slices.ContainsFunc(w.e.CRLs, func(b []byte) bool { return bytes.Equal(b, der) }) {
-		w.e.CRLs = append(w.e.CRLs, der)
-	}
+	w.addCRL(der)
 	return nil
 }
 

@@ -91,8 +91,19 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err != nil {
 		return nil, err
 	}
-	if p.Authority, err = pki.Load(keysDir(c)); err != nil {
+	database := c.Database.URL
+	if path := c.SQLite(); path != "" {
+		database = "sqlite:" + path
+	}
+	if p.Store, err = store.Open(ctx, store.Config{URL: database}); err != nil {
+		return nil, err
+	}
+	p.metrics.watch(p.Store)
+	if p.Authority, err = pki.Open(pki.Config{Dir: keysDir(c), URL: c.URL, Register: p.Store}); err != nil {
 		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
+	}
+	if err = p.Authority.Enter(ctx); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
 	}
 	p.metrics.sealAge(p.Authority.Seal())
 	if p.Directory, err = OpenDirectory(ctx, c, log); err != nil {
@@ -112,15 +123,6 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		}
 		p.metrics.age("pages", func() time.Time { return p.certificate.now.Load().Leaf.NotAfter })
 	}
-	database := c.Database.URL
-	if path := c.SQLite(); path != "" {
-		database = "sqlite:" + path
-	}
-	if p.Store, err = store.Open(ctx, store.Config{URL: database}); err != nil {
-		return nil, err
-	}
-	p.metrics.watch(p.Store)
-
 	p.Desk = &workflow.Desk{
 		Store: p.Store,
 		Signer: signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,

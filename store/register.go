@@ -30,11 +30,11 @@ func (t *tx) SaveCertificate(c *workflow.Certificate) error {
 	if err != nil {
 		return fmt.Errorf("store: certificate %s: %w", c.Serial, err)
 	}
-	_, err = t.exec("saving certificate "+c.Serial, `INSERT INTO certificates (serial, mail, credential, key, not_before, revoked, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (serial) DO UPDATE SET mail = excluded.mail,
+	_, err = t.exec("saving certificate "+c.Serial, `INSERT INTO certificates (serial, mail, credential, key, not_before, not_after, revoked, body)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (serial) DO UPDATE SET mail = excluded.mail,
 		credential = excluded.credential, key = excluded.key, not_before = excluded.not_before,
-		revoked = excluded.revoked, body = excluded.body`,
-		c.Serial, strings.ToLower(c.Mail), c.Credential, c.Key[:], micros(c.NotBefore), microsOrNull(c.Revoked), string(body))
+		not_after = excluded.not_after, revoked = excluded.revoked, body = excluded.body`,
+		c.Serial, strings.ToLower(c.Mail), c.Credential, c.Key[:], micros(c.NotBefore), micros(c.NotAfter), microsOrNull(c.Revoked), string(body))
 	return err
 }
 
@@ -94,6 +94,10 @@ func (s *Store) Certificates(ctx context.Context, f workflow.CertificateFilter) 
 	}
 	if f.Revoked {
 		where = append(where, "revoked IS NOT NULL")
+	}
+	if !f.ValidAfter.IsZero() {
+		args = append(args, micros(f.ValidAfter))
+		where = append(where, fmt.Sprintf("not_after > $%d", len(args)))
 	}
 	query := "SELECT body FROM certificates"
 	if len(where) > 0 {

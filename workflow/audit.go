@@ -39,6 +39,9 @@ const (
 	EventTOTPWrong      EventKind = "totp-wrong" // one-time password
 )
 
+// EventEntered stands in the authority's log: a certificate of its own was put into the register.
+const EventEntered EventKind = "entered"
+
 // Event is one entry of a session's audit trail.
 type Event struct {
 	Seq    int               `json:"seq"` // from 1

@@ -64,8 +64,9 @@ type CertificateFilter struct {
 	Mail       string
 	Credential string
 	Key        Digest
-	Revoked    bool // only revoked ones
-	Limit      int  // 0 means no limit
+	Revoked    bool      // only revoked ones
+	ValidAfter time.Time // only those whose NotAfter is later
+	Limit      int       // 0 means no limit
 }
 
 // Certifier is the authority that certifies people's own keys. Its errors are

@@ -31,6 +31,7 @@ CREATE TABLE certificates (
     credential text    NOT NULL,
     key        bytea   NOT NULL,
     not_before bigint  NOT NULL,
+    not_after  bigint  NOT NULL,
     revoked    bigint,
     body       text    NOT NULL -- workflow.Certificate as JSON
 );
@@ -38,7 +39,7 @@ CREATE INDEX certificates_mail ON certificates (mail, not_before);
 CREATE INDEX certificates_credential ON certificates (credential);
 CREATE INDEX certificates_key ON certificates (key);
 CREATE INDEX certificates_not_before ON certificates (not_before);
-CREATE INDEX certificates_revoked ON certificates (revoked) WHERE revoked IS NOT NULL;
+CREATE INDEX certificates_revoked ON certificates (not_after) WHERE revoked IS NOT NULL;
 
 -- What the authority did, chained as a session's audit trail is.
 CREATE TABLE authority (
