@@ -7,8 +7,8 @@ import (
 )
 
 // Handler publishes what the certificates point at, below /pki/: root.crl and
-// issuing.crl (kept, and made anew every hour), root.cer and issuing.cer, all
-// in DER. It answers GET and HEAD and needs no login.
+// issuing.crl (kept, and made anew every hour and after a revocation), root.cer
+// and issuing.cer, all in DER, and the OCSP responder. It needs no login.
 func (a *Authority) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, i := range []struct {
@@ -28,6 +28,9 @@ func (a *Authority) Handler() http.Handler {
 			publish(w, "application/pkix-crl", crlRefresh/2, c.der) // RFC 5280, 4.2.1.13
 		})
 	}
+	ocsp := &responder{a: a}
+	mux.Handle(ocspPath, ocsp)
+	mux.Handle(ocspPath+"/", ocsp)
 	return mux
 }
 
