@@ -37,6 +37,7 @@ type Authenticator struct {
 
 	mu       sync.Mutex
 	passkeys []*passkey
+	last     []byte // id
 	count    uint32
 }
 
@@ -51,6 +52,7 @@ type Mischief struct {
 	Type         string         // of the client data
 	Count        *uint32        // signature counter
 	Key          *Authenticator // signs with this one's first key, under its own id
+	Again        bool           // gives a new passkey the id of the one before
 }
 
 type passkey struct {
@@ -98,6 +100,10 @@ func (a *Authenticator) Create(options []byte) ([]byte, error) {
 	}
 	p := &passkey{id: make([]byte, 16), user: user}
 	rand.Read(p.id)
+	if a.Again {
+		p.id = a.last
+	}
+	a.last = p.id
 	if p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, fmt.Errorf("software authenticator: %w", err)
 	}
