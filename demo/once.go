@@ -237,7 +237,7 @@ func (r *run) refusals() {
 		name, login, want string
 		draft             Draft
 	}{
-		{"level Advanced", jane.Mail, "5", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "[Advanced] x", Text: "x", File: file}},
+		{"level Qualified", jane.Mail, "554 5.7.4", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "[Qualified] x", Text: "x", File: file}},
 		{"unknown signatory", jane.Mail, "550 5.1.1", Draft{From: jane, To: []string{"nobody@" + SignDomain}, Subject: "x", Text: "x", File: file}},
 		{"somebody else's From", john.Mail, "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},
 		{"no login", "", "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},
