@@ -51,6 +51,8 @@ type Program struct {
 	Desk      *workflow.Desk
 	Directory directory.Backend
 	Authority *pki.Authority
+	// Enrolments take new devices in; an administrator approves them here.
+	Enrolments *auth.Enrolments
 
 	log         *slog.Logger
 	metrics     *metrics
@@ -99,7 +101,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		return nil, err
 	}
 	p.metrics.watch(p.Store)
-	if p.Authority, err = pki.Open(pki.Config{Dir: keysDir(c), URL: c.URL, Register: p.Store}); err != nil {
+	if p.Authority, err = pki.Open(pki.Config{Dir: keysDir(c), URL: c.URL, Validity: c.Certificates.Lifetime.Duration, Register: p.Store}); err != nil {
 		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
 	}
 	if err = p.Authority.Enter(ctx); err != nil {
@@ -107,6 +109,9 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	}
 	p.metrics.sealAge(p.Authority.Seal())
 	if p.Directory, err = OpenDirectory(ctx, c, log); err != nil {
+		return nil, err
+	}
+	if err = p.people(keys); err != nil {
 		return nil, err
 	}
 	timestamps, gatherer, err := p.timestamps()
@@ -127,11 +132,12 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Store: p.Store,
 		Signer: signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
 			Time: timestamps, Evidence: gatherer}),
-		Reporter: report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
-		Notifier: notifier,
-		Secrets:  keys,
-		Log:      log,
-		Now:      time.Now,
+		Certifier: p.Authority,
+		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
+		Notifier:  notifier,
+		Secrets:   keys,
+		Log:       log,
+		Now:       time.Now,
 		Policy: workflow.Policy{URL: c.URL, Deadline: c.Sessions.Deadline.Duration, Retention: c.Sessions.Retention.Duration,
 			MailLimit: int64(c.Limits.Mail), Repeat: repeatWindow, PerHour: c.Senders.PerHour, MailSize: notify.MailSize},
 	}
