@@ -8,10 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"math/big"
 	"os"
@@ -24,6 +21,7 @@ import (
 	"milterd/signature/cms"
 	"milterd/signature/pdf"
 	"milterd/signature/pdf/cos"
+	"milterd/store"
 	"milterd/validate"
 	"milterd/workflow"
 )
@@ -32,7 +30,10 @@ import (
 type device struct {
 	key   *ecdsa.PrivateKey
 	chain [][]byte
+	entry *workflow.Certificate
 }
+
+var jane = workflow.Person{Name: "Jane Roe", Mail: "p0@corp.test"}
 
 func ownKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
@@ -43,40 +44,63 @@ func ownKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// certify gives a key a certificate below the issuing CA in dir.
-func certify(t testing.TB, dir, name string, until time.Time) *device {
+// house is an authority with a register, and where its keys are.
+type house struct {
+	*pki.Authority
+	dir      string
+	register *store.Store
+}
+
+func registered(t testing.TB, key pki.KeyType) *house {
 	t.Helper()
-	block := func(file string) []byte {
-		b, err := os.ReadFile(filepath.Join(dir, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, _ := pem.Decode(b)
-		return p.Bytes
-	}
-	issuer, err := x509.ParseCertificate(block("issuing.crt"))
+	_, dir := authority(t, key)
+	st, err := store.Open(context.Background(), store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "milterd.db")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuerKey, err := x509.ParsePKCS8PrivateKey(block("issuing.key"))
+	t.Cleanup(func() { st.Close() })
+	h := &house{dir: dir, register: st}
+	h.Authority = h.open(t, pki.Config{})
+	return h
+}
+
+// open gives another process on the same keys and register.
+func (h *house) open(t testing.TB, c pki.Config) *pki.Authority {
+	t.Helper()
+	c.Dir, c.Register = h.dir, h.register
+	a, err := pki.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	return a
+}
+
+func (h *house) enter(t testing.TB, c *workflow.Certificate) {
+	t.Helper()
+	if err := h.register.Do(context.Background(), func(tx workflow.Tx) error { return tx.SaveCertificate(c) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// device gives a person's new key a certificate that is valid for so long.
+func (h *house) device(t testing.TB, p workflow.Person, valid time.Duration) *device {
+	t.Helper()
+	d := &device{key: ownKey(t)}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, d.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := ownKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{org}, Country: []string{"LU"}},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageContentCommitment,
-		UnknownExtKeyUsage:    []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 36}},
-		CRLDistributionPoints: []string{"https://sign.corp.test/pki/issuing.crl"}, BasicConstraintsValid: true,
-	}, issuer, key.Public(), issuerKey)
-	if err != nil {
+	a := h.open(t, pki.Config{Validity: valid})
+	if d.entry, err = a.Draft(p, csr, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	return &device{key, [][]byte{der, issuer.Raw, block("root.crt")}}
+	h.enter(t, d.entry)
+	if err := a.Issue(context.Background(), d.entry); err != nil {
+		t.Fatal(err)
+	}
+	h.enter(t, d.entry)
+	d.chain = append([][]byte{d.entry.DER}, a.Issuers()...)
+	return d
 }
 
 // sign gives r‖s, as WebCrypto does; flip turns s into the other good one.
@@ -161,13 +185,13 @@ func TestOwnKeysReachTheirLevels(t *testing.T) {
 	for _, key := range []pki.KeyType{pki.RSA3072, pki.P256} {
 		t.Run(string(key), func(t *testing.T) {
 			t.Parallel()
-			a, dir := authority(t, key)
-			s, sess := ownClock(a), advanced(3)
+			a := registered(t, key)
+			s, sess := ownClock(a.Authority), advanced(3)
 			out := laidOut(t, s, sess, document(t, "contract.pdf"))
 			for i := range sess.People {
-				d := certify(t, dir, sess.People[i].Name, time.Now().Add(30*24*time.Hour))
+				d := a.device(t, sess.People[i].Person, 30*24*time.Hour)
 				out = complete(t, s, sess, i, d, out)
-				r := results(t, a, out)
+				r := results(t, a.Authority, out)
 				if last := r.Signatures[len(r.Signatures)-1]; !r.Passed() || last.Level != validate.LevelLT {
 					t.Fatal(r.Text())
 				}
@@ -187,10 +211,10 @@ func TestOwnKeysReachTheirLevels(t *testing.T) {
 					t.Errorf("reason %q, name %q, by %q, level %s", sig.Reason, sig.Name, sig.Subject, sig.Level)
 				}
 			}
-			outsiders(t, out, dir, 4)
+			outsiders(t, out, a.dir, 4)
 			if keep := os.Getenv("SIGNER_KEEP"); keep != "" {
 				os.WriteFile(filepath.Join(keep, "advanced-"+string(key)+".pdf"), out, 0o644)
-				b, _ := os.ReadFile(dir + "/root.crt")
+				b, _ := os.ReadFile(a.dir + "/root.crt")
 				os.WriteFile(filepath.Join(keep, "advanced-"+string(key)+".pem"), b, 0o644)
 			}
 		})
@@ -241,10 +265,10 @@ func outsiders(t *testing.T, out []byte, dir string, signatures int) {
 // nothing but Contents changes when the value comes.
 func TestPreparedRevisionIsWhatGetsSigned(t *testing.T) {
 	t.Parallel()
-	a, dir := authority(t, pki.P256)
-	s, sess := ownClock(a), advanced(1)
+	a := registered(t, pki.P256)
+	s, sess := ownClock(a.Authority), advanced(1)
 	head := laidOut(t, s, sess, document(t, "contract.pdf"))
-	d := certify(t, dir, "Jane Roe", time.Now().Add(time.Hour))
+	d := a.device(t, jane, time.Hour)
 	p := prepare(t, s, sess, 0, d, head)
 	shown := append(bytes.Clone(head), p.Suffix...)
 	if sha256.Sum256(shown) != p.SHA256 || int64(len(shown)) != p.Size || bytes.Contains(p.Signer, []byte(`"suffix":"`)) {
@@ -267,10 +291,10 @@ func TestPreparedRevisionIsWhatGetsSigned(t *testing.T) {
 // DER is good, and so are both values of s; all else is refused with a reason.
 func TestValuesThatDoNotSign(t *testing.T) {
 	t.Parallel()
-	a, dir := authority(t, pki.P256)
-	s, sess := ownClock(a), advanced(1)
+	a := registered(t, pki.P256)
+	s, sess := ownClock(a.Authority), advanced(1)
 	head := laidOut(t, s, sess, document(t, "contract.pdf"))
-	d := certify(t, dir, "Jane Roe", time.Now().Add(time.Hour))
+	d := a.device(t, jane, time.Hour)
 	p := prepare(t, s, sess, 0, d, head)
 	other := prepare(t, s, sess, 0, d, document(t, "packed.pdf"))
 	good := d.sign(t, p.Attributes, false)
@@ -322,15 +346,15 @@ func TestValuesThatDoNotSign(t *testing.T) {
 // attributes are of one revision and one certificate.
 func TestSwappedBetweenPrepareAndFinish(t *testing.T) {
 	t.Parallel()
-	a, dir := authority(t, pki.P256)
-	s, sess := ownClock(a), advanced(1)
+	a := registered(t, pki.P256)
+	s, sess := ownClock(a.Authority), advanced(1)
 	head := laidOut(t, s, sess, document(t, "contract.pdf"))
-	d := certify(t, dir, "Jane Roe", time.Now().Add(time.Hour))
+	d := a.device(t, jane, time.Hour)
 	p := prepare(t, s, sess, 0, d, head)
 	p.Value = d.sign(t, p.Attributes, false)
 	otherHead := laidOut(t, s, sess, document(t, "packed.pdf"))
 	other := prepare(t, s, sess, 0, d, otherHead)
-	theirs := certify(t, dir, "Eve", time.Now().Add(time.Hour))
+	theirs := a.device(t, workflow.Person{Name: "Eve", Mail: "eve@corp.test"}, time.Hour)
 	ctx := context.Background()
 	spoilt := bytes.Clone(head)
 	spoilt[bytes.Index(spoilt, []byte("obj"))+5] ^= 1
@@ -398,11 +422,11 @@ func swapCertificate(t *testing.T, signer []byte, d *device) []byte {
 // A certificate that runs out before the signature has its time asks the person again.
 func TestCertificateExpiresBeforeItsTime(t *testing.T) {
 	t.Parallel()
-	a, dir := authority(t, pki.P256)
-	s, sess := ownClock(a), advanced(1)
+	a := registered(t, pki.P256)
+	s, sess := ownClock(a.Authority), advanced(1)
 	head := laidOut(t, s, sess, document(t, "contract.pdf"))
-	until := time.Now().Add(24 * time.Hour).Truncate(time.Second)
-	d := certify(t, dir, "Jane Roe", until)
+	d := a.device(t, jane, 24*time.Hour)
+	until := d.entry.NotAfter
 	p := prepare(t, s, sess, 0, d, head)
 	p.Value = d.sign(t, p.Attributes, false)
 	ctx := context.Background()
@@ -415,10 +439,7 @@ func TestCertificateExpiresBeforeItsTime(t *testing.T) {
 		t.Errorf("late: %v", err)
 	}
 	// Known from the timestamp alone: our own clock stands still.
-	b, err := pki.LoadAt(dir, func() time.Time { return until.Add(time.Minute) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := a.open(t, pki.Config{Now: func() time.Time { return until.Add(time.Minute) }})
 	s.c.Time = b.OwnClock(pki.ClockPolicy{AllowUnsynchronised: true})
 	if _, err := s.Complete(ctx, sess, 0, 0, head, p); !errors.As(err, &refused) || refused.Reason != "certificate-expired" {
 		t.Errorf("by the timestamp: %v", err)
@@ -429,14 +450,55 @@ func TestCertificateExpiresBeforeItsTime(t *testing.T) {
 	}
 }
 
+// A certificate that is revoked before the signature has its time asks the
+// person again. One that is revoked later leaves the signature as good as it was.
+func TestCertificateRevoked(t *testing.T) {
+	t.Parallel()
+	a := registered(t, pki.P256)
+	s, sess := ownClock(a.Authority), advanced(2)
+	head := laidOut(t, s, sess, document(t, "contract.pdf"))
+	first, second := a.device(t, sess.People[0].Person, time.Hour), a.device(t, sess.People[1].Person, time.Hour)
+	ctx := context.Background()
+	signed := complete(t, s, sess, 0, first, head)
+
+	p := prepare(t, s, sess, 1, second, signed)
+	p.Value = second.sign(t, p.Attributes, false)
+	for _, d := range []*device{first, second} {
+		time.Sleep(1100 * time.Millisecond) // revocations count in seconds
+		d.entry.Revoked, d.entry.Reason = time.Now(), 1
+		a.enter(t, d.entry)
+	}
+	var refused *workflow.Refusal
+	if _, err := s.Complete(ctx, sess, 0, 1, signed, p); !errors.As(err, &refused) || refused.Reason != "certificate-revoked" || refused.Code >= 500 {
+		t.Fatalf("revoked: %v", err)
+	}
+	third := a.device(t, sess.People[1].Person, time.Hour)
+	out := complete(t, s, sess, 1, third, signed)
+	incs, err := s.Seal(ctx, sess, 0, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, inc := range incs {
+		out = append(out, inc.Suffix...)
+	}
+	r := judge(t, s, out, 3)
+	if sig := r.Signatures[0]; sig.Level != validate.LevelLTA || !strings.Contains(strings.Join(sig.Notes, "\n"), "revoked") || sig.Revoked.IsZero() {
+		t.Errorf("the first one's later revocation does not show: %+v\n%s", sig.Notes, r.Text())
+	}
+	if sig := r.Signatures[1]; !sig.Revoked.IsZero() {
+		t.Errorf("the second one is said to be revoked: %s", r.Text())
+	}
+	outsiders(t, out, a.dir, 3)
+}
+
 // A token that outgrew its place asks the person again, and only then: the next
 // preparation has the room.
 func TestOwnTokenOutgrowsItsPlace(t *testing.T) {
 	t.Parallel()
-	a, dir := authority(t, pki.P256)
-	s, sess := ownClock(a), advanced(1)
+	a := registered(t, pki.P256)
+	s, sess := ownClock(a.Authority), advanced(1)
 	head := laidOut(t, s, sess, document(t, "contract.pdf"))
-	d := certify(t, dir, "Jane Roe", time.Now().Add(time.Hour))
+	d := a.device(t, jane, time.Hour)
 	p := prepare(t, s, sess, 0, d, head)
 	p.Value = d.sign(t, p.Attributes, false)
 	s.c.Time = padded{s.c.Time, 20 << 10}
@@ -473,9 +535,9 @@ func (p padded) Timestamp(ctx context.Context, digest []byte) ([]byte, error) {
 
 func TestPrepareRefuses(t *testing.T) {
 	t.Parallel()
-	a, dir := authority(t, pki.P256)
-	s := ownClock(a)
-	d := certify(t, dir, "Jane Roe", time.Now().Add(time.Hour))
+	a := registered(t, pki.P256)
+	s := ownClock(a.Authority)
+	d := a.device(t, jane, time.Hour)
 	ctx := context.Background()
 	var refused *workflow.Refusal
 	for _, level := range []workflow.Level{workflow.Standard, workflow.Qualified} {
@@ -496,8 +558,7 @@ func TestPrepareRefuses(t *testing.T) {
 		}
 	}
 	// A stranger's authority: no evidence, so nothing is handed out.
-	_, elsewhere := authority(t, pki.P256)
-	stranger := certify(t, elsewhere, "Jane Roe", time.Now().Add(time.Hour))
+	stranger := registered(t, pki.P256).device(t, jane, time.Hour)
 	head := laidOut(t, s, advanced(1), document(t, "contract.pdf"))
 	p := prepare(t, s, advanced(1), 0, stranger, head)
 	p.Value = stranger.sign(t, p.Attributes, false)
