@@ -133,7 +133,7 @@ func (m *Mailbox) Remembered(ctx context.Context, v workflow.Visit, cookie strin
 // ForSigning checks a code, counts a wrong one, and returns what uses it up
 // inside the transaction of workflow.Desk.Sign. A code that opened the
 // documents may sign once within its lifetime. Reasons as for Open.
-func (m *Mailbox) ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume func(workflow.Tx) (workflow.Proof, error), err error) {
+func (m *Mailbox) ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume workflow.Consume, err error) {
 	var id string
 	err = m.check(ctx, v, code, client, func(_ workflow.Tx, c *workflow.Challenge) error {
 		id = c.ID
@@ -145,7 +145,7 @@ func (m *Mailbox) ForSigning(ctx context.Context, v workflow.Visit, code, client
 	if err != nil {
 		return nil, err
 	}
-	return func(tx workflow.Tx) (workflow.Proof, error) {
+	return func(tx workflow.Tx, _ []workflow.Digest) (workflow.Proof, error) {
 		c, err := tx.Challenge(v.Session.ID, v.Person)
 		if err != nil {
 			return workflow.Proof{}, err

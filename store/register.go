@@ -24,6 +24,19 @@ func (t *tx) Certificate(serial string) (*workflow.Certificate, error) {
 	return c, nil
 }
 
+// CertificatesOf implements workflow.Tx.
+func (t *tx) CertificatesOf(credential string) ([]*workflow.Certificate, error) {
+	if t.broken != nil {
+		return nil, t.broken
+	}
+	out, err := bodies[*workflow.Certificate](t.ctx, t.t, "SELECT body FROM certificates WHERE credential = $1 ORDER BY not_before, serial"+
+		t.s.engine.forUpdate(), credential)
+	if err != nil {
+		return nil, t.fail("loading the certificates of a credential", err)
+	}
+	return out, nil
+}
+
 // SaveCertificate implements workflow.Tx.
 func (t *tx) SaveCertificate(c *workflow.Certificate) error {
 	body, err := json.Marshal(c)

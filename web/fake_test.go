@@ -74,11 +74,11 @@ func (f *fake) change(v workflow.Visit, fn func(*workflow.Session, *workflow.Par
 	}
 }
 
-func (f *fake) Sign(_ context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, _ string, consume func(workflow.Tx) (workflow.Proof, error)) error {
+func (f *fake) Sign(_ context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, _ string, consume workflow.Consume) error {
 	if v.Who().State != workflow.Waiting {
 		return refusal("already-decided", "Decided.", nil)
 	}
-	if _, err := consume(nil); err != nil {
+	if _, err := consume(nil, nil); err != nil {
 		return err
 	}
 	f.change(v, func(_ *workflow.Session, p *workflow.Participant) {
@@ -118,12 +118,12 @@ func (f *fake) Remembered(_ context.Context, v workflow.Visit, cookie string) bo
 	return f.cookies[cookie] == v.Who().Mail
 }
 
-func (f *fake) ForSigning(_ context.Context, v workflow.Visit, code, _ string) (func(workflow.Tx) (workflow.Proof, error), error) {
+func (f *fake) ForSigning(_ context.Context, v workflow.Visit, code, _ string) (workflow.Consume, error) {
 	if code != fakeCode {
 		f.change(v, func(*workflow.Session, *workflow.Participant) {})
 		return nil, refusal("wrong-code", "The code is wrong; you have 3 more tries.", nil)
 	}
-	return func(workflow.Tx) (workflow.Proof, error) { return workflow.Proof{Method: "mailed code"}, nil }, nil
+	return func(workflow.Tx, []workflow.Digest) (workflow.Proof, error) { return workflow.Proof{Method: "mailed code"}, nil }, nil
 }
 
 func (f *fake) Waiting(_ context.Context, token string) (*workflow.Held, error) {

@@ -18,7 +18,7 @@ import (
 type Desk interface {
 	Visit(ctx context.Context, token string) (workflow.Visit, error)
 	View(ctx context.Context, v workflow.Visit, document int, client string) ([]byte, workflow.Revision, error)
-	Sign(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, client string, consume func(workflow.Tx) (workflow.Proof, error)) error
+	Sign(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, client string, consume workflow.Consume) error
 	Decline(ctx context.Context, v workflow.Visit, comment, client string) error
 	Ready(ctx context.Context) error
 }
@@ -28,7 +28,7 @@ type Mailbox interface {
 	RequestCode(ctx context.Context, v workflow.Visit, client string) (expires time.Time, err error)
 	Open(ctx context.Context, v workflow.Visit, code, client, agent string) (cookie string, expires time.Time, err error)
 	Remembered(ctx context.Context, v workflow.Visit, cookie string) bool
-	ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume func(workflow.Tx) (workflow.Proof, error), err error)
+	ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume workflow.Consume, err error)
 }
 
 // Config is what the pages are built from.

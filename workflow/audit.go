@@ -37,6 +37,21 @@ const (
 	EventEnrolled       EventKind = "enrolled"       // a passkey or a one-time password's secret is registered
 	EventPasskeyRefused EventKind = "passkey-refused"
 	EventTOTPWrong      EventKind = "totp-wrong" // one-time password
+
+	// With a signatory's own key:
+	EventCertified     EventKind = "certified"      // a device's key got a certificate
+	EventOwnPrepared   EventKind = "prepared-own"   // revisions were prepared that wait for the key's values
+	EventAbandoned     EventKind = "abandoned"      // and are waited for no more
+	EventRefused       EventKind = "refused"        // what came from a page was not taken for a signature
+	EventSignedOwn     EventKind = "signed-own"     // the signatory's own signature stands in the documents with its time
+	EventAgain         EventKind = "again"          // it could not be completed: the signatory was asked again
+	EventDeviceRevoked EventKind = "device-revoked" // also in the authority's log
+
+	// In the authority's log:
+	EventIssuing   EventKind = "issuing" // a certificate stands in the register and is about to be signed
+	EventIssued    EventKind = "issued"
+	EventRevoked   EventKind = "revoked"
+	EventUnrevoked EventKind = "unrevoked" // taken off hold
 )
 
 // EventEntered stands in the authority's log: a certificate of its own was put into the register.

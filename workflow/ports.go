@@ -135,9 +135,12 @@ type Tx interface {
 	// CeremoniesSince counts those of a kind that a mail address has begun.
 	// Until the end of the transaction nobody else counts the same.
 	CeremoniesSince(mail, kind string, since time.Time) (int, error)
-	// Certificate loads and locks; ErrNotFound. SaveCertificate inserts or
-	// replaces by Serial.
+	// Certificate loads and locks; ErrNotFound. CertificatesOf are those of a
+	// credential, locked, oldest first. SaveCertificate inserts or replaces by
+	// Serial. Whoever locks several things locks in the order session,
+	// credential, certificate, log.
 	Certificate(serial string) (*Certificate, error)
+	CertificatesOf(credential string) ([]*Certificate, error)
 	SaveCertificate(c *Certificate) error
 	// AppendLog adds to the authority's log, as Append does to a session's trail.
 	AppendLog(e Event) error
@@ -190,16 +193,17 @@ const (
 // Job is work that follows from a transition. It holds no secret: tokens and
 // codes are derived when it runs. Two jobs with equal fields but At are equal.
 type Job struct {
-	Kind       JobKind   `json:"kind"`
-	Session    string    `json:"session"`
-	Person     int       `json:"person,omitempty"`     // index in Session.People
-	Mail       MailKind  `json:"mail,omitempty"`       // for JobMail
-	Challenge  string    `json:"challenge,omitempty"`  // for the mail with a code
-	Round      int       `json:"round,omitempty"`      // Session.Round when it was sent again
-	Returned   int       `json:"returned,omitempty"`   // for MailReturned: from 1, the entry of Session.Returned
-	Held       string    `json:"held,omitempty"`       // for JobAsk and JobForget: the Held's id
-	Credential string    `json:"credential,omitempty"` // for MailEnrolled: the new device's
-	At         time.Time `json:"-"`                    // not before; zero means now
+	Kind        JobKind   `json:"kind"`
+	Session     string    `json:"session"`
+	Person      int       `json:"person,omitempty"`      // index in Session.People
+	Mail        MailKind  `json:"mail,omitempty"`        // for JobMail
+	Challenge   string    `json:"challenge,omitempty"`   // for the mail with a code
+	Round       int       `json:"round,omitempty"`       // Session.Round when it was sent again
+	Returned    int       `json:"returned,omitempty"`    // for MailReturned: from 1, the entry of Session.Returned
+	Held        string    `json:"held,omitempty"`        // for JobAsk and JobForget: the Held's id
+	Preparation string    `json:"preparation,omitempty"` // for JobSign with an own key and MailAgain: the Act's
+	Credential  string    `json:"credential,omitempty"`  // for MailEnrolled: the new device's
+	At          time.Time `json:"-"`                     // not before; zero means now
 }
 
 // Runner does the work of a job; Desk is one. A job can run twice, so each
@@ -300,6 +304,7 @@ const (
 	MailReturned   MailKind = "returned"   // to the sender: a mail to somebody else did not arrive
 	MailConfirm    MailKind = "confirm"    // to somebody in whose name a mail came: was it you?
 	MailEnrolled   MailKind = "enrolled"   // to whose device it is: a new one was enrolled
+	MailAgain      MailKind = "again"      // to a signatory: please sign once more
 )
 
 // Notice is a mail that is to be written: who gets what is decided, how it
@@ -313,10 +318,12 @@ type Notice struct {
 	Link        string // https://host/s#TOKEN; empty where there is nothing to open
 	Code        string // for MailCode
 	CodeExpires time.Time
-	By          int       // who declined, for MailDeclined; who was not reached, for MailReturned
-	Returned    *Returned // for MailReturned
-	Held        *Held     // for MailConfirm, which has no Session
-	Until       time.Time // for MailResult: when retention ends, and Link leads nowhere any more
+	By          int         // who declined, for MailDeclined; who was not reached, for MailReturned
+	Returned    *Returned   // for MailReturned
+	Credential  *Credential // for MailEnrolled: Name, Enrolled, ApprovedBy
+	Again       string      // for MailAgain: why, a Reason of AgainReasons
+	Held        *Held       // for MailConfirm, which has no Session
+	Until       time.Time   // for MailResult: when retention ends, and Link leads nowhere any more
 	Attachments []Attachment
 }
 

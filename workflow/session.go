@@ -84,7 +84,8 @@ type Participant struct {
 	Opened    time.Time      `json:"opened,omitzero"`  // first look at the documents
 	Decided   time.Time      `json:"decided,omitzero"` // pressed Sign or Decline
 	Comment   string         `json:"comment,omitempty"`
-	Act       *Act           `json:"act,omitempty"` // what Sign submitted
+	Act       *Act           `json:"act,omitempty"`   // what Sign or Finish submitted
+	Again     string         `json:"again,omitempty"` // asked to sign once more: why, one of AgainReasons
 }
 
 // Act is what a signatory did on the page. It is kept until the signature
