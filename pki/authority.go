@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -108,85 +109,91 @@ func (a *Authority) load() error {
 }
 
 // identity reads one pair and checks it against its issuer's chain; the root
-// is checked against itself.
+// is checked against itself. A file may hold several certificates of the key, by
+// issuers that came and went: the one of the present issuer is taken.
 func (a *Authority) identity(name string, issuers []*x509.Certificate) (Identity, error) {
 	certPath, keyPath := filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
-	cert, err := readCertificate(certPath)
+	all, err := readCertificates(certPath)
 	if err != nil {
 		return Identity{}, err
 	}
+	cert := all[0]
+	parent := cert
+	if len(issuers) > 0 {
+		parent = issuers[0]
+		i := slices.IndexFunc(all, func(c *x509.Certificate) bool { return issuedBy(c, parent) })
+		if i < 0 {
+			return Identity{}, fmt.Errorf("%s was not issued by %q", certPath, parent.Subject.CommonName)
+		}
+		cert = all[i]
+	} else if !issuedBy(cert, parent) {
+		return Identity{}, fmt.Errorf("%s was not issued by %q", certPath, parent.Subject.CommonName)
+	}
+	return a.pair(certPath, keyPath, append([]*x509.Certificate{cert}, issuers...))
+}
+
+// pair reads the key of a chain's first certificate.
+func (a *Authority) pair(certPath, keyPath string, chain []*x509.Certificate) (Identity, error) {
+	cert := chain[0]
 	key, err := readKey(keyPath)
+	if errors.Is(err, errLocked) {
+		key, err = locked{public: cert.PublicKey, why: err}, nil
+	}
 	if err != nil {
 		return Identity{}, err
 	}
 	if pub, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(key.Public()) {
 		return Identity{}, fmt.Errorf("%s does not belong to %s", keyPath, certPath)
 	}
-	parent := cert
-	if len(issuers) > 0 {
-		parent = issuers[0]
+	if err := a.valid(certPath, cert); err != nil {
+		return Identity{}, err
 	}
-	if err := cert.CheckSignatureFrom(parent); err != nil || !bytes.Equal(cert.RawIssuer, parent.RawSubject) {
-		return Identity{}, fmt.Errorf("%s was not issued by %q", certPath, parent.Subject.CommonName)
-	}
-	switch now := a.now(); {
-	case now.Before(cert.NotBefore):
-		return Identity{}, fmt.Errorf("%s is valid from %s: is the clock right?", certPath, cert.NotBefore.Format(time.RFC3339))
-	case now.After(cert.NotAfter):
-		return Identity{}, fmt.Errorf("%s expired at %s", certPath, cert.NotAfter.Format(time.RFC3339))
-	}
-	return Identity{Key: key, Chain: append([]*x509.Certificate{cert}, issuers...)}, nil
+	return Identity{Key: key, Chain: chain}, nil
 }
 
-func readCertificate(path string) (*x509.Certificate, error) {
+func (a *Authority) valid(path string, cert *x509.Certificate) error {
+	switch now := a.now(); {
+	case now.Before(cert.NotBefore):
+		return fmt.Errorf("%s is valid from %s: is the clock right?", path, cert.NotBefore.Format(time.RFC3339))
+	case now.After(cert.NotAfter):
+		return fmt.Errorf("%s expired at %s", path, cert.NotAfter.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func issuedBy(c, parent *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, parent.RawSubject) && c.CheckSignatureFrom(parent) == nil
+}
+
+// readCertificates reads at least one certificate in PEM form.
+func readCertificates(path string) ([]*x509.Certificate, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(b)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, fmt.Errorf("%s: no certificate in PEM form", path)
-	}
-	c, err := x509.ParseCertificate(block.Bytes)
+	out, err := parseCertificates(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return c, nil
+	return out, nil
 }
 
-// readKey refuses a file that anybody but its owner can read or write. It
-// asks the open file, so that nobody can put another one there in between.
-func readKey(path string) (crypto.Signer, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+func parseCertificates(b []byte) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+	if len(out) == 0 {
+		return nil, errors.New("no certificate in PEM form")
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s: others may use this key (mode %04o): chmod 0600 %s", path, mode, path)
-	}
-	b := make([]byte, 64<<10)
-	n, err := f.Read(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	block, _ := pem.Decode(b[:n])
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("%s: no private key in PEM form (PKCS #8)", path)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s: this kind of key cannot sign", path)
-	}
-	return signer, nil
+	return out, nil
 }
 
 // Organisation is the legal name that stands in the seal certificate.

@@ -21,8 +21,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // KeyType says which kind of key Init makes.
@@ -44,6 +42,7 @@ type Options struct {
 	VAT          string    // VAT number with its country, "LU12345678"; may be empty
 	URL          string    // base of the web pages; CRLs and CA certificates are published under URL/pki/
 	Key          KeyType   // "" means RSA3072
+	Token        string    // address of a PKCS#11 token (RFC 7512) that makes and keeps the keys; "" keeps them in files
 	Now          time.Time // zero means time.Now()
 }
 
@@ -141,6 +140,15 @@ func (o *Options) check() error {
 	default:
 		return fmt.Errorf("key type %q: want %s or %s", o.Key, RSA3072, P256)
 	}
+	if o.Token != "" {
+		u, err := parseTokenURI(o.Token)
+		if err == nil && (u.object != "" || u.id != "") {
+			err = errors.New("PKCS#11 address: want a token, without a key in it")
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
@@ -148,17 +156,19 @@ func (o *Options) check() error {
 }
 
 // write makes the four pairs in dir.
-func (o *Options) write(dir string) error {
+func (o *Options) write(dir string) (err error) {
 	names := []string{rootName, issuingName, sealName, tsaName}
-	keys := make([]crypto.Signer, len(names))
-	var g errgroup.Group
-	for i := range names {
-		g.Go(func() (err error) {
-			keys[i], err = o.Key.generate()
-			return err
-		})
+	keep, err := o.keeper()
+	if err != nil {
+		return err
 	}
-	if err := g.Wait(); err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, keep.undo())
+		}
+	}()
+	keys, err := keep.make(names)
+	if err != nil {
 		return err
 	}
 	var certs [4]*x509.Certificate
@@ -175,12 +185,8 @@ func (o *Options) write(dir string) error {
 			return fmt.Errorf("%s certificate: %w", names[i], err)
 		}
 		certs[i] = c
-		der, err := x509.MarshalPKCS8PrivateKey(keys[i])
-		if err != nil {
+		if err := keep.write(filepath.Join(dir, names[i]+".key"), names[i], keys[i]); err != nil {
 			return fmt.Errorf("%s key: %w", names[i], err)
-		}
-		if err := writePEM(filepath.Join(dir, names[i]+".key"), "PRIVATE KEY", der, 0o600); err != nil {
-			return err
 		}
 		if err := writePEM(filepath.Join(dir, names[i]+".crt"), "CERTIFICATE", c.Raw, 0o644); err != nil {
 			return err
@@ -332,11 +338,15 @@ func policy(oid asn1.ObjectIdentifier) x509.OID {
 
 // writePEM creates a file that must not exist, and syncs it.
 func writePEM(path, kind string, der []byte, mode os.FileMode) error {
+	return writeNew(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+}
+
+func writeNew(path string, content []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}
-	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
+	_, err = f.Write(content)
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
