@@ -4,7 +4,7 @@
 GO ?= go
 ARGS ?=
 VERSION ?= $(shell git log -1 --format=0~git%cd.%h --date=format:%Y%m%d%H%M%S)
-DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim
+DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim softhsm2
 
 .PHONY: demo build test packages check bench crash conformance deb deb-test generate ui
 

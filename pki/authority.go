@@ -39,6 +39,7 @@ type Register interface {
 // Config says where an authority's keys are and how it certifies.
 type Config struct {
 	Dir      string
+	Keys     Keys             // zero: plain files
 	URL      string           // base of the web pages, for the addresses in people's certificates; "" means the seal certificate's
 	Validity time.Duration    // of people's certificates; 0 means 30 days
 	Register Register         // nil for one that only looks: nothing is revoked, and OCSP knows nobody
@@ -49,6 +50,7 @@ type Config struct {
 // work below it. Its methods are safe for concurrent use.
 type Authority struct {
 	dir           string
+	keys          Keys
 	url           string
 	validity      time.Duration
 	register      Register
@@ -68,7 +70,7 @@ func Load(dir string) (*Authority, error) { return Open(Config{Dir: dir}) }
 // not belong to their certificate, chains that do not hold and certificates
 // that have expired; each error names the file.
 func Open(c Config) (*Authority, error) {
-	a := &Authority{dir: c.Dir, url: strings.TrimRight(c.URL, "/"), validity: cmp.Or(c.Validity, personValidity),
+	a := &Authority{dir: c.Dir, keys: c.Keys, url: strings.TrimRight(c.URL, "/"), validity: cmp.Or(c.Validity, personValidity),
 		register: c.Register, now: c.Now, crls: map[string]*crl{}}
 	if a.now == nil {
 		a.now = time.Now
@@ -112,7 +114,7 @@ func (a *Authority) load() error {
 // is checked against itself. A file may hold several certificates of the key, by
 // issuers that came and went: the one of the present issuer is taken.
 func (a *Authority) identity(name string, issuers []*x509.Certificate) (Identity, error) {
-	certPath, keyPath := filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
+	certPath := filepath.Join(a.dir, name+".crt")
 	all, err := readCertificates(certPath)
 	if err != nil {
 		return Identity{}, err
@@ -129,13 +131,21 @@ func (a *Authority) identity(name string, issuers []*x509.Certificate) (Identity
 	} else if !issuedBy(cert, parent) {
 		return Identity{}, fmt.Errorf("%s was not issued by %q", certPath, parent.Subject.CommonName)
 	}
-	return a.pair(certPath, keyPath, append([]*x509.Certificate{cert}, issuers...))
+	return a.pair(name, append([]*x509.Certificate{cert}, issuers...))
 }
 
-// pair reads the key of a chain's first certificate.
-func (a *Authority) pair(certPath, keyPath string, chain []*x509.Certificate) (Identity, error) {
-	cert := chain[0]
-	key, err := readKey(keyPath)
+// pair finds the key of a chain's first certificate.
+func (a *Authority) pair(name string, chain []*x509.Certificate) (Identity, error) {
+	cert, certPath := chain[0], filepath.Join(a.dir, name+".crt")
+	keyPath := filepath.Join(a.dir, name+".key")
+	var key crypto.Signer
+	var err error
+	if a.keys.inToken(name) {
+		keyPath = fmt.Sprintf("the key %q in the token %q", name, a.keys.Label)
+		key, err = a.keys.tokenKey(name)
+	} else {
+		key, err = a.keys.readKey(keyPath)
+	}
 	if errors.Is(err, errLocked) {
 		key, err = locked{public: cert.PublicKey, why: err}, nil
 	}

@@ -42,7 +42,7 @@ type Options struct {
 	VAT          string    // VAT number with its country, "LU12345678"; may be empty
 	URL          string    // base of the web pages; CRLs and CA certificates are published under URL/pki/
 	Key          KeyType   // "" means RSA3072
-	Token        string    // address of a PKCS#11 token (RFC 7512) that makes and keeps the keys; "" keeps them in files
+	Keys         Keys      // where the keys go; zero: plain files
 	Now          time.Time // zero means time.Now()
 }
 
@@ -140,15 +140,6 @@ func (o *Options) check() error {
 	default:
 		return fmt.Errorf("key type %q: want %s or %s", o.Key, RSA3072, P256)
 	}
-	if o.Token != "" {
-		u, err := parseTokenURI(o.Token)
-		if err == nil && (u.object != "" || u.id != "") {
-			err = errors.New("PKCS#11 address: want a token, without a key in it")
-		}
-		if err != nil {
-			return err
-		}
-	}
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
@@ -158,7 +149,7 @@ func (o *Options) check() error {
 // write makes the four pairs in dir.
 func (o *Options) write(dir string) (err error) {
 	names := []string{rootName, issuingName, sealName, tsaName}
-	keep, err := o.keeper()
+	keep, err := newKeeper(o.Key, o.Keys)
 	if err != nil {
 		return err
 	}
@@ -185,7 +176,7 @@ func (o *Options) write(dir string) (err error) {
 			return fmt.Errorf("%s certificate: %w", names[i], err)
 		}
 		certs[i] = c
-		if err := keep.write(filepath.Join(dir, names[i]+".key"), names[i], keys[i]); err != nil {
+		if err := keep.write(dir, names[i], keys[i]); err != nil {
 			return fmt.Errorf("%s key: %w", names[i], err)
 		}
 		if err := writePEM(filepath.Join(dir, names[i]+".crt"), "CERTIFICATE", c.Raw, 0o644); err != nil {

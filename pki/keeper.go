@@ -5,39 +5,55 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// keeper makes keys and writes down where they are.
-type keeper interface {
-	make(names []string) ([]crypto.Signer, error)
-	write(path, name string, key crypto.Signer) error
-	undo() error // takes back what was made
-}
-
-func (o *Options) keeper() (keeper, error) {
-	if o.Token != "" {
-		u, err := parseTokenURI(o.Token)
-		return &tokenKeeper{kind: o.Key, token: u}, err
-	}
-	pass, err := credential(passphraseCredential)
-	if errors.Is(err, errLocked) { // nobody wants them encrypted
-		return &fileKeeper{kind: o.Key}, nil
-	}
-	return &fileKeeper{kind: o.Key, pass: pass}, err
-}
-
-// fileKeeper keeps keys in files, encrypted where there is a passphrase.
-type fileKeeper struct {
+// keeper makes keys where Keys wants them.
+type keeper struct {
 	kind KeyType
+	keys Keys
 	pass []byte
+
+	remove []func() error // takes back what was made in the token
 }
 
-func (k *fileKeeper) make(names []string) ([]crypto.Signer, error) {
+func newKeeper(kind KeyType, keys Keys) (*keeper, error) {
+	k := &keeper{kind: kind, keys: keys}
+	if keys.Passphrase == "" {
+		return k, nil
+	}
+	var err error
+	k.pass, err = credential(keys.Passphrase)
+	return k, err
+}
+
+// make gives one key for each name.
+func (k *keeper) make(names []string) ([]crypto.Signer, error) {
+	// First look: keys are never overwritten, and two of a name never found again.
+	for _, name := range names {
+		if !k.keys.inToken(name) {
+			continue
+		}
+		switch there, err := k.keys.find(name); {
+		case err != nil:
+			return nil, fmt.Errorf("token %q: %w", k.keys.Label, err)
+		case len(there) > 0:
+			return nil, fmt.Errorf("token %q: it holds a key with the label %q; keys are never overwritten", k.keys.Label, name)
+		}
+	}
 	keys := make([]crypto.Signer, len(names))
 	var g errgroup.Group
-	for i := range names {
+	for i, name := range names {
+		if k.keys.inToken(name) {
+			key, remove, err := k.keys.generate(name, k.kind)
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("token %q: making the key %q: %w", k.keys.Label, name, err), g.Wait())
+			}
+			keys[i], k.remove = key, append(k.remove, remove)
+			continue
+		}
 		g.Go(func() (err error) {
 			keys[i], err = k.kind.generate()
 			return err
@@ -46,61 +62,23 @@ func (k *fileKeeper) make(names []string) ([]crypto.Signer, error) {
 	return keys, g.Wait()
 }
 
-func (k *fileKeeper) write(path, _ string, key crypto.Signer) error {
+// write keeps a key that the token does not.
+func (k *keeper) write(dir, name string, key crypto.Signer) error {
+	if k.keys.inToken(name) {
+		return nil
+	}
 	block, err := marshalKey(key, k.pass)
 	if err != nil {
 		return err
 	}
-	return writeNew(path, pem.EncodeToMemory(block), 0o600)
+	return writeNew(filepath.Join(dir, name+".key"), pem.EncodeToMemory(block), 0o600)
 }
 
-func (k *fileKeeper) undo() error { return nil } // the files are in a folder that is removed
-
-// tokenKeeper keeps keys in a PKCS#11 token, and their addresses in files.
-type tokenKeeper struct {
-	kind   KeyType
-	token  *tokenURI
-	remove []func() error
-}
-
-// address is where a key of ours is in the token.
-func (k *tokenKeeper) address(name string) *tokenURI {
-	u := *k.token
-	u.object = "milterd-" + name
-	return &u
-}
-
-func (k *tokenKeeper) make(names []string) ([]crypto.Signer, error) {
-	// First look: keys are never overwritten, and two of a name never found again.
-	for _, name := range names {
-		u := k.address(name)
-		switch there, err := u.find(); {
-		case err != nil:
-			return nil, fmt.Errorf("token %s: %w", u.name(), err)
-		case len(there) > 0:
-			return nil, fmt.Errorf("token %s: it holds a key %s; keys are never overwritten", u.name(), u.key())
-		}
-	}
-	var keys []crypto.Signer
-	for _, name := range names {
-		key, remove, err := k.address(name).generate(k.kind)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("token %s: %w", k.token.name(), err), k.undo())
-		}
-		keys, k.remove = append(keys, key), append(k.remove, remove)
-	}
-	return keys, nil
-}
-
-func (k *tokenKeeper) write(path, name string, _ crypto.Signer) error {
-	return writeNew(path, []byte(k.address(name).String()+"\n"), 0o600)
-}
-
-func (k *tokenKeeper) undo() error {
+// undo empties the token again; files are in a folder that is removed.
+func (k *keeper) undo() error {
 	var errs []error
 	for _, remove := range k.remove {
 		errs = append(errs, remove())
 	}
-	k.remove = nil
 	return errors.Join(errs...)
 }

@@ -10,16 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/youmark/pkcs8"
-)
-
-// Names of the systemd credentials (systemd.exec(5), LoadCredentialEncrypted=)
-// that open keys.
-const (
-	passphraseCredential = "passphrase" // of encrypted key files
-	pinCredential        = "pin"        // of a PKCS#11 token whose address names no pin-source
 )
 
 // errLocked says that what opens a key is not here. Such a key can be looked
@@ -29,33 +21,28 @@ var errLocked = errors.New("locked")
 // maxKeyFile bounds what is read: an RSA key with 4096 bits has 3.3 KB.
 const maxKeyFile = 64 << 10
 
-// readKey reads a private key in PEM form (PKCS #8), plain or encrypted, or
-// finds the one whose address (RFC 7512) stands in the file. It refuses a file that
-// anybody but its owner can read or write; it asks the open file, so that nobody
-// can put another one there in between.
-func readKey(path string) (crypto.Signer, error) {
+// readKey reads a private key in PEM form (PKCS #8), plain or encrypted. It
+// refuses a file that anybody but its owner can read or write; it asks the open
+// file, so that nobody can put another one there in between.
+func (k *Keys) readKey(path string) (crypto.Signer, error) {
 	b, err := readPrivate(path)
 	if err != nil {
 		return nil, err
-	}
-	if text := strings.TrimSpace(string(b)); strings.HasPrefix(text, tokenScheme) {
-		key, err := findTokenKey(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return key, nil
 	}
 	var key any
 	switch block, _ := pem.Decode(b); {
 	case block != nil && block.Type == "PRIVATE KEY":
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case block != nil && block.Type == "ENCRYPTED PRIVATE KEY":
+		if k.Passphrase == "" {
+			return nil, fmt.Errorf("%s is encrypted: want keys.passphrase, the name of a credential", path)
+		}
 		var pass []byte
-		if pass, err = credential(passphraseCredential); err != nil {
+		if pass, err = credential(k.Passphrase); err != nil {
 			return nil, fmt.Errorf("%s is encrypted: %w", path, err)
 		}
 		if key, err = pkcs8.ParsePKCS8PrivateKey(block.Bytes, pass); err != nil {
-			err = fmt.Errorf("is encrypted, and the credential %q does not open it: %w", passphraseCredential, err)
+			err = fmt.Errorf("it is encrypted, and the credential %q does not open it: %w", k.Passphrase, err)
 		}
 	default:
 		return nil, fmt.Errorf("%s: no private key in PEM form (PKCS #8)", path)

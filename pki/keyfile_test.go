@@ -10,35 +10,6 @@ import (
 	"testing"
 )
 
-func TestTokenAddress(t *testing.T) {
-	for address, want := range map[string]string{
-		"pkcs11:token=a%20b;object=s?module-path=/lib/x.so&pin-source=file:/run/pin": "",
-		"pkcs11:serial=1;id=%01%02?module-path=/lib/x.so":                            "",
-		"pkcs11:token=a;object=s":                                                    "module-path",
-		"pkcs11:token=a?module-path=x.so":                                            "whole path",
-		"pkcs11:object=s?module-path=/lib/x.so":                                      "token=LABEL or serial",
-		"pkcs11:token=a;serial=1?module-path=/lib/x.so":                              "token=LABEL or serial",
-		"pkcs11:token=a?module-path=/lib/x.so&pin-value=1234":                        "pin-value is not read",
-		"pkcs11:token=a;manufacturer=x?module-path=/lib/x.so":                        "\"manufacturer\" is not used",
-		"pkcs11:token=a;token=b?module-path=/lib/x.so":                               "twice",
-		"pkcs11:token=%zz?module-path=/lib/x.so":                                     "badly written",
-		"pkcs11:token=?module-path=/lib/x.so":                                        "empty",
-		"pkcs11:token=a?module-path=/lib/x.so\npkcs11:":                              "is no PKCS#11 address",
-		"pkcs12:token=a": "is no PKCS#11 address",
-	} {
-		u, err := parseTokenURI(address)
-		if want == "" {
-			if err != nil {
-				t.Errorf("%s: %v", address, err)
-			} else if again, err := parseTokenURI(u.String()); err != nil || *again != *u {
-				t.Errorf("%s: reads differently again: %s, %v", address, u, err)
-			}
-		} else if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %q", address, err, want)
-		}
-	}
-}
-
 // Key files with a passphrase: made by init, readable by OpenSSL and the other way
 // round; without the passphrase milterd looks, and does not sign.
 func TestPassphrase(t *testing.T) {
@@ -51,9 +22,12 @@ func TestPassphrase(t *testing.T) {
 	}
 	set("correct horse\n")
 	t.Setenv("CREDENTIALS_DIRECTORY", creds)
-	if err := Init(dir, options()); err != nil {
+	o := options()
+	o.Keys.Passphrase = "passphrase"
+	if err := Init(dir, o); err != nil {
 		t.Fatal(err)
 	}
+	Load := func(dir string) (*Authority, error) { return Open(Config{Dir: dir, Keys: o.Keys}) }
 	seal := filepath.Join(dir, "seal.key")
 	if b, err := os.ReadFile(seal); err != nil || !strings.Contains(string(b), "BEGIN ENCRYPTED PRIVATE KEY") {
 		t.Fatalf("%s %v", b, err)
@@ -96,5 +70,12 @@ func TestPassphrase(t *testing.T) {
 		if _, err := shut.Seal().Key.Sign(rand.Reader, make([]byte, 32), crypto.SHA256); !errors.Is(err, errLocked) {
 			t.Errorf("a locked key signs: %v", err)
 		}
+	}
+	// A key that should be encrypted never falls back to a plain file.
+	if err := Init(filepath.Join(t.TempDir(), "keys"), o); !errors.Is(err, errLocked) {
+		t.Errorf("made without the passphrase: %v", err)
+	}
+	if _, err := Open(Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "want keys.passphrase") {
+		t.Errorf("no credential is named: %v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto"
 	"crypto/elliptic"
 	"crypto/rand"
-	"fmt"
 	"sync"
 
 	"github.com/ThalesGroup/crypto11"
@@ -16,56 +15,49 @@ import (
 // a login lasts as long as a session does, and keys are used until the end.
 var tokens struct {
 	sync.Mutex
-	open map[tokenURI]*crypto11.Context
+	open map[[2]string]*crypto11.Context
 }
 
 // session logs in, once.
-func (u *tokenURI) session() (*crypto11.Context, error) {
+func (k *Keys) session() (*crypto11.Context, error) {
 	tokens.Lock()
 	defer tokens.Unlock()
-	name := tokenURI{module: u.module, token: u.token, serial: u.serial}
+	name := [2]string{k.Module, k.Label}
 	if c := tokens.open[name]; c != nil {
 		return c, nil
 	}
-	pin, err := u.pin()
+	pin, err := k.pin()
 	if err != nil {
 		return nil, err
 	}
-	c, err := crypto11.Configure(&crypto11.Config{Path: u.module, TokenLabel: u.token, TokenSerial: u.serial, Pin: pin})
+	c, err := crypto11.Configure(&crypto11.Config{Path: k.Module, TokenLabel: k.Label, Pin: pin})
 	if err != nil {
 		return nil, err
 	}
 	if tokens.open == nil {
-		tokens.open = map[tokenURI]*crypto11.Context{}
+		tokens.open = map[[2]string]*crypto11.Context{}
 	}
 	tokens.open[name] = c
 	return c, nil
 }
 
-// find gives all keys that the address names.
-func (u *tokenURI) find() ([]crypto.Signer, error) {
-	c, err := u.session()
+// find gives all keys with a label.
+func (k *Keys) find(name string) ([]crypto.Signer, error) {
+	c, err := k.session()
 	if err != nil {
 		return nil, err
 	}
-	var id, label []byte
-	if u.id != "" {
-		id = []byte(u.id)
-	}
-	if u.object != "" {
-		label = []byte(u.object)
-	}
-	found, err := c.FindKeyPairs(id, label)
+	found, err := c.FindKeyPairs(nil, []byte(name))
 	var out []crypto.Signer
-	for _, k := range found {
-		out = append(out, k)
+	for _, key := range found {
+		out = append(out, key)
 	}
 	return out, err
 }
 
 // generate makes a key in the token, which never leaves it. Remove takes it back.
-func (u *tokenURI) generate(kind KeyType) (key crypto.Signer, remove func() error, err error) {
-	c, err := u.session()
+func (k *Keys) generate(name string, kind KeyType) (key crypto.Signer, remove func() error, err error) {
+	c, err := k.session()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,12 +65,12 @@ func (u *tokenURI) generate(kind KeyType) (key crypto.Signer, remove func() erro
 	rand.Read(id[:]) // never fails (crypto/rand)
 	var made crypto11.Signer
 	if kind == P256 {
-		made, err = c.GenerateECDSAKeyPairWithLabel(id[:], []byte(u.object), elliptic.P256())
+		made, err = c.GenerateECDSAKeyPairWithLabel(id[:], []byte(name), elliptic.P256())
 	} else {
-		made, err = c.GenerateRSAKeyPairWithLabel(id[:], []byte(u.object), 3072)
+		made, err = c.GenerateRSAKeyPairWithLabel(id[:], []byte(name), 3072)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a key: %w", err)
+		return nil, nil, err
 	}
 	return made, made.Delete, nil
 }

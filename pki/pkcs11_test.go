@@ -41,15 +41,15 @@ func newHSM(t *testing.T) *hsm {
 	return h
 }
 
-// token makes one with a PIN and gives its address.
-func (h *hsm) token(label, pin string) string {
+// token makes one with a PIN and says where it is.
+func (h *hsm) token(label, pin string) Keys {
 	h.t.Helper()
 	run(h.t, "softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", pin)
 	path := filepath.Join(h.dir, label+".pin")
 	if err := os.WriteFile(path, []byte(pin+"\n"), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
-	return "pkcs11:token=" + label + "?module-path=" + softHSM + "&pin-source=file:" + path
+	return Keys{Token: []string{"root", "issuing", "seal", "tsa"}, Module: softHSM, Label: label, PINFile: path}
 }
 
 // TestKeysInToken: everything that files can do, with keys that never leave a token.
@@ -57,19 +57,17 @@ func TestKeysInToken(t *testing.T) {
 	h := newHSM(t)
 	// The library must know every token before it is first asked.
 	first, filled, wrongPIN, noPIN := h.token("first", "1111"), h.token("filled", "2222"), h.token("wrong", "3333"), h.token("none", "4444")
+	empty := h.token("empty", "5555")
 
 	o, dir := options(), filepath.Join(t.TempDir(), "keys")
-	o.Token = first
+	o.Keys = first
 	if err := Init(dir, o); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"root", "issuing", "seal", "tsa"} {
-		b, err := os.ReadFile(filepath.Join(dir, name+".key"))
-		if err != nil || !strings.HasPrefix(string(b), "pkcs11:token=first;object=milterd-"+name+"?") || strings.Contains(string(b), "1111") {
-			t.Errorf("%s.key: %q %v", name, b, err)
-		}
+	if files, _ := filepath.Glob(dir + "/*.key"); len(files) > 0 {
+		t.Errorf("keys in files: %v", files)
 	}
-	a, err := Open(Config{Dir: dir, Register: &memory{}})
+	a, err := Open(Config{Dir: dir, Keys: first, Register: &memory{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,40 +99,43 @@ func TestKeysInToken(t *testing.T) {
 	// A key that was made in a file moves into a token, with its certificate.
 	b, dir := authority(t)
 	run(t, "softhsm2-util", "--import", dir+"/seal.key", "--token", "filled", "--label", "seal", "--id", "07", "--pin", "2222")
-	uri := strings.Replace(filled, "?", ";object=seal;id=%07?", 1)
-	point := func(file, uri string) (*Authority, error) {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(uri), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return Load(dir)
+	if err := os.Remove(dir + "/seal.key"); err != nil {
+		t.Fatal(err)
 	}
-	moved, err := point("seal.key", uri)
+	in := func(k Keys) (*Authority, error) {
+		k.Token = []string{"seal"}
+		return Open(Config{Dir: dir, Keys: k})
+	}
+	moved, err := in(filled)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Seal().Leaf().CheckSignature(b.Seal().Leaf().SignatureAlgorithm, data, sealed(t, moved, digest[:])); err != nil {
 		t.Errorf("moved seal: %v", err)
 	}
-	for want, uri := range map[string]string{
-		"holds no key named \"x\"":    strings.Replace(filled, "?", ";object=x?", 1),
-		"want object=LABEL":           filled,
-		"CKR_PIN_INCORRECT":           strings.Replace(strings.Replace(wrongPIN, "wrong.pin", "first.pin", 1), "?", ";object=x?", 1),
-		"could not find PKCS#11 toke": strings.Replace(strings.Replace(filled, "token=filled", "token=gone", 1), "?", ";object=x?", 1),
+	wrong, gone, shutPIN, open := wrongPIN, filled, noPIN, noPIN
+	wrong.PINFile, gone.Label, shutPIN.PINFile = first.PINFile, "gone", h.dir+"/nowhere"
+	open.PINFile = filepath.Join(h.dir, "open.pin")
+	if err := os.WriteFile(open.PINFile, []byte("4444"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for want, k := range map[string]Keys{
+		`it holds no key with the label "seal"`:                  empty,
+		"CKR_PIN_INCORRECT":                                      wrong,
+		"could not find PKCS#11 token":                           gone,
+		"others can read":                                        open,
+		`the key "seal" in the token "first" does not belong to`: first, // another seal's
 	} {
-		if _, err := point("seal.key", uri); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "seal.key") {
+		if _, err := in(k); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	// Somebody else's key under the right name.
-	if _, err := point("seal.key", strings.Replace(first, "?", ";object=milterd-tsa?", 1)); err == nil || !strings.Contains(err.Error(), "does not belong to") {
-		t.Errorf("another key: %v", err)
-	}
 	// Without its PIN it can be looked at, and signs nothing.
-	shut, err := point("seal.key", strings.Replace(strings.Replace(noPIN, "none.pin", "nowhere", 1), "?", ";object=milterd-seal?", 1))
+	shut, err := in(shutPIN)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := shut.Unlocked(); !errors.Is(err, errLocked) || !strings.Contains(err.Error(), "seal.key") {
+	if err := shut.Unlocked(); !errors.Is(err, errLocked) || !strings.Contains(err.Error(), `key "seal" in token "none"`) {
 		t.Errorf("locked: %v", err)
 	}
 	if _, err := shut.Seal().Key.Sign(rand.Reader, digest[:], crypto.SHA256); !errors.Is(err, errLocked) {
@@ -142,7 +143,8 @@ func TestKeysInToken(t *testing.T) {
 	}
 
 	// What fails leaves nothing in the token.
-	o.Token = filled
+	o.Keys = filled
+	o.Keys.Token = []string{"issuing", "tsa"}
 	o.Now = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC) // no certificate can say that
 	if err := Init(filepath.Join(t.TempDir(), "keys"), o); err == nil {
 		t.Fatal("made certificates of the year 20000")

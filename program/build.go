@@ -66,9 +66,14 @@ type Program struct {
 func keysDir(c *config.Config) string    { return filepath.Join(c.Data, "keys") }
 func masterFile(c *config.Config) string { return filepath.Join(c.Data, "master.key") }
 
+// whereKeys says where the authority's keys are.
+func whereKeys(c *config.Config) pki.Keys {
+	return pki.Keys{Passphrase: c.Keys.Passphrase, Token: c.Keys.Token, Module: c.Keys.Module, Label: c.Keys.Label, PINFile: c.Keys.PINFile}
+}
+
 // Root is the root certificate of the organisation's authority.
 func Root(c *config.Config) (*x509.Certificate, error) {
-	a, err := pki.Load(keysDir(c))
+	a, err := pki.Open(pki.Config{Dir: keysDir(c), Keys: whereKeys(c)})
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
@@ -101,7 +106,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		return nil, err
 	}
 	p.metrics.watch(p.Store)
-	if p.Authority, err = pki.Open(pki.Config{Dir: keysDir(c), URL: c.URL, Validity: c.Certificates.Lifetime.Duration, Register: p.Store}); err != nil {
+	if p.Authority, err = pki.Open(pki.Config{Dir: keysDir(c), Keys: whereKeys(c), URL: c.URL, Validity: c.Certificates.Lifetime.Duration, Register: p.Store}); err != nil {
 		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
 	}
 	if err = p.Authority.Enter(ctx); err != nil {
