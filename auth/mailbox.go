@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func (m *Mailbox) Open(ctx context.Context, v workflow.Visit, code, client, agen
 			return err
 		}
 		var err error
-		if cookie, err = m.Keys.remember(tx, c.Mail, agent, now, expires); err != nil {
+		if cookie, err = m.Keys.remember(tx, c.Mail, "", agent, now, expires); err != nil {
 			return err
 		}
 		return tx.Append(c.Session, workflow.Event{Time: now, Kind: workflow.EventProven, Actor: c.Mail, Client: client,
@@ -110,24 +111,34 @@ func (m *Mailbox) Open(ctx context.Context, v workflow.Visit, code, client, agen
 	return cookie, expires, nil
 }
 
-// remember makes a cookie for a device that has proven somebody's mailbox.
-func (k *Keys) remember(tx workflow.Tx, mail, agent string, now, expires time.Time) (cookie string, err error) {
+// remember makes a cookie for a browser that has proven somebody's mailbox: by
+// a mailed code, or as the device of a credential.
+func (k *Keys) remember(tx workflow.Tx, mail, credential, agent string, now, expires time.Time) (cookie string, err error) {
 	var b [32]byte
 	rand.Read(b[:])
 	cookie = encode(b[:])
-	return cookie, tx.AddDevice(&workflow.Device{Hash: k.DeviceHash(cookie), Mail: mail, Created: now, Expires: expires, Agent: agent})
+	return cookie, tx.AddDevice(&workflow.Device{Hash: k.DeviceHash(cookie), Mail: mail, Created: now, Expires: expires, Agent: agent,
+		Credential: credential})
 }
 
 // methodCode is how reports name the proof by code.
 const methodCode = "mailed code"
 
-// Remembered reports whether a cookie's device has proven the visitor's mailbox.
+// Remembered reports whether a cookie's device has proven the visitor's
+// mailbox, and was not removed since.
 func (m *Mailbox) Remembered(ctx context.Context, v workflow.Visit, cookie string) bool {
 	if cookie == "" {
 		return false
 	}
 	d, err := m.Store.Device(ctx, m.Keys.DeviceHash(cookie))
-	return err == nil && strings.EqualFold(d.Mail, v.Who().Mail) && m.now().Before(d.Expires)
+	if err != nil || !strings.EqualFold(d.Mail, v.Who().Mail) || !m.now().Before(d.Expires) {
+		return false
+	}
+	if d.Credential == "" {
+		return true
+	}
+	all, err := m.Store.Credentials(ctx, d.Mail)
+	return err == nil && slices.ContainsFunc(all, func(c *workflow.Credential) bool { return c.ID == d.Credential && c.Revoked.IsZero() })
 }
 
 // ForSigning checks a code, counts a wrong one, and returns what uses it up

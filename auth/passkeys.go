@@ -166,7 +166,7 @@ func (p *Passkeys) Open(ctx context.Context, v workflow.Visit, ceremony string, 
 		}
 		now := p.now()
 		expires = now.Add(DeviceLifetime)
-		if cookie, err = p.Keys.remember(tx, v.Who().Mail, agent, now, expires); err != nil {
+		if cookie, err = p.Keys.remember(tx, v.Who().Mail, c.ID, agent, now, expires); err != nil {
 			return err
 		}
 		return tx.Append(v.Session.ID, workflow.Event{Time: now, Kind: workflow.EventProven, Actor: v.Who().Mail, Client: client,

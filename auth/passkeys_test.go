@@ -31,6 +31,32 @@ func TestPasskeyOpens(t *testing.T) {
 	want(t, "the same answer again", reason(err), "ceremony-gone")
 }
 
+// Whoever found a phone cannot read on with it once it is removed.
+func TestRemovedDeviceIsForgotten(t *testing.T) {
+	d := newDesk(t)
+	n := d.begin(t, d.john)
+	want(t, "approve", reason(d.Approve(t.Context(), n.ID, "administrator")), "")
+	c, enrolled, r := d.register(t, d.john, n.Handle, d.device)
+	want(t, "register", r, "")
+	other := d.enrol(t, d.john, authtest.New(origin))
+	ceremony, answer := d.ask(t, d.john, d.device, auth.LabelOpen)
+	opened, _, err := d.Open(t.Context(), d.john, ceremony, answer, client, agent)
+	want(t, "open", reason(err), "")
+	box := &auth.Mailbox{Store: d.Store, Keys: d.Keys, Now: d.Now}
+	remembered := func(want bool) {
+		t.Helper()
+		for name, cookie := range map[string]string{"enrolling": enrolled, "opening": opened} {
+			if box.Remembered(t.Context(), d.john, cookie) != want {
+				t.Errorf("the cookie of %s is remembered: %v", name, !want)
+			}
+		}
+	}
+	d.revoke(t, other.ID)
+	remembered(true)
+	d.revoke(t, c.ID)
+	remembered(false)
+}
+
 // The evidence that stays of a signature checks by itself.
 func TestPasskeySigns(t *testing.T) {
 	d := newDesk(t)

@@ -158,7 +158,7 @@ func (e *Enrolments) enrol(tx workflow.Tx, v workflow.Visit, handle string, c *w
 		return "", time.Time{}, err
 	}
 	expires = now.Add(DeviceLifetime)
-	if cookie, err = e.Keys.remember(tx, mail, agent, now, expires); err != nil {
+	if cookie, err = e.Keys.remember(tx, mail, c.ID, agent, now, expires); err != nil {
 		return "", time.Time{}, err
 	}
 	event := workflow.Event{Time: now, Kind: workflow.EventEnrolled, Actor: mail, Client: client, Detail: map[string]string{

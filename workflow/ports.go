@@ -166,6 +166,10 @@ type Device struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Agent   string    `json:"agent"` // browser, as a person would name it
+
+	// Credential is the enrolled device that the browser is remembered with:
+	// when that one is revoked, this is forgotten. Empty after a mailed code.
+	Credential string `json:"credential,omitempty"`
 }
 
 // Errors of a Store.
