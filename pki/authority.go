@@ -57,6 +57,7 @@ type Authority struct {
 	now           func() time.Time
 	root, issuing Identity
 	seal, tsa     Identity
+	former        []*Identity // the issuing CA under other names
 
 	mu    sync.Mutex // guards what follows
 	state state
@@ -98,7 +99,7 @@ func (a *Authority) load() error {
 	if a.root, err = a.identity(rootName, nil); err != nil {
 		return err
 	}
-	if a.issuing, err = a.identity(issuingName, a.root.Chain); err != nil {
+	if err = a.loadIssuing(); err != nil {
 		return err
 	}
 	if a.seal, err = a.identity(sealName, a.issuing.Chain); err != nil {
@@ -213,15 +214,32 @@ func (a *Authority) Organisation() string { return a.seal.Leaf().Subject.Organiz
 // and for the seal over the whole.
 func (a *Authority) Seal() Identity { return a.seal }
 
-// Roots is a pool with the organisation's root alone.
+// RootCertificates are those that results are judged by: the root above the
+// issuing CA, and those that were above it before, our own first.
+func (a *Authority) RootCertificates() []*x509.Certificate {
+	out := []*x509.Certificate{a.root.Leaf()}
+	for _, i := range append([]*Identity{&a.issuing}, a.former...) {
+		if last := i.Chain[len(i.Chain)-1]; !slices.ContainsFunc(out, last.Equal) {
+			out = append(out, last)
+		}
+	}
+	return out
+}
+
+// Roots is a pool with the RootCertificates alone.
 func (a *Authority) Roots() *x509.CertPool {
 	p := x509.NewCertPool()
-	p.AddCert(a.root.Leaf())
+	for _, c := range a.RootCertificates() {
+		p.AddCert(c)
+	}
 	return p
 }
 
-// authorities are those whose lists we make: the root and the issuing CA below it.
-func (a *Authority) authorities() []*Identity { return []*Identity{&a.root, &a.issuing} }
+// authorities are those whose lists we make: our root and the issuing CA, under
+// its present name and former ones.
+func (a *Authority) authorities() []*Identity {
+	return append([]*Identity{&a.root, &a.issuing}, a.former...)
+}
 
 // issuer gives the identity that issued a certificate; nil for a foreign one.
 func (a *Authority) issuer(c *x509.Certificate) *Identity {

@@ -77,23 +77,28 @@ func (a *Authority) saveState(s state) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(a.dir, stateFile+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), filepath.Join(a.dir, stateFile)); err != nil {
-		return err
-	}
-	if err := syncDir(a.dir); err != nil {
+	if err := replaceFile(filepath.Join(a.dir, stateFile), append(b, '\n'), 0o600); err != nil {
 		return err
 	}
 	a.state = s
 	return nil
+}
+
+// replaceFile puts a file in the place of another, whole and synced.
+func replaceFile(path string, content []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // CRLs gives the lists of the organisation's own authorities in DER, the root's
@@ -211,7 +216,7 @@ func (a *Authority) revoked(ctx context.Context, by *Identity, now time.Time) ([
 // signedBy tells whose an entry of the register is: people's certificates are the
 // issuing CA's, those of the authority itself say it themselves.
 func (a *Authority) signedBy(c *workflow.Certificate, by *Identity) bool {
-	if c.Mail != "" || len(c.DER) == 0 {
+	if len(c.DER) == 0 || c.Mail != "" && len(a.former) == 0 {
 		return by == &a.issuing
 	}
 	made, err := x509.ParseCertificate(c.DER)

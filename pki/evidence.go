@@ -50,7 +50,9 @@ func (g *Gatherer) Anchors() *x509.CertPool {
 	} else if system, err := x509.SystemCertPool(); err == nil {
 		p = system // a copy
 	}
-	p.AddCert(g.Own.root.Leaf())
+	for _, c := range g.Own.RootCertificates() {
+		p.AddCert(c)
+	}
 	return p
 }
 
@@ -85,7 +87,11 @@ func (g *Gatherer) chain(leaf *x509.Certificate, more []*x509.Certificate, at ti
 	roots := g.Roots
 	if g.Own.issuer(leaf) != nil {
 		roots = g.Own.Roots()
-		between.AddCert(g.Own.issuing.Leaf())
+		for _, i := range g.Own.authorities() {
+			for _, c := range i.Chain {
+				between.AddCert(c)
+			}
+		}
 	}
 	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
@@ -123,6 +129,11 @@ func (w *gathering) certificate(ctx context.Context, c, issuer *x509.Certificate
 	if by := w.g.Own.issuer(c); by != nil {
 		return w.own(ctx, c, by)
 	}
+	return w.foreign(ctx, c, issuer)
+}
+
+// foreign asks another authority about a certificate of its own.
+func (w *gathering) foreign(ctx context.Context, c, issuer *x509.Certificate) error {
 	var errs []error
 	for _, u := range c.OCSPServer {
 		err := w.ocsp(ctx, u, c, issuer)

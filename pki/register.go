@@ -19,7 +19,7 @@ func (a *Authority) Enter(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return wrap("register", a.retire(ctx))
 }
 
 // enter writes one certificate of our own down, once.

@@ -54,8 +54,11 @@ const (
 	EventUnrevoked EventKind = "unrevoked" // taken off hold
 )
 
-// EventEntered stands in the authority's log: a certificate of its own was put into the register.
-const EventEntered EventKind = "entered"
+// Events of the authority's log that are about itself.
+const (
+	EventEntered   EventKind = "entered"   // a certificate of its own was put into the register
+	EventInstalled EventKind = "installed" // a company's CA has taken the issuing CA below itself
+)
 
 // Event is one entry of a session's audit trail.
 type Event struct {
