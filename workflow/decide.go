@@ -263,7 +263,9 @@ func (d *Desk) end(tx Tx, s *Session, state State, e Event) error {
 	if err := tx.Append(s.ID, e); err != nil {
 		return err
 	}
-	if err := tx.CancelJobs(s.ID); err != nil {
+	// Mails look for themselves whether they are overtaken; that a device was
+	// enrolled must be told, whatever ends the session.
+	if err := tx.CancelJobs(s.ID, JobMail); err != nil {
 		return err
 	}
 	for i := range s.People {

@@ -35,9 +35,10 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 		return err
 	}
 	switch j.Mail {
-	case MailInvitation, MailResult, MailAgain:
+	case MailInvitation, MailResult:
 		n.Link = d.link(s, j.Person)
-		n.Again = s.People[j.Person].Again
+	case MailAgain:
+		n.Link, n.Again = d.link(s, j.Person), s.People[j.Person].Again
 	case MailEnrolled:
 		n.Link = d.link(s, j.Person)
 		if n.Credential, err = d.enrolled(ctx, s.People[j.Person].Mail, j.Credential); err != nil {
