@@ -250,3 +250,16 @@ func (a *Authority) issuer(c *x509.Certificate) *Identity {
 	}
 	return nil
 }
+
+// Above gives the chain above a certificate of our own, up to the root; nothing
+// for a root or a foreign one.
+func (a *Authority) Above(c *x509.Certificate) []*x509.Certificate {
+	switch by := a.issuer(c); {
+	case c.Equal(a.issuing.Leaf()):
+		return a.issuing.Chain[1:]
+	case by == nil || c.Equal(by.Leaf()):
+		return nil
+	default:
+		return by.Chain
+	}
+}

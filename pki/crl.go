@@ -57,16 +57,24 @@ func (c *crl) find(serial string) *revocation {
 	return &c.entries[i]
 }
 
+// loadState reads what is remembered. The caller holds the lock, or is alone.
 func (a *Authority) loadState() error {
-	b, err := os.ReadFile(filepath.Join(a.dir, stateFile))
+	path := filepath.Join(a.dir, stateFile)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, &a.state); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(a.dir, stateFile), err)
+	var s state
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	// Another process may have written, and what must grow only grows.
+	a.state.CRLNumber = max(a.state.CRLNumber, s.CRLNumber)
+	if s.LastToken.After(a.state.LastToken) {
+		a.state.LastToken = s.LastToken
 	}
 	return nil
 }
@@ -167,6 +175,9 @@ func (a *Authority) crl(ctx context.Context, by *Identity, trust time.Duration, 
 	}
 	// The number grows with the clock, and by one where that stands still or
 	// went back. It is on disk before the list exists: RFC 5280, 5.2.3.
+	if err := a.loadState(); err != nil {
+		return nil, fmt.Errorf("numbering the revocation list: %w", err)
+	}
 	s := a.state
 	s.CRLNumber = max(s.CRLNumber+1, now.UnixMilli())
 	if err := a.saveState(s); err != nil {
