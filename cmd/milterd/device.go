@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -9,11 +10,13 @@ import (
 	"time"
 
 	"milterd/auth"
+	"milterd/workflow"
 )
 
 type deviceCmd struct {
 	List    deviceList    `cmd:"" help:"List the devices that are enrolled, and those that wait for approval."`
 	Approve deviceApprove `cmd:"" help:"Approve a device that waits, for the person who asked."`
+	Revoke  deviceRevoke  `cmd:"" help:"Remove a device: it proves nothing any more, and its certificates are revoked."`
 }
 
 // byAdministrator is who the command is, for the records.
@@ -84,6 +87,32 @@ func (a deviceApprove) Run(c *cli) error {
 		return plain(err)
 	}
 	fmt.Printf("%s of %s, number %s: approved\n", waiting[i].Agent, waiting[i].Mail, waiting[i].Number)
+	return nil
+}
+
+type deviceRevoke struct {
+	ID string `arg:"" help:"Device, as device list names it."`
+}
+
+func (deviceRevoke) Help() string {
+	return "For a device that is lost, stolen or unknown to its person. Earlier signatures stay valid by their timestamps. It cannot be taken back: the person enrols the device anew. Where its name begins with a dash, write -- before it."
+}
+
+func (r deviceRevoke) Run(c *cli) error {
+	ctx := context.Background()
+	p, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	err = p.Desk.RevokeDevice(ctx, r.ID, byAdministrator)
+	if errors.Is(err, workflow.ErrNotFound) {
+		return fmt.Errorf("device %s: not found", r.ID)
+	}
+	if err != nil {
+		return plain(err)
+	}
+	fmt.Printf("device %s: removed, its certificates are revoked\n", r.ID)
 	return nil
 }
 

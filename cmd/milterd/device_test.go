@@ -16,8 +16,8 @@ import (
 	"milterd/workflow"
 )
 
-// An administrator sees a device that waits, approves it, and sees it enrolled;
-// each by a process of its own, beside one that serves.
+// An administrator sees a device that waits, approves it, sees it enrolled, and
+// removes it; each by a process of its own, beside one that serves.
 func TestDevice(t *testing.T) {
 	dir := t.TempDir()
 	file, users := filepath.Join(dir, "milterd.toml"), filepath.Join(dir, "users.toml")
@@ -93,4 +93,7 @@ func TestDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	has("list", run(0, "device", "list"), d.ID+` +passkey +john\.doe@corp\.test +phone +.* administrator +never +\n`)
+	has("revoke", run(0, "device", "revoke", "--", d.ID), `removed, its certificates are revoked`)
+	has("list", run(0, "device", "list"), d.ID+`.* by administrator\n`)
+	has("revoke nothing", run(exitFailed, "device", "revoke", "none"), `^milterd: device none: not found\n`)
 }
