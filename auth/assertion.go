@@ -102,12 +102,15 @@ func (p *Passkeys) attempt(ctx context.Context, v workflow.Visit, id, client str
 	}
 	var q asked
 	recorded := p.do(ctx, func(tx workflow.Tx) error {
-		if _, err := p.load(tx, v, id, kindPasskey, &q); err != nil {
-			return err // nothing that was ever asked: nothing to put on record
-		}
-		if err := tx.EndCeremony(id); err != nil {
+		switch _, err := p.load(tx, v, id, kindPasskey, &q); {
+		case err == nil:
+			if err := tx.EndCeremony(id); err != nil {
+				return err
+			}
+		case r.Reason != "ceremony-gone":
 			return err
 		}
+		// An answer to nothing that waits is one that was given before, perhaps.
 		now, mail := p.now(), v.Who().Mail
 		n, err := tx.CeremoniesSince(mail, kindFailed, now.Add(-24*time.Hour))
 		if err != nil || n >= failuresPerDay {
@@ -117,9 +120,9 @@ func (p *Passkeys) attempt(ctx context.Context, v workflow.Visit, id, client str
 			return err
 		}
 		return tx.Append(v.Session.ID, workflow.Event{Time: now, Kind: workflow.EventPasskeyRefused, Actor: mail, Client: client,
-			Detail: map[string]string{"reason": r.Reason, "for": q.Label, "challenge": id}})
+			Detail: map[string]string{"reason": r.Reason, "for": q.Label, "challenge": fmt.Sprintf("%.32s", id)}})
 	})
-	if errors.As(recorded, &r) && r.Reason != "ceremony-gone" {
+	if recorded != nil {
 		p.Log.Error("auth: a refused passkey is not on record", "session", v.Session.ID, "err", recorded)
 	}
 	return err

@@ -29,6 +29,7 @@ func TestPasskeyOpens(t *testing.T) {
 	}
 	_, _, err = d.Open(t.Context(), d.john, ceremony, answer, client, agent)
 	want(t, "the same answer again", reason(err), "ceremony-gone")
+	d.recorded(t, "ceremony-gone")
 }
 
 // Whoever found a phone cannot read on with it once it is removed.
