@@ -268,7 +268,7 @@ func (h *house) close() error {
 
 // show serves the page with the mailboxes until ctx ends.
 func (h *house) show(ctx context.Context, o Options) error {
-	handler, err := newPage(h.people, h.boxes, h.mail.Address(), h.verdict)
+	handler, err := newPage(h.people, h.boxes, h.mail.Address(), h.verdict, h.program.Enrolments)
 	if err != nil {
 		return err
 	}
