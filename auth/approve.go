@@ -149,6 +149,9 @@ func (e *Enrolments) ApproveWithPasskey(ctx context.Context, v workflow.Visit, i
 
 // waiting loads an enrolment for an approver who has a way to do it.
 func (e *Enrolments) waiting(tx workflow.Tx, id, way string) (*workflow.Ceremony, *enrolment, error) {
+	if !ceremonyForm.MatchString(id) {
+		return nil, nil, enrolmentGone()
+	}
 	c, err := tx.Ceremony(id, e.now())
 	if err != nil && !errors.Is(err, workflow.ErrNotFound) {
 		return nil, nil, err

@@ -101,13 +101,14 @@ func (p *Passkeys) attempt(ctx context.Context, v workflow.Visit, id, client str
 		return err
 	}
 	var q asked
+	var gone *workflow.Refusal
 	recorded := p.do(ctx, func(tx workflow.Tx) error {
 		switch _, err := p.load(tx, v, id, kindPasskey, &q); {
 		case err == nil:
 			if err := tx.EndCeremony(id); err != nil {
 				return err
 			}
-		case r.Reason != "ceremony-gone":
+		case !errors.As(err, &gone):
 			return err
 		}
 		// An answer to nothing that waits is one that was given before, perhaps.
@@ -119,8 +120,11 @@ func (p *Passkeys) attempt(ctx context.Context, v workflow.Visit, id, client str
 		if err := p.save(tx, v, random(), kindFailed, 24*time.Hour, q); err != nil {
 			return err
 		}
-		return tx.Append(v.Session.ID, workflow.Event{Time: now, Kind: workflow.EventPasskeyRefused, Actor: mail, Client: client,
-			Detail: map[string]string{"reason": r.Reason, "for": q.Label, "challenge": fmt.Sprintf("%.32s", id)}})
+		detail := map[string]string{"reason": r.Reason, "for": q.Label}
+		if ceremonyForm.MatchString(id) {
+			detail["challenge"] = id
+		}
+		return tx.Append(v.Session.ID, workflow.Event{Time: now, Kind: workflow.EventPasskeyRefused, Actor: mail, Client: client, Detail: detail})
 	})
 	if recorded != nil {
 		p.Log.Error("auth: a refused passkey is not on record", "session", v.Session.ID, "err", recorded)

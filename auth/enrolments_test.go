@@ -296,6 +296,7 @@ func TestRegistrationReplayed(t *testing.T) {
 	}
 	want(t, "finish", finish(), "")
 	want(t, "again", finish(), "enrolment-gone")
+	d.recorded(t, "enrolment-gone")
 	n = d.begin(t, d.john)
 	want(t, "approve another", reason(d.Approve(t.Context(), n.ID, "administrator")), "")
 	want(t, "for another enrolment", finish(), "ceremony-gone")

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -140,8 +141,15 @@ func (s *Site) save(tx workflow.Tx, v workflow.Visit, id, kind string, lifetime 
 		Mail: v.Who().Mail, Created: now, Expires: now.Add(lifetime), Data: b})
 }
 
+// ceremonyForm is what random makes. Whatever else a page sends is not looked
+// for, and not put on record.
+var ceremonyForm = regexp.MustCompile(`^[a-z2-7]{16}$`)
+
 // load finds a ceremony of a visit, if it is of the kind.
 func (s *Site) load(tx workflow.Tx, v workflow.Visit, id, kind string, data any) (*workflow.Ceremony, error) {
+	if !ceremonyForm.MatchString(id) {
+		return nil, ceremonyGone()
+	}
 	c, err := tx.Ceremony(id, s.now())
 	if err != nil && !errors.Is(err, workflow.ErrNotFound) {
 		return nil, err

@@ -249,6 +249,22 @@ func TestPasskeyRefusalsAreRationed(t *testing.T) {
 	}
 }
 
+// Whatever a page says instead of a ceremony: nobody looks for it, and the trail
+// does not quote it. (PostgreSQL would refuse the zero byte, as if it were away.)
+func TestPasskeyStrangeCeremonies(t *testing.T) {
+	d := newDesk(t)
+	for _, id := range []string{"", "\x00", "x\x00y", "<script>alert(1)</script>", strings.Repeat("a", 1000), "AAAAAAAAAAAAAAAA"} {
+		_, _, err := d.Open(t.Context(), d.john, id, []byte("{}"), client, agent)
+		want(t, id, reason(err), "ceremony-gone")
+		want(t, "approve "+id, reason(d.Approve(t.Context(), id, "administrator")), "enrolment-gone")
+	}
+	for _, e := range d.events(t, workflow.EventPasskeyRefused) {
+		if e.Detail["challenge"] != "" {
+			t.Errorf("on record: %q", e.Detail["challenge"])
+		}
+	}
+}
+
 // A passkey with a counter that stays at zero, as synchronised ones do, is no copy.
 func TestPasskeyWithoutCounter(t *testing.T) {
 	d := newDesk(t)
