@@ -212,7 +212,8 @@ func (p *Passkeys) ForSigning(ctx context.Context, v workflow.Visit, ceremony st
 			}
 			return workflow.Proof{}, err
 		}
-		return workflow.Proof{Method: methodPasskey, Challenge: ceremony, At: c.Used, Client: client, Device: c.Name, Assertion: a}, nil
+		return workflow.Proof{Method: methodPasskey, Challenge: ceremony, At: c.Used, Client: client, Device: c.Name,
+			Enrolled: c.Enrolled, Approved: c.ApprovedBy, Assertion: a}, nil
 	}, nil
 }
 

@@ -138,7 +138,8 @@ func (t *TOTP) ForSigning(ctx context.Context, v workflow.Visit, code, client st
 		if err != nil {
 			return workflow.Proof{}, err
 		}
-		return workflow.Proof{Method: methodTOTP, Challenge: strconv.FormatInt(step, 10), At: c.Used, Client: client, Device: c.Name},
+		return workflow.Proof{Method: methodTOTP, Challenge: strconv.FormatInt(step, 10), At: c.Used, Client: client, Device: c.Name,
+				Enrolled: c.Enrolled, Approved: c.ApprovedBy},
 			tx.SaveCredential(c)
 	}, nil
 }

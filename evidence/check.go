@@ -90,6 +90,12 @@ func (c *checking) file(file []byte) {
 		found = fmt.Sprintf("%s, %s", s.by.Subject.CommonName, stamp(s.time))
 	}
 	c.step("seal over the file", found, err)
+	c.content(body)
+}
+
+// content checks what the evidence itself says.
+func (c *checking) content(body []byte) {
+	var err error
 	if c.e, err = read(body); !c.step("content", "", err) {
 		return
 	}
@@ -165,6 +171,11 @@ func (c *checking) told(p *workflow.Participant) error {
 				return fmt.Errorf("entry %d tells another digest of document %d", e.Seq, s.Document+1)
 			}
 		}
+		for _, o := range p.Act.Own {
+			if e.Detail["document "+strconv.Itoa(o.Document+1)+" attributes sha-256"] != digest(o.Attributes).String() || e.Detail["certificate"] != o.Certificate {
+				return fmt.Errorf("entry %d tells another signature of document %d", e.Seq, o.Document+1)
+			}
+		}
 		return c.mailed(p.Act.Shown)
 	}
 	return errors.New("it has no entry of this signature")
@@ -194,7 +205,7 @@ func digests(level workflow.Level, a *workflow.Act) []workflow.Digest {
 	var out []workflow.Digest
 	if level == workflow.Advanced {
 		for _, o := range a.Own {
-			out = append(out, sha256.Sum256(o.Attributes))
+			out = append(out, digest(o.Attributes))
 		}
 		return out
 	}
@@ -203,6 +214,8 @@ func digests(level workflow.Level, a *workflow.Act) []workflow.Digest {
 	}
 	return out
 }
+
+func digest(b []byte) workflow.Digest { return sha256.Sum256(b) }
 
 // WriteTo writes the result for people, in English.
 func (r *Result) WriteTo(w io.Writer) (int64, error) {

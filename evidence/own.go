@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"milterd/auth"
 	"milterd/pki"
@@ -55,10 +56,10 @@ func (c *checking) passkey(p *workflow.Participant) error {
 			continue
 		}
 		switch {
-		case cr.Mail != p.Mail:
+		case !strings.EqualFold(cr.Mail, p.Mail):
 			return errors.New("the passkey is enrolled for another person")
-		case cr.Enrolled.After(p.Act.At):
-			return errors.New("the passkey was enrolled after it had signed")
+		case cr.Enrolled.After(p.Act.At), !cr.Enrolled.Equal(pr.Enrolled), cr.ApprovedBy != pr.Approved, cr.Name == "":
+			return errors.New("the passkey's enrolment is told otherwise than when it signed")
 		case !cr.Revoked.IsZero() && cr.Revoked.Before(p.Act.At):
 			return fmt.Errorf("the passkey was revoked on %s, before it signed", stamp(cr.Revoked))
 		}
@@ -141,6 +142,11 @@ func (c *checking) certificate(p *workflow.Participant, serial string) (*x509.Ce
 		i, err := x509.ParseCertificate(der)
 		if err != nil {
 			return cert, fmt.Errorf("issuers: %w", err)
+		}
+		if bytes.Equal(i.RawSubject, cert.RawIssuer) && bytes.Equal(i.SubjectKeyId, cert.AuthorityKeyId) {
+			if err := cert.CheckSignatureFrom(i); err != nil {
+				return cert, fmt.Errorf("the certificate is not the one that %s signed: %w", i.Subject.CommonName, err)
+			}
 		}
 		between = append(between, i)
 	}
