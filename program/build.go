@@ -165,6 +165,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		held = in
 	}
 	handler, err := web.New(web.Config{Held: held, Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
+		Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
 		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})
 	if err != nil {
