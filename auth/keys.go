@@ -16,6 +16,7 @@ import (
 // one master key. It implements workflow.Secrets.
 type Keys struct {
 	token, tokenHash, code, device, form []byte
+	enrolment, user, totp                []byte
 }
 
 // NewKeys takes a master key of at least 32 bytes.
@@ -26,6 +27,7 @@ func NewKeys(master []byte) (*Keys, error) {
 	k := &Keys{}
 	for label, dst := range map[string]*[]byte{
 		"token": &k.token, "token hash": &k.tokenHash, "code": &k.code, "device": &k.device, "form": &k.form,
+		"enrolment": &k.enrolment, "user": &k.user, "totp": &k.totp,
 	} {
 		b, err := hkdf.Key(sha256.New, master, nil, "milterd "+label, 32)
 		if err != nil {

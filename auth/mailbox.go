@@ -5,9 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base32"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,11 +112,8 @@ func (m *Mailbox) Open(ctx context.Context, v workflow.Visit, code, client, agen
 		if err := tx.SaveChallenge(c); err != nil {
 			return err
 		}
-		var b [32]byte
-		rand.Read(b[:])
-		cookie = base64.RawURLEncoding.EncodeToString(b[:])
-		dev := &workflow.Device{Hash: m.Keys.DeviceHash(cookie), Mail: c.Mail, Created: now, Expires: expires, Agent: agent}
-		if err := tx.AddDevice(dev); err != nil {
+		var err error
+		if cookie, err = m.Keys.remember(tx, c.Mail, "", agent, now, expires); err != nil {
 			return err
 		}
 		return tx.Append(c.Session, workflow.Event{Time: now, Kind: workflow.EventProven, Actor: c.Mail, Client: client,
@@ -128,22 +125,40 @@ func (m *Mailbox) Open(ctx context.Context, v workflow.Visit, code, client, agen
 	return cookie, expires, nil
 }
 
+// remember makes a cookie for a browser that has proven somebody's mailbox: by
+// a mailed code, or as the device of a credential.
+func (k *Keys) remember(tx workflow.Tx, mail, credential, agent string, now, expires time.Time) (cookie string, err error) {
+	var b [32]byte
+	rand.Read(b[:])
+	cookie = encode(b[:])
+	return cookie, tx.AddDevice(&workflow.Device{Hash: k.DeviceHash(cookie), Mail: mail, Created: now, Expires: expires, Agent: agent,
+		Credential: credential})
+}
+
 // methodCode is how reports name the proof by code.
 const methodCode = "mailed code"
 
-// Remembered reports whether a cookie's device has proven the visitor's mailbox.
+// Remembered reports whether a cookie's device has proven the visitor's
+// mailbox, and was not removed since.
 func (m *Mailbox) Remembered(ctx context.Context, v workflow.Visit, cookie string) bool {
 	if cookie == "" {
 		return false
 	}
 	d, err := m.Store.Device(ctx, m.Keys.DeviceHash(cookie))
-	return err == nil && strings.EqualFold(d.Mail, v.Who().Mail) && m.now().Before(d.Expires)
+	if err != nil || !strings.EqualFold(d.Mail, v.Who().Mail) || !m.now().Before(d.Expires) {
+		return false
+	}
+	if d.Credential == "" {
+		return true
+	}
+	all, err := m.Store.Credentials(ctx, d.Mail)
+	return err == nil && slices.ContainsFunc(all, func(c *workflow.Credential) bool { return c.ID == d.Credential && c.Revoked.IsZero() })
 }
 
 // ForSigning checks a code, counts a wrong one, and returns what uses it up
 // inside the transaction of workflow.Desk.Sign. A code that opened the
 // documents may sign once within its lifetime. Reasons as for Open.
-func (m *Mailbox) ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume func(workflow.Tx) (workflow.Proof, error), err error) {
+func (m *Mailbox) ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume workflow.Consume, err error) {
 	var id string
 	err = m.check(ctx, v, code, client, func(_ workflow.Tx, c *workflow.Challenge) error {
 		id = c.ID
@@ -155,7 +170,7 @@ func (m *Mailbox) ForSigning(ctx context.Context, v workflow.Visit, code, client
 	if err != nil {
 		return nil, err
 	}
-	return func(tx workflow.Tx) (workflow.Proof, error) {
+	return func(tx workflow.Tx, _ []workflow.Digest) (workflow.Proof, error) {
 		c, err := tx.Challenge(v.Session.ID, v.Person)
 		if err != nil {
 			return workflow.Proof{}, err
@@ -207,9 +222,12 @@ func (m *Mailbox) check(ctx context.Context, v workflow.Visit, code, client stri
 	return answer
 }
 
-// do wraps errors of the store for the page.
 func (m *Mailbox) do(ctx context.Context, fn func(workflow.Tx) error) error {
-	err := m.Store.Do(ctx, fn)
+	return forPage(m.Store.Do(ctx, fn))
+}
+
+// forPage wraps errors of the store for the page.
+func forPage(err error) error {
 	var r *workflow.Refusal
 	if err == nil || errors.As(err, &r) {
 		return err
@@ -239,6 +257,13 @@ func random() string {
 
 func refuse(reason, text string) *workflow.Refusal {
 	return &workflow.Refusal{Code: 550, Enhanced: "5.7.8", Reason: reason, Text: text}
+}
+
+// refuseBy is refuse with its cause, for the log.
+func refuseBy(reason, text string, err error) *workflow.Refusal {
+	r := refuse(reason, text)
+	r.Err = err
+	return r
 }
 
 func expired() *workflow.Refusal {

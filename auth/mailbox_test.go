@@ -88,7 +88,7 @@ func (b *box) open(v workflow.Visit, code string) (string, string) {
 func (b *box) sign(v workflow.Visit, code string) string {
 	consume, err := b.ForSigning(context.Background(), v, code, "127.0.0.1")
 	if err == nil {
-		err = b.Store.Do(context.Background(), func(tx workflow.Tx) error { _, err := consume(tx); return err })
+		err = b.Store.Do(context.Background(), func(tx workflow.Tx) error { _, err := consume(tx, nil); return err })
 	}
 	return reason(err)
 }

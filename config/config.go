@@ -55,6 +55,16 @@ type Config struct {
 	Directory Directory `toml:"directory"`
 	// Rules for signing sessions.
 	Sessions Sessions `toml:"sessions"`
+	// What proves at the page that somebody signs, for each level.
+	Proofs Proofs `toml:"proofs"`
+	// How a person's new device is taken in, so that it can open documents,
+	// sign, and have a certificate of its own. A mailed code alone never does it.
+	Enrolment Enrolment `toml:"enrolment"`
+	// The certificates of people's own devices, for level Advanced.
+	Certificates Certificates `toml:"certificates"`
+	// Where the organisation's keys are: those of the seal, of the certificate
+	// authority and of the embedded timestamp authority.
+	Keys Keys `toml:"keys"`
 	// What a request may be at most. Larger ones are refused with a sentence
 	// that says so, while Postfix still has the sender on the line.
 	Limits Limits `toml:"limits"`
@@ -258,14 +268,58 @@ type LDAP struct {
 
 // Sessions are the rules for signing sessions.
 type Sessions struct {
-	// Level of a request that names none: standard. (advanced and qualified are
-	// words of the subject already, and refused until milterd can make them.)
+	// Level of a request that names none: standard or advanced. (qualified is a
+	// word of the subject already, and refused until milterd can make it.)
 	Level string `toml:"level" example:"standard"`
 	// How long signatories have to answer, at most 30 days.
 	Deadline Duration `toml:"deadline" unit:"days, hours or minutes" example:"14d"`
 	// How long documents are kept after the end of their session. The audit
 	// trail stays.
 	Retention Duration `toml:"retention" unit:"days, hours or minutes" example:"90d"`
+}
+
+// Proofs are what each level accepts as proof.
+type Proofs struct {
+	// For Standard: code (mailed), passkey (bound to the documents), totp (a
+	// one-time password of an app, for devices without passkeys).
+	Standard []string `toml:"standard" example:"[\"passkey\"]"`
+	// For Advanced: passkey, totp. A passkey is bound to the documents, a
+	// one-time password is not. A mailed code never suffices here.
+	Advanced []string `toml:"advanced" example:"[\"passkey\", \"totp\"]"`
+}
+
+// Enrolment says how a device is taken in.
+type Enrolment struct {
+	// Second proofs that count beside the mailed code: password (that of the
+	// directory, where it is LDAP), device (one that is enrolled already, by its
+	// passkey), administrator (milterd device approve).
+	Ways []string `toml:"ways" example:"[\"device\", \"administrator\"]"`
+	// Wrong passwords that a person may give in an hour. Keep it below the number
+	// at which the directory locks the account.
+	PasswordTries int `toml:"password_tries" example:"3"`
+}
+
+// Certificates are those of people's own devices.
+type Certificates struct {
+	// How long one is valid. The page renews it without a question.
+	Lifetime Duration `toml:"lifetime" unit:"days or hours" example:"30d"`
+}
+
+// Keys says where the organisation's keys are.
+type Keys struct {
+	// Which keys are in the token, of root, issuing, seal and tsa; the others are
+	// files in the data folder. In the token a key has its name as label. Their
+	// certificates are files all the same.
+	Token []string `toml:"token" example:"[\"issuing\", \"seal\", \"tsa\"]"`
+	// PKCS#11 module of the token.
+	Module string `toml:"module" example:"/usr/lib/softhsm/libsofthsm2.so"`
+	// Label of the token.
+	Label string `toml:"label" example:"milterd"`
+	// File that holds the token's PIN, on one line.
+	PINFile string `toml:"pin_file" example:"/etc/milterd/token.pin"`
+	// Name of the systemd credential (LoadCredential=, LoadCredentialEncrypted=)
+	// that holds the passphrase of the key files, or empty for files without one.
+	Passphrase string `toml:"passphrase" example:"keys.passphrase"`
 }
 
 // Limits are what a request may be at most.
@@ -323,6 +377,7 @@ func Default() *Config {
 		SMTP:     SMTP{Relay: "127.0.0.1:25", TLS: "opportunistic"},
 		Database: Database{URL: "sqlite:milterd.db"},
 		Sessions: Sessions{Level: "standard", Deadline: Days(14), Retention: Days(90)},
+		Proofs:   Proofs{Standard: []string{"code", "passkey", "totp"}, Advanced: []string{"passkey"}},
 		Limits:   Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
 		Jobs:     Jobs{Workers: 4},
 		Log:      Log{Level: "info", Format: "text"},
@@ -333,6 +388,7 @@ func Default() *Config {
 			Certificate: "userCertificate;binary", GroupFilter: "(objectClass=groupOfNames)",
 			GroupAddresses: []string{"mail", "proxyAddresses"}, Member: "member",
 			Cache: Duration{Duration: 5 * time.Minute}}},
-		Timestamps: Timestamps{},
+		Enrolment:    Enrolment{Ways: []string{"password", "device", "administrator"}, PasswordTries: 3},
+		Certificates: Certificates{Lifetime: Days(30)},
 	}
 }

@@ -112,11 +112,38 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.Sessions.Deadline.Duration > MaxDeadline.Duration || c.Sessions.Level != "standard" || c.Jobs.Workers < 1 || c.URL == "" {
+		if c.Sessions.Deadline.Duration > MaxDeadline.Duration || (c.Sessions.Level != "standard" && c.Sessions.Level != "advanced") || len(c.Proofs.Standard) == 0 || len(c.Proofs.Advanced) == 0 || c.Jobs.Workers < 1 || c.URL == "" {
 			t.Errorf("took %+v", c)
 		}
 		if len(c.Milter.Clients()) != len(c.Milter.TrustedClients) {
 			t.Errorf("a trusted client got lost: %q", c.Milter.TrustedClients)
 		}
 	})
+}
+
+// A site that signs at level Advanced, with keys in a token.
+func TestSigning(t *testing.T) {
+	c, err := Parse("t", []byte(minimal+`
+[sessions]
+level = "advanced"
+[proofs]
+advanced = ["totp"]
+[enrolment]
+ways = ["device", "administrator"]
+[certificates]
+lifetime = "7d"
+[keys]
+token = ["issuing", "seal"]
+module = "/usr/lib/softhsm/libsofthsm2.so"
+label = "milterd"
+pin_file = "/etc/milterd/token.pin"
+passphrase = "keys.passphrase"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Sessions.Level != "advanced" || len(c.Proofs.Standard) != 3 || len(c.Proofs.Advanced) != 1 || c.Enrolment.PasswordTries != 3 ||
+		c.Certificates.Lifetime != Days(7) || len(c.Keys.Token) != 2 {
+		t.Errorf("got %+v", c)
+	}
 }

@@ -70,7 +70,11 @@ func (b *Browser) Post(ctx context.Context, call string, in map[string]any, out 
 		return nil, nil, err
 	}
 	if resp.StatusCode/100 != 2 {
-		return nil, nil, fmt.Errorf("page said to %s: %s: %s", call, resp.Status, bytes.TrimSpace(content))
+		refused := &Refused{Call: call, Status: resp.Status, Body: string(bytes.TrimSpace(content))}
+		if json.Unmarshal(content, refused) != nil {
+			refused.Reason = "" // a proxy's page, perhaps
+		}
+		return nil, nil, refused
 	}
 	// The cookie is Secure, which a cookie jar does not send over plain HTTP
 	// to localhost; browsers do (W3C Secure Contexts, 3.1).
@@ -85,6 +89,19 @@ func (b *Browser) Post(ctx context.Context, call string, in map[string]any, out 
 		}
 	}
 	return resp, content, nil
+}
+
+// Refused is a refusal of the pages.
+type Refused struct {
+	Call   string `json:"-"`
+	Status string `json:"-"` // 403 Forbidden
+	Body   string `json:"-"`
+	Reason string `json:"reason"` // stable word
+	Text   string `json:"text"`   // for people
+}
+
+func (r *Refused) Error() string {
+	return fmt.Sprintf("page said to %s: %s: %s", r.Call, r.Status, r.Body)
 }
 
 // Document fetches a document and checks the digest that the page would bind

@@ -18,16 +18,18 @@ import (
 	"milterd/pki"
 	"milterd/postfix"
 	"milterd/program"
+	"milterd/workflow"
 )
 
 // Options say how the demo runs.
 type Options struct {
-	Once    bool      // both cases unattended, then the end
-	Postfix bool      // a private Postfix instead of MailServer
-	Port    int       // of the page with the mailboxes, the signing pages are on the next; 0: any
-	Dir     string    // for mail/*.eml and signed/*.pdf of Once
-	Verbose bool      // show the log
-	Out     io.Writer // what a person reads
+	Once    bool           // both cases unattended, then the end
+	Level   workflow.Level // of Once: Standard, or Advanced with software in place of people's devices
+	Postfix bool           // a private Postfix instead of MailServer
+	Port    int            // of the page with the mailboxes, the signing pages are on the next; 0: any
+	Dir     string         // for mail/*.eml and signed/*.pdf of Once
+	Verbose bool           // show the log
+	Out     io.Writer      // what a person reads
 }
 
 // Run runs the demo until ctx ends, or with Once until it is done; then ok says
@@ -271,7 +273,7 @@ func (h *house) close() error {
 
 // show serves the page with the mailboxes until ctx ends.
 func (h *house) show(ctx context.Context, o Options) error {
-	handler, err := newPage(h.people, h.boxes, h.mail.Address(), h.verdict)
+	handler, err := newPage(h.people, h.boxes, h.mail.Address(), h.verdict, h.program.Enrolments)
 	if err != nil {
 		return err
 	}

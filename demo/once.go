@@ -56,9 +56,13 @@ func (h *house) once(ctx context.Context, o Options) (bool, error) {
 	if err := clear(o.Dir); err != nil {
 		return false, err
 	}
-	for _, c := range scenarios(h.people) {
-		fmt.Fprintf(r.out, "%s\n", c.title)
-		r.sign(ctx, c)
+	if o.Level == workflow.Advanced {
+		r.advanced(ctx)
+	} else {
+		for _, c := range scenarios(h.people) {
+			fmt.Fprintf(r.out, "%s\n", c.title)
+			r.sign(ctx, c)
+		}
 	}
 	fmt.Fprintf(r.out, "Refusals\n")
 	r.refusals()
@@ -126,70 +130,101 @@ func scenarios(people []Person) []scenario {
 	}}
 }
 
+// visitor is a signatory at the page.
+type visitor struct {
+	scenario
+	before  int    // letters that were there already
+	sent    []byte // the sender's mail
+	link    string // of the invitation
+	b       *Browser
+	code    string // the mailed one
+	shown   []workflow.Shown
+	content []byte // what was shown; later the result
+	answer  Answer // of the passkey, at level Advanced
+}
+
 // sign takes a case from the mail to the signed document.
 func (r *run) sign(ctx context.Context, c scenario) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	var sent []byte
-	var invitation, code *Message
-	var b *Browser
-	var shown []workflow.Shown
-	who := c.signatory.Mail
-	before := len(r.boxes.In(""))
-	_ = r.step("mail to "+strings.Join(c.draft.To, ", ")+" taken", func() (string, error) {
+	v := &visitor{scenario: c}
+	_ = r.invite(ctx, v) && r.openByCode(ctx, v) && r.step("signature taken", func() (string, error) {
+		_, _, err := v.b.Post(ctx, "sign", map[string]any{"code": v.code, "shown": v.shown, "appearance": c.appearance}, nil)
+		return "", err
+	}) && r.result(ctx, v, nil)
+}
+
+// invite sends the mail and follows the invitation's link.
+func (r *run) invite(ctx context.Context, v *visitor) bool {
+	v.before = len(r.boxes.In(""))
+	who := v.signatory.Mail
+	return r.step("mail to "+strings.Join(v.draft.To, ", ")+" taken", func() (string, error) {
 		var err error
-		if sent, err = c.draft.Compose(); err != nil {
+		if v.sent, err = v.draft.Compose(); err != nil {
 			return "", err
 		}
-		to := append(append([]string(nil), c.draft.To...), c.draft.Cc...)
-		return "", Submit(r.mail.Address(), c.draft.From.Mail, password, c.draft.From.Mail, to, sent)
-	}) && r.step("invitation for "+who, func() (_ string, err error) {
-		invitation, err = r.next(ctx, who, before, func(m *Message) bool { return m.Link() != "" && m.Code() == "" })
+		to := append(append([]string(nil), v.draft.To...), v.draft.Cc...)
+		return "", Submit(r.mail.Address(), v.draft.From.Mail, password, v.draft.From.Mail, to, v.sent)
+	}) && r.step("invitation for "+who, func() (string, error) {
+		m, err := r.next(ctx, who, v.before, func(m *Message) bool { return m.Link() != "" && m.Code() == "" })
+		if err == nil {
+			v.link = m.Link()
+		}
 		return "", err
 	}) && r.step("link opens the page", func() (string, error) {
 		var err error
-		if b, err = Follow(invitation.Link()); err != nil {
+		if v.b, err = Follow(v.link); err != nil {
 			return "", err
 		}
-		_, _, err = b.Post(ctx, "visit", nil, nil)
+		_, _, err = v.b.Post(ctx, "visit", nil, nil)
 		return "", err
 	}) && r.step("documents stay closed without a proof", func() (string, error) {
-		if _, _, err := b.Document(ctx, 0); err == nil {
+		if _, _, err := v.b.Document(ctx, 0); err == nil {
 			return "", errors.New("the document opened without a code")
 		}
 		return "", nil
-	}) && r.step("code by mail", func() (string, error) {
-		if _, _, err := b.Post(ctx, "code", nil, nil); err != nil {
-			return "", err
-		}
-		var err error
-		code, err = r.next(ctx, who, before, func(m *Message) bool { return m.Code() != "" })
-		return "", err
-	}) && r.step("code opens the document", func() (string, error) {
-		if _, _, err := b.Post(ctx, "open", map[string]any{"code": code.Code()}, nil); err != nil {
-			return "", err
-		}
-		s, content, err := b.Document(ctx, 0)
-		if err != nil {
-			return "", err
-		}
-		if !bytes.HasPrefix(content, contract) {
-			return "", errors.New("the document does not begin with the bytes that were mailed")
-		}
-		shown = []workflow.Shown{s}
-		return fmt.Sprintf("revision %d, digest %.16s… equal to the page's", s.Revision, s.SHA256), nil
-	}) && r.step("signature taken", func() (string, error) {
-		_, _, err := b.Post(ctx, "sign", map[string]any{"code": code.Code(), "shown": shown, "appearance": c.appearance}, nil)
-		return "", err
-	}) && r.result(ctx, c, before, sent)
+	})
 }
 
-// result waits for the result in every mailbox concerned and judges it.
-func (r *run) result(ctx context.Context, c scenario, before int, sent []byte) bool {
+// openByCode proves the mailbox and reads the document.
+func (r *run) openByCode(ctx context.Context, v *visitor) bool {
+	return r.step("code by mail", func() (string, error) {
+		if _, _, err := v.b.Post(ctx, "code", nil, nil); err != nil {
+			return "", err
+		}
+		m, err := r.next(ctx, v.signatory.Mail, v.before, func(m *Message) bool { return m.Code() != "" })
+		if err == nil {
+			v.code = m.Code()
+		}
+		return "", err
+	}) && r.step("code opens the document", func() (string, error) {
+		if _, _, err := v.b.Post(ctx, "open", map[string]any{"code": v.code}, nil); err != nil {
+			return "", err
+		}
+		return v.read(ctx)
+	})
+}
+
+// read loads the document as the page does.
+func (v *visitor) read(ctx context.Context) (note string, err error) {
+	s, content, err := v.b.Document(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	if !bytes.HasPrefix(content, contract) {
+		return "", errors.New("the document does not begin with the bytes that were mailed")
+	}
+	v.shown, v.content = []workflow.Shown{s}, content
+	return fmt.Sprintf("revision %d, digest %.16s… equal to the page's", s.Revision, s.SHA256), nil
+}
+
+// result waits for the result in every mailbox concerned and judges it; by is
+// the device that signed the contract, nil for the organisation's seal.
+func (r *run) result(ctx context.Context, v *visitor, by *Device) bool {
 	var result *Message
-	for _, p := range c.informed {
+	for _, p := range v.informed {
 		if !r.step("result for "+p.Mail, func() (string, error) {
-			m, err := r.next(ctx, p.Mail, before, func(m *Message) bool { return len(m.Attachments) > 1 })
+			m, err := r.next(ctx, p.Mail, v.before, func(m *Message) bool { return len(m.Attachments) > 1 })
 			if err != nil {
 				return "", err
 			}
@@ -200,21 +235,28 @@ func (r *run) result(ctx context.Context, c scenario, before int, sent []byte) b
 		}
 	}
 	for _, a := range result.Attachments {
-		r.keep("signed", c.name+"-"+a.Name, a.Content)
-		if !r.step(a.Name+" verified", func() (string, error) { return r.judge(a.Content) }) {
+		r.keep("signed", v.name+"-"+a.Name, a.Content)
+		signed := bytes.HasPrefix(a.Content, contract)
+		if !r.step(a.Name+" verified", func() (string, error) {
+			if signed && by != nil {
+				return r.judgeOwn(a.Content, v.signatory, by)
+			}
+			return r.judge(a.Content)
+		}) {
 			continue
 		}
-		if bytes.HasPrefix(a.Content, contract) {
+		if signed {
 			r.signed++
+			v.content = a.Content
 		}
 	}
-	for _, box := range c.ordinary {
+	for _, box := range v.ordinary {
 		r.step("ordinary copy for "+box+" is untouched", func() (string, error) {
-			l, err := r.boxes.Wait(ctx, box, func(l *Letter) bool { return l.ID > before })
+			l, err := r.boxes.Wait(ctx, box, func(l *Letter) bool { return l.ID > v.before })
 			if err != nil {
 				return "", err
 			}
-			if !bytes.HasSuffix(bytes.ReplaceAll(l.Raw, []byte("\r\n"), []byte("\n")), bytes.ReplaceAll(sent, []byte("\r\n"), []byte("\n"))) {
+			if !bytes.HasSuffix(bytes.ReplaceAll(l.Raw, []byte("\r\n"), []byte("\n")), bytes.ReplaceAll(v.sent, []byte("\r\n"), []byte("\n"))) {
 				return "", errors.New("the mail was changed on its way")
 			}
 			return "", nil
@@ -253,7 +295,7 @@ func (r *run) refusals() {
 		name, login, want string
 		draft             Draft
 	}{
-		{"level Advanced", jane.Mail, "5", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "[Advanced] x", Text: "x", File: file}},
+		{"level Qualified", jane.Mail, "554 5.7.4", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "[Qualified] x", Text: "x", File: file}},
 		{"unknown signatory", jane.Mail, "550 5.1.1", Draft{From: jane, To: []string{"nobody@" + SignDomain}, Subject: "x", Text: "x", File: file}},
 		{"somebody else's From", john.Mail, "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},
 		{"no login", "", "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},

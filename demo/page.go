@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"encoding/base64"
 	"errors"
@@ -18,6 +19,8 @@ import (
 	"sync"
 
 	"github.com/emersion/go-smtp"
+
+	"milterd/auth"
 )
 
 //go:embed page
@@ -32,14 +35,21 @@ type page struct {
 	boxes   *Mailboxes
 	server  string // address of the mail server
 	verdict func(content []byte) string
+	admin   administrator
 	tmpl    *template.Template
 
 	mu   sync.Mutex
 	read map[int]bool // letters that were opened
 }
 
-func newPage(people []Person, boxes *Mailboxes, server string, verdict func([]byte) string) (http.Handler, error) {
-	p := &page{people: people, boxes: boxes, server: server, verdict: verdict, read: map[int]bool{}}
+// administrator approves devices, as milterd device approve does; auth.Enrolments does.
+type administrator interface {
+	Pending(ctx context.Context, mail string) ([]*auth.Enrolment, error)
+	Approve(ctx context.Context, id, by string) error
+}
+
+func newPage(people []Person, boxes *Mailboxes, server string, verdict func([]byte) string, admin administrator) (http.Handler, error) {
+	p := &page{people: people, boxes: boxes, server: server, verdict: verdict, admin: admin, read: map[int]bool{}}
 	var err error
 	p.tmpl, err = template.New("page.html").Funcs(template.FuncMap{
 		"size":    func(b []byte) string { return fmt.Sprintf("%d kB", (len(b)+999)/1000) },
@@ -57,8 +67,9 @@ func newPage(people []Person, boxes *Mailboxes, server string, verdict func([]by
 	mux.HandleFunc("GET /mail/{id}/html", p.html)
 	mux.HandleFunc("GET /mail/{id}/raw", p.raw)
 	mux.HandleFunc("GET /mail/{id}/part/{n}", p.part)
-	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, p.version()) })
+	mux.HandleFunc("GET /version", p.tellVersion)
 	mux.HandleFunc("POST /send", p.send)
+	mux.HandleFunc("POST /approve", p.approve)
 	mux.HandleFunc("GET /sample.pdf", func(w http.ResponseWriter, _ *http.Request) { pdfHeaders(w, false, "contract.pdf"); w.Write(contract) })
 	for _, f := range []string{"page.css", "page.js", "icon.svg"} {
 		mux.HandleFunc("GET /"+f, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, pageFiles, "page/"+f) })
@@ -105,6 +116,7 @@ type view struct {
 	ID                 int
 	Writing            bool
 	Error, Sent        string
+	Pending            []*auth.Enrolment // devices that wait for the administrator
 }
 
 func (p *page) box(w http.ResponseWriter, r *http.Request) {
@@ -135,6 +147,10 @@ func (p *page) box(w http.ResponseWriter, r *http.Request) {
 		p.read[l.ID] = true
 		p.mu.Unlock()
 	}
+	var err error
+	if v.Pending, err = p.admin.Pending(r.Context(), ""); err != nil {
+		v.Error = err.Error()
+	}
 	p.lists(&v)
 	var b bytes.Buffer
 	if err := p.tmpl.Execute(&b, v); err != nil {
@@ -149,7 +165,7 @@ func (p *page) box(w http.ResponseWriter, r *http.Request) {
 func (p *page) lists(v *view) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v.Version = p.versionLocked()
+	v.Version = p.version(v.Pending)
 	for _, person := range p.people {
 		local, _, _ := strings.Cut(person.Mail, "@")
 		b := boxView{Person: person, Here: person.Mail == v.Who.Mail, Local: local}
@@ -179,14 +195,33 @@ func (p *page) lists(v *view) {
 	}
 }
 
-func (p *page) version() string {
+func (p *page) tellVersion(w http.ResponseWriter, r *http.Request) {
+	waiting, err := p.admin.Pending(r.Context(), "")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.versionLocked()
+	io.WriteString(w, p.version(waiting))
 }
 
-func (p *page) versionLocked() string {
-	return fmt.Sprintf("%d.%d", len(p.boxes.In("")), len(p.read))
+// version changes with what the page shows; the caller holds the lock.
+func (p *page) version(waiting []*auth.Enrolment) string {
+	v := fmt.Sprintf("%d.%d", len(p.boxes.In("")), len(p.read))
+	for _, e := range waiting {
+		v += "." + e.ID
+	}
+	return v
+}
+
+// approve is the administrator's word for a device that wants to be enrolled.
+func (p *page) approve(w http.ResponseWriter, r *http.Request) {
+	query := url.Values{"sent": {"The device is approved: its page goes on by itself."}}
+	if err := p.admin.Approve(r.Context(), r.FormValue("id"), "administrator"); err != nil {
+		query = url.Values{"error": {err.Error()}}
+	}
+	http.Redirect(w, r, "/box/"+url.PathEscape(r.FormValue("box"))+"?"+query.Encode(), http.StatusSeeOther)
 }
 
 func (p *page) letter(id string) *Letter {
@@ -314,7 +349,7 @@ func (p *page) send(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = Submit(p.server, d.From.Mail, password, d.From.Mail, d.To, raw)
 	}
-	query := url.Values{"sent": {"Look into the mailbox of the one who signs."}}
+	query := url.Values{"sent": {"The mail is sent. Look into the mailbox of the one who signs."}}
 	if err != nil {
 		query = url.Values{"write": {"1"}, "error": {refusal(err)}}
 	}

@@ -31,7 +31,7 @@ func testPage(t *testing.T) (http.Handler, *MailServer, *clerk) {
 		s.Users[p.Mail] = password
 		s.Boxes.boxes[p.Mail] = true
 	}
-	h, err := newPage(all, s.Boxes, s.Address(), func([]byte) string { return "judged" })
+	h, err := newPage(all, s.Boxes, s.Address(), func([]byte) string { return "judged" }, &office{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,11 @@
 package demo
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 
 	"milterd/validate"
 )
@@ -48,4 +50,34 @@ func summary(r *validate.Result) (signatures int, level validate.Level) {
 		}
 	}
 	return signatures, level
+}
+
+// errNotListed says that a revocation is not known yet.
+var errNotListed = errors.New("the revocation list does not name the certificate")
+
+// judgeOwn is judge for a document that a person signed with a key of their own:
+// besides the seal, one signature, of a certificate in the person's name, which is
+// the device's, and which says so. Where lists are given, they must say that the certificate was revoked since.
+func (h *house) judgeOwn(content []byte, who Person, by *Device, crls ...[]byte) (string, error) {
+	r, err := validate.Validate(content, validate.Options{Anchors: h.anchors(), CRLs: crls})
+	if err != nil {
+		return "", err
+	}
+	signatures, level := summary(r)
+	if !r.Passed() || level != validate.LevelLTA || signatures != 2 {
+		return "", errors.New(r.Text())
+	}
+	s := r.Signatures[0]
+	switch {
+	case !bytes.Equal(s.Certificate, by.Certificate.Chain[0]):
+		return "", fmt.Errorf("signed with the certificate %s of %s, not the device's", s.Serial, s.Subject)
+	case !strings.Contains(s.Subject, "CN="+who.Name+",") && !strings.HasPrefix(s.Subject, "CN="+who.Name) || s.Name != who.Name:
+		return "", fmt.Errorf("signed by %s, not by %s", s.Subject, who.Name)
+	case !strings.HasPrefix(s.Reason, "Advanced: "):
+		return "", fmt.Errorf("its reason is %q", s.Reason)
+	}
+	if len(crls) > 0 && s.Revoked.IsZero() {
+		return "", errNotListed
+	}
+	return strings.Join(append([]string{fmt.Sprintf("%s, %s, signer %s, %q", r.Indication, level, s.Subject, s.Reason)}, s.Notes...), "; "), nil
 }

@@ -207,6 +207,10 @@ func (h *house) set(name, value string) error {
 		h.intake.Config.Request = intake.Groups{workflow.Standard: list}
 	case "sign":
 		h.intake.Config.Sign = intake.Groups{workflow.Standard: list}
+	case "request-advanced":
+		h.intake.Config.Request = intake.Groups{workflow.Advanced: list}
+	case "sign-advanced":
+		h.intake.Config.Sign = intake.Groups{workflow.Advanced: list}
 	case "per-hour":
 		n, err := strconv.Atoi(value)
 		h.desk.Policy.PerHour = n

@@ -229,11 +229,15 @@ func (in *Intake) signatories(ctx context.Context, level workflow.Level, asked [
 	if level == "" {
 		level = in.Config.Level
 	}
-	if level != workflow.Standard {
+	if !offered(level) {
 		return "", nil, errLevel(level)
 	}
 	return level, out, nil
 }
+
+// offered are the levels that milterd can make. The others are refused, never
+// lowered (decision 12).
+func offered(l workflow.Level) bool { return l == workflow.Standard || l == workflow.Advanced }
 
 // maxCopies bounds the look-ups for one mail.
 const maxCopies = 100

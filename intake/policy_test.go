@@ -21,7 +21,8 @@ func TestGroupAddresses(t *testing.T) {
 		"twins":             "550 5.1.4 ambiguous-signatory",
 		"nobody":            "550 5.1.1 unknown-signatory",
 		"away":              "451 4.4.3 directory-away",
-		"all+advanced":      "554 5.7.4 level-unavailable",
+		"all+advanced":      "opened jane@corp.test for [jane@corp.test john@corp.test bob@corp.test] by sasl jane",
+		"all+qualified":     "554 5.7.4 level-unavailable",
 	} {
 		in, o, _, _, counted := strict()
 		in.Config.Signatories = 3
@@ -57,6 +58,10 @@ func TestPolicy(t *testing.T) {
 		"may not sign":         {sign: all, want: "550 5.7.1 may-not-sign"},
 		"may sign":             {sign: all, rcpt: "self@sign.corp.test", want: "opened jane@corp.test for [jane@corp.test] by sasl jane"},
 		"one of all may not":   {sign: all, rcpt: "all@sign.corp.test", want: "550 5.7.1 may-not-sign"},
+		"at another level":     {request: none, sign: none, rcpt: "john+advanced@sign.corp.test", want: "opened jane@corp.test for [john@corp.test] by sasl jane"},
+		"advanced, requested":  {request: Groups{workflow.Advanced: {"management"}}, rcpt: "john+advanced@sign.corp.test", want: "550 5.7.1 may-not-request"},
+		"advanced, signed":     {sign: Groups{workflow.Advanced: {"Staff"}}, rcpt: "john+advanced@sign.corp.test", want: "550 5.7.1 may-not-sign"},
+		"advanced, by a group": {sign: Groups{workflow.Advanced: {"Staff"}}, rcpt: "self+advanced@sign.corp.test", want: "opened jane@corp.test for [jane@corp.test] by sasl jane"},
 		"groups are too many":  {sign: all, rcpt: "with+plus@sign.corp.test", want: "550 5.7.1 may-not-sign"},
 		"groups are away":      {sign: all, rcpt: "bob@sign.corp.test", want: "451 4.4.3 directory-away"},
 		"blocked":              {blocked: []string{"x@corp.test", "JANE@corp.test"}, want: "550 5.7.1 blocked-sender"},

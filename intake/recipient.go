@@ -119,7 +119,7 @@ func (in *Intake) meant(ctx context.Context, a address, sender *workflow.Person)
 		if !ok {
 			return nil, "", in.errTag(a)
 		}
-		if l != workflow.Standard {
+		if !offered(l) {
 			return nil, "", errLevel(l)
 		}
 		level = l

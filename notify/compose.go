@@ -119,7 +119,7 @@ func replyTo(n workflow.Notice, ascii bool) []string {
 	const most = 10
 	s := n.Session
 	switch n.Kind {
-	case workflow.MailCode, workflow.MailReturned, workflow.MailConfirm:
+	case workflow.MailCode, workflow.MailReturned, workflow.MailConfirm, workflow.MailEnrolled:
 		return nil
 	}
 	var people []*workflow.Participant

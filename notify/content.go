@@ -3,6 +3,7 @@ package notify
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"milterd/workflow"
@@ -115,6 +116,10 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 		w.ended("cancelled", w.say("cancelled.title", nil), func() { w.quote(w.say("cancelled.reason", nil), s.Reason) })
 	case workflow.MailReturned:
 		w.returned()
+	case workflow.MailEnrolled:
+		w.enrolled()
+	case workflow.MailAgain:
+		w.again()
 	}
 	c.Blocks = w.b
 	c.Small = []string{w.say("digest.note", nil), footer}
@@ -160,6 +165,14 @@ func check(n workflow.Notice) error {
 		if n.Returned == nil || n.By < 0 || n.By >= len(s.People) || n.Returned.Mail == workflow.MailResult && n.Link == "" {
 			missing = "what came back"
 		}
+	case workflow.MailEnrolled:
+		if n.Credential == nil || n.Link == "" {
+			missing = "a credential and a link"
+		}
+	case workflow.MailAgain:
+		if !s.People[n.To].Signatory || n.Link == "" || !slices.Contains(workflow.AgainReasons, n.Again) {
+			missing = "a signatory, a link and why"
+		}
 	case workflow.MailConfirm:
 		if n.Link == "" || n.Until.IsZero() {
 			missing = "a link with its time"
@@ -204,7 +217,11 @@ func (w *writer) invitation() {
 	w.theirs(w.sender, w.s.Message)
 	w.button("invitation.button")
 	w.add(block{Is: "qr", Text: w.say("invitation.qr", nil), Alt: w.say("invitation.qr.alt", nil)})
-	w.para(w.count("invitation.next", docs, nil))
+	next := "invitation.next"
+	if w.s.Level == workflow.Advanced {
+		next += ".advanced"
+	}
+	w.para(w.count(next, docs, nil))
 	w.para(w.say("invitation.private", nil))
 	if !self {
 		w.para(w.say("invitation.reply", data{"Name": name(w.sender)}))
@@ -311,7 +328,7 @@ func (w *writer) ended(kind, title string, middle func()) {
 	w.standing(w.say("standing", nil))
 	w.documents("")
 	if w.to.Sender {
-		w.para(w.count("again", docs, nil))
+		w.para(w.count("send-again", docs, nil))
 	}
 }
 

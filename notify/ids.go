@@ -50,7 +50,7 @@ func Own(messageID, domain string) (session string, ok bool) {
 var letters = map[workflow.MailKind]byte{
 	workflow.MailInvitation: 'i', workflow.MailReceipt: 'r', workflow.MailCode: 'c', workflow.MailResult: 's',
 	workflow.MailDeclined: 'd', workflow.MailExpired: 'x', workflow.MailCancelled: 'z', workflow.MailReturned: 'u',
-	workflow.MailConfirm: 'q',
+	workflow.MailConfirm: 'q', workflow.MailEnrolled: 'e', workflow.MailAgain: 'a',
 }
 
 // Bounce is the envelope sender of a mail to one person of a session:

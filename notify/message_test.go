@@ -281,7 +281,7 @@ func checkHeader(t *testing.T, n *Notifier, notice workflow.Notice, h mail.Heade
 	}
 	want := "[jane.roe@corp.test]"
 	switch {
-	case notice.Kind == workflow.MailCode, notice.Kind == workflow.MailReturned, len(notice.Session.People) == 1:
+	case notice.Kind == workflow.MailCode, notice.Kind == workflow.MailReturned, notice.Kind == workflow.MailEnrolled, len(notice.Session.People) == 1:
 		want = "[]"
 	case notice.Kind == workflow.MailDeclined:
 		want = "[john.doe@corp.test]"

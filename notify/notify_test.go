@@ -171,6 +171,30 @@ func cases(lang string) map[string]workflow.Notice {
 	n.Link, n.Until = testLink, testNow.Add(90*24*time.Hour)
 	out["returned-result"] = n
 
+	s = testSession(lang)
+	s.Level = workflow.Advanced
+	n = notice(workflow.MailInvitation, s, zoe)
+	n.Link = testLink
+	out["invitation-advanced"] = n
+
+	for file, c := range map[string]workflow.Credential{
+		"enrolled":       {Kind: workflow.Passkey, Name: "Safari on iPhone", ApprovedBy: "directory password"},
+		"enrolled-other": {Kind: workflow.TOTP, Name: "see https://evil.test/login at once", ApprovedBy: "device Firefox on Linux"},
+	} {
+		s = testSession(lang)
+		s.Level, s.Documents = workflow.Advanced, s.Documents[:1]
+		c.Enrolled = testNow.Add(-time.Minute)
+		n = notice(workflow.MailEnrolled, s, john)
+		n.Link, n.Credential = testLink, &c
+		out[file] = n
+	}
+
+	s = testSession(lang)
+	s.Level = workflow.Advanced
+	n = notice(workflow.MailAgain, s, zoe)
+	n.Link, n.Again = testLink, "certificate-revoked"
+	out["again"] = n
+
 	jane := testSession(lang).People[sender].Person
 	out["confirm"] = workflow.Notice{Kind: workflow.MailConfirm, Key: heldID, Link: "https://sign.corp.test/c#q83vEjRWeJCrze8SNFZ4kA",
 		Until: testNow.Add(workflow.HeldFor), By: -1, Held: &workflow.Held{ID: heldID, Person: jane, Received: testNow,
@@ -223,4 +247,35 @@ func firstDifference(got, want []byte) string {
 		}
 	}
 	return fmt.Sprintf("got %d lines, want %d", len(g), len(w))
+}
+
+// Whatever the reason is, there are words for it, and for the mail's return.
+func TestAgainForEveryReason(t *testing.T) {
+	n := testNotifier(t, Relay{})
+	for _, lang := range []string{"en", "de", "fr"} {
+		seen := map[string]bool{}
+		for _, why := range workflow.AgainReasons {
+			x := cases(lang)["again"]
+			x.Again = why
+			raw, err := n.Compose(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := parse(t, raw); seen[m.text] {
+				t.Errorf("%s in %s reads like another reason", why, lang)
+			} else {
+				seen[m.text] = true
+			}
+		}
+		x := cases(lang)["again"]
+		x.Again = "something else"
+		if _, err := n.Compose(x); err == nil {
+			t.Error("a reason without words makes a mail")
+		}
+		x = cases(lang)["returned"]
+		x.Returned.Mail = workflow.MailAgain
+		if _, err := n.Compose(x); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -2,6 +2,8 @@ package pki
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -9,8 +11,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"milterd/workflow"
 )
 
 // Identity is a key with its certificates.
@@ -22,29 +28,59 @@ type Identity struct {
 // Leaf is the key's own certificate.
 func (i Identity) Leaf() *x509.Certificate { return i.Chain[0] }
 
+// Register is where certificates are entered before they are signed, and
+// revoked: a workflow.Store is one.
+type Register interface {
+	Do(ctx context.Context, fn func(workflow.Tx) error) error
+	Certificate(ctx context.Context, serial string) (*workflow.Certificate, error)
+	Certificates(ctx context.Context, f workflow.CertificateFilter) ([]*workflow.Certificate, error)
+}
+
+// Config says where an authority's keys are and how it certifies.
+type Config struct {
+	Dir      string
+	Keys     Keys             // zero: plain files
+	URL      string           // base of the web pages, for the addresses in people's certificates; "" means the seal certificate's
+	Validity time.Duration    // of people's certificates; 0 means 30 days
+	Register Register         // nil for one that only looks: nothing is revoked, and OCSP knows nobody
+	Now      func() time.Time // nil means time.Now
+}
+
 // Authority is the organisation's certificate authority with the keys that
 // work below it. Its methods are safe for concurrent use.
 type Authority struct {
 	dir           string
+	keys          Keys
+	url           string
+	validity      time.Duration
+	register      Register
 	now           func() time.Time
 	root, issuing Identity
 	seal, tsa     Identity
+	former        []*Identity // the issuing CA under other names
 
 	mu    sync.Mutex // guards what follows
 	state state
 	crls  map[string]*crl
 }
 
-// Load reads what Init made. It refuses keys that others can read, keys that do
+// Load reads what Init made, to look at it: see Open.
+func Load(dir string) (*Authority, error) { return Open(Config{Dir: dir}) }
+
+// Open reads what Init made. It refuses keys that others can read, keys that do
 // not belong to their certificate, chains that do not hold and certificates
 // that have expired; each error names the file.
-func Load(dir string) (*Authority, error) { return LoadAt(dir, time.Now) }
-
-// LoadAt is Load with another clock.
-func LoadAt(dir string, now func() time.Time) (*Authority, error) {
-	a := &Authority{dir: dir, now: now, crls: map[string]*crl{}}
+func Open(c Config) (*Authority, error) {
+	a := &Authority{dir: c.Dir, keys: c.Keys, url: strings.TrimRight(c.URL, "/"), validity: cmp.Or(c.Validity, personValidity),
+		register: c.Register, now: c.Now, crls: map[string]*crl{}}
+	if a.now == nil {
+		a.now = time.Now
+	}
 	if err := a.load(); err != nil {
 		return nil, fmt.Errorf("loading keys: %w", err)
+	}
+	if a.url == "" {
+		a.url = strings.TrimSuffix(a.seal.Leaf().CRLDistributionPoints[0], "/pki/"+issuingName+".crl")
 	}
 	return a, nil
 }
@@ -63,7 +99,7 @@ func (a *Authority) load() error {
 	if a.root, err = a.identity(rootName, nil); err != nil {
 		return err
 	}
-	if a.issuing, err = a.identity(issuingName, a.root.Chain); err != nil {
+	if err = a.loadIssuing(); err != nil {
 		return err
 	}
 	if a.seal, err = a.identity(sealName, a.issuing.Chain); err != nil {
@@ -76,85 +112,99 @@ func (a *Authority) load() error {
 }
 
 // identity reads one pair and checks it against its issuer's chain; the root
-// is checked against itself.
+// is checked against itself. A file may hold several certificates of the key, by
+// issuers that came and went: the one of the present issuer is taken.
 func (a *Authority) identity(name string, issuers []*x509.Certificate) (Identity, error) {
-	certPath, keyPath := filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
-	cert, err := readCertificate(certPath)
+	certPath := filepath.Join(a.dir, name+".crt")
+	all, err := readCertificates(certPath)
 	if err != nil {
 		return Identity{}, err
 	}
-	key, err := readKey(keyPath)
+	cert := all[0]
+	parent := cert
+	if len(issuers) > 0 {
+		parent = issuers[0]
+		i := slices.IndexFunc(all, func(c *x509.Certificate) bool { return issuedBy(c, parent) })
+		if i < 0 {
+			return Identity{}, fmt.Errorf("%s was not issued by %q", certPath, parent.Subject.CommonName)
+		}
+		cert = all[i]
+	} else if !issuedBy(cert, parent) {
+		return Identity{}, fmt.Errorf("%s was not issued by %q", certPath, parent.Subject.CommonName)
+	}
+	return a.pair(name, append([]*x509.Certificate{cert}, issuers...))
+}
+
+// pair finds the key of a chain's first certificate.
+func (a *Authority) pair(name string, chain []*x509.Certificate) (Identity, error) {
+	cert, certPath := chain[0], filepath.Join(a.dir, name+".crt")
+	keyPath := filepath.Join(a.dir, name+".key")
+	var key crypto.Signer
+	var err error
+	if a.keys.inToken(name) {
+		keyPath = fmt.Sprintf("the key %q in the token %q", name, a.keys.Label)
+		key, err = a.keys.tokenKey(name)
+	} else {
+		key, err = a.keys.readKey(keyPath)
+	}
+	if errors.Is(err, errLocked) {
+		key, err = locked{public: cert.PublicKey, why: err}, nil
+	}
 	if err != nil {
 		return Identity{}, err
 	}
 	if pub, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(key.Public()) {
 		return Identity{}, fmt.Errorf("%s does not belong to %s", keyPath, certPath)
 	}
-	parent := cert
-	if len(issuers) > 0 {
-		parent = issuers[0]
+	if err := a.valid(certPath, cert); err != nil {
+		return Identity{}, err
 	}
-	if err := cert.CheckSignatureFrom(parent); err != nil || !bytes.Equal(cert.RawIssuer, parent.RawSubject) {
-		return Identity{}, fmt.Errorf("%s was not issued by %q", certPath, parent.Subject.CommonName)
-	}
-	switch now := a.now(); {
-	case now.Before(cert.NotBefore):
-		return Identity{}, fmt.Errorf("%s is valid from %s: is the clock right?", certPath, cert.NotBefore.Format(time.RFC3339))
-	case now.After(cert.NotAfter):
-		return Identity{}, fmt.Errorf("%s expired at %s", certPath, cert.NotAfter.Format(time.RFC3339))
-	}
-	return Identity{Key: key, Chain: append([]*x509.Certificate{cert}, issuers...)}, nil
+	return Identity{Key: key, Chain: chain}, nil
 }
 
-func readCertificate(path string) (*x509.Certificate, error) {
+func (a *Authority) valid(path string, cert *x509.Certificate) error {
+	switch now := a.now(); {
+	case now.Before(cert.NotBefore):
+		return fmt.Errorf("%s is valid from %s: is the clock right?", path, cert.NotBefore.Format(time.RFC3339))
+	case now.After(cert.NotAfter):
+		return fmt.Errorf("%s expired at %s", path, cert.NotAfter.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func issuedBy(c, parent *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, parent.RawSubject) && c.CheckSignatureFrom(parent) == nil
+}
+
+// readCertificates reads at least one certificate in PEM form.
+func readCertificates(path string) ([]*x509.Certificate, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(b)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, fmt.Errorf("%s: no certificate in PEM form", path)
-	}
-	c, err := x509.ParseCertificate(block.Bytes)
+	out, err := parseCertificates(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return c, nil
+	return out, nil
 }
 
-// readKey refuses a file that anybody but its owner can read or write. It
-// asks the open file, so that nobody can put another one there in between.
-func readKey(path string) (crypto.Signer, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+func parseCertificates(b []byte) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+	if len(out) == 0 {
+		return nil, errors.New("no certificate in PEM form")
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s: others may use this key (mode %04o): chmod 0600 %s", path, mode, path)
-	}
-	b := make([]byte, 64<<10)
-	n, err := f.Read(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	block, _ := pem.Decode(b[:n])
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("%s: no private key in PEM form (PKCS #8)", path)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s: this kind of key cannot sign", path)
-	}
-	return signer, nil
+	return out, nil
 }
 
 // Organisation is the legal name that stands in the seal certificate.
@@ -164,19 +214,52 @@ func (a *Authority) Organisation() string { return a.seal.Leaf().Subject.Organiz
 // and for the seal over the whole.
 func (a *Authority) Seal() Identity { return a.seal }
 
-// Roots is a pool with the organisation's root alone.
+// RootCertificates are those that results are judged by: the root above the
+// issuing CA, and those that were above it before, our own first.
+func (a *Authority) RootCertificates() []*x509.Certificate {
+	out := []*x509.Certificate{a.root.Leaf()}
+	for _, i := range append([]*Identity{&a.issuing}, a.former...) {
+		if last := i.Chain[len(i.Chain)-1]; !slices.ContainsFunc(out, last.Equal) {
+			out = append(out, last)
+		}
+	}
+	return out
+}
+
+// Roots is a pool with the RootCertificates alone.
 func (a *Authority) Roots() *x509.CertPool {
 	p := x509.NewCertPool()
-	p.AddCert(a.root.Leaf())
+	for _, c := range a.RootCertificates() {
+		p.AddCert(c)
+	}
 	return p
+}
+
+// authorities are those whose lists we make: our root and the issuing CA, under
+// its present name and former ones.
+func (a *Authority) authorities() []*Identity {
+	return append([]*Identity{&a.root, &a.issuing}, a.former...)
 }
 
 // issuer gives the identity that issued a certificate; nil for a foreign one.
 func (a *Authority) issuer(c *x509.Certificate) *Identity {
-	for _, i := range []*Identity{&a.root, &a.issuing} {
+	for _, i := range a.authorities() {
 		if bytes.Equal(c.RawIssuer, i.Leaf().RawSubject) && bytes.Equal(c.AuthorityKeyId, i.Leaf().SubjectKeyId) {
 			return i
 		}
 	}
 	return nil
+}
+
+// Above gives the chain above a certificate of our own, up to the root; nothing
+// for a root or a foreign one.
+func (a *Authority) Above(c *x509.Certificate) []*x509.Certificate {
+	switch by := a.issuer(c); {
+	case c.Equal(a.issuing.Leaf()):
+		return a.issuing.Chain[1:]
+	case by == nil || c.Equal(by.Leaf()):
+		return nil
+	default:
+		return by.Chain
+	}
 }

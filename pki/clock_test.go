@@ -71,7 +71,7 @@ func TestOwnClockFallsSilent(t *testing.T) {
 		t.Errorf("stepped back: %v", err)
 	}
 	// A restart does not forget, and no policy allows it.
-	b, err := LoadAt(dir, a.now)
+	b, err := Open(Config{Dir: dir, Now: a.now})
 	if err != nil {
 		t.Fatal(err)
 	}

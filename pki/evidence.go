@@ -50,7 +50,9 @@ func (g *Gatherer) Anchors() *x509.CertPool {
 	} else if system, err := x509.SystemCertPool(); err == nil {
 		p = system // a copy
 	}
-	p.AddCert(g.Own.root.Leaf())
+	for _, c := range g.Own.RootCertificates() {
+		p.AddCert(c)
+	}
 	return p
 }
 
@@ -60,7 +62,7 @@ func (g *Gatherer) Anchors() *x509.CertPool {
 // issued later than after; a foreign authority issues when it likes, so its
 // newest is taken.
 func (g *Gatherer) Gather(ctx context.Context, after time.Time, leaves, more []*x509.Certificate) (Evidence, error) {
-	w := &gathering{g: g, now: g.Own.now(), done: map[string]bool{}}
+	w := &gathering{g: g, now: g.Own.now(), after: after, done: map[string]bool{}}
 	for _, leaf := range leaves {
 		chain, err := g.chain(leaf, more, after)
 		if err != nil {
@@ -72,13 +74,6 @@ func (g *Gatherer) Gather(ctx context.Context, after time.Time, leaves, more []*
 			}
 		}
 		w.add(chain[len(chain)-1])
-	}
-	if w.own {
-		crls, err := g.Own.CRLs(ctx, after)
-		if err != nil {
-			return Evidence{}, fmt.Errorf("gathering evidence: %w", err)
-		}
-		w.e.CRLs = append(crls, w.e.CRLs...)
 	}
 	return w.e, nil
 }
@@ -92,7 +87,11 @@ func (g *Gatherer) chain(leaf *x509.Certificate, more []*x509.Certificate, at ti
 	roots := g.Roots
 	if g.Own.issuer(leaf) != nil {
 		roots = g.Own.Roots()
-		between.AddCert(g.Own.issuing.Leaf())
+		for _, i := range g.Own.authorities() {
+			for _, c := range i.Chain {
+				between.AddCert(c)
+			}
+		}
 	}
 	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
@@ -105,11 +104,11 @@ func (g *Gatherer) chain(leaf *x509.Certificate, more []*x509.Certificate, at ti
 
 // gathering is one run of Gather.
 type gathering struct {
-	g    *Gatherer
-	now  time.Time
-	e    Evidence
-	done map[string]bool // by certificate
-	own  bool            // our own CRLs are needed
+	g     *Gatherer
+	now   time.Time
+	after time.Time
+	e     Evidence
+	done  map[string]bool // by certificate
 }
 
 // add reports whether the certificate was new.
@@ -127,10 +126,14 @@ func (w *gathering) certificate(ctx context.Context, c, issuer *x509.Certificate
 	if !w.add(c) {
 		return nil
 	}
-	if w.g.Own.issuer(c) != nil {
-		w.own = true
-		return nil
+	if by := w.g.Own.issuer(c); by != nil {
+		return w.own(ctx, c, by)
 	}
+	return w.foreign(ctx, c, issuer)
+}
+
+// foreign asks another authority about a certificate of its own.
+func (w *gathering) foreign(ctx context.Context, c, issuer *x509.Certificate) error {
 	var errs []error
 	for _, u := range c.OCSPServer {
 		err := w.ocsp(ctx, u, c, issuer)
@@ -156,6 +159,25 @@ func (w *gathering) certificate(ctx context.Context, c, issuer *x509.Certificate
 		return errors.New("it names no place for revocation data")
 	}
 	return errors.Join(errs...)
+}
+
+// own makes our list about a certificate of our own.
+func (w *gathering) own(ctx context.Context, c *x509.Certificate, by *Identity) error {
+	list, err := w.g.Own.freshCRL(ctx, by, w.after)
+	if err != nil {
+		return err
+	}
+	if r := list.find(serialText(c.SerialNumber)); r != nil {
+		return &RevokedError{Name: c.Subject.CommonName, At: r.at}
+	}
+	w.addCRL(list.der)
+	return nil
+}
+
+func (w *gathering) addCRL(der []byte) {
+	if !slices.ContainsFunc(w.e.CRLs, func(b []byte) bool { return bytes.Equal(b, der) }) {
+		w.e.CRLs = append(w.e.CRLs, der)
+	}
 }
 
 // crl downloads a list and checks it (RFC 5280, 6.3.3, without indirect and delta CRLs).
@@ -184,9 +206,7 @@ func (w *gathering) crl(ctx context.Context, url string, c, issuer *x509.Certifi
 			return &RevokedError{Name: c.Subject.CommonName, At: entry.RevocationTime}
 		}
 	}
-	if !slices.ContainsFunc(w.e.CRLs, func(b []byte) bool { return bytes.Equal(b, der) }) {
-		w.e.CRLs = append(w.e.CRLs, der)
-	}
+	w.addCRL(der)
 	return nil
 }
 

@@ -21,8 +21,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // KeyType says which kind of key Init makes.
@@ -44,6 +42,7 @@ type Options struct {
 	VAT          string    // VAT number with its country, "LU12345678"; may be empty
 	URL          string    // base of the web pages; CRLs and CA certificates are published under URL/pki/
 	Key          KeyType   // "" means RSA3072
+	Keys         Keys      // where the keys go; zero: plain files
 	Now          time.Time // zero means time.Now()
 }
 
@@ -148,17 +147,19 @@ func (o *Options) check() error {
 }
 
 // write makes the four pairs in dir.
-func (o *Options) write(dir string) error {
+func (o *Options) write(dir string) (err error) {
 	names := []string{rootName, issuingName, sealName, tsaName}
-	keys := make([]crypto.Signer, len(names))
-	var g errgroup.Group
-	for i := range names {
-		g.Go(func() (err error) {
-			keys[i], err = o.Key.generate()
-			return err
-		})
+	keep, err := newKeeper(o.Key, o.Keys)
+	if err != nil {
+		return err
 	}
-	if err := g.Wait(); err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, keep.undo())
+		}
+	}()
+	keys, err := keep.make(names)
+	if err != nil {
 		return err
 	}
 	var certs [4]*x509.Certificate
@@ -175,12 +176,8 @@ func (o *Options) write(dir string) error {
 			return fmt.Errorf("%s certificate: %w", names[i], err)
 		}
 		certs[i] = c
-		der, err := x509.MarshalPKCS8PrivateKey(keys[i])
-		if err != nil {
+		if err := keep.write(dir, names[i], keys[i]); err != nil {
 			return fmt.Errorf("%s key: %w", names[i], err)
-		}
-		if err := writePEM(filepath.Join(dir, names[i]+".key"), "PRIVATE KEY", der, 0o600); err != nil {
-			return err
 		}
 		if err := writePEM(filepath.Join(dir, names[i]+".crt"), "CERTIFICATE", c.Raw, 0o644); err != nil {
 			return err
@@ -253,11 +250,7 @@ func (o *Options) template(subject pkix.Name, years int) *x509.Certificate {
 func (o *Options) name(role string) pkix.Name {
 	cn := o.Organisation
 	if role != "" {
-		r := []rune(cn)
-		if limit := 64 - utf8.RuneCountInString(role) - 1; len(r) > limit {
-			r = r[:limit]
-		}
-		cn = string(r) + " " + role
+		cn = cut(cn, maxName-utf8.RuneCountInString(role)-1) + " " + role
 	}
 	n := pkix.Name{Country: []string{o.Country}, Organization: []string{o.Organisation}, CommonName: cn}
 	if o.VAT != "" {
@@ -266,6 +259,16 @@ func (o *Options) name(role string) pkix.Name {
 		n.ExtraNames = []pkix.AttributeTypeAndValue{{Type: oidOrganizationIdentifier, Value: id}}
 	}
 	return n
+}
+
+// maxName is how long a common name may be, in characters (RFC 5280, ub-common-name).
+const maxName = 64
+
+func cut(s string, characters int) string {
+	if r := []rune(s); len(r) > characters {
+		return strings.TrimRight(string(r[:characters]), " ")
+	}
+	return s
 }
 
 // publish names where the issuer's CRL and certificate are to be had.
@@ -284,8 +287,18 @@ func issue(t *x509.Certificate, pub crypto.PublicKey, issuer *x509.Certificate, 
 	if err != nil {
 		return nil, err
 	}
+	t.SerialNumber, t.SubjectKeyId = serial, keyID(spki)
+	return sign(t, pub, issuer, key)
+}
+
+// keyID is a key's identifier: RFC 7093, 2 (4) with its first 160 bits.
+func keyID(spki []byte) []byte {
 	id := sha256.Sum256(spki)
-	t.SerialNumber, t.SubjectKeyId = serial, id[:20] // RFC 7093, 2 (4) with its first 160 bits
+	return id[:20]
+}
+
+// sign makes a certificate from a complete template.
+func sign(t *x509.Certificate, pub crypto.PublicKey, issuer *x509.Certificate, key crypto.Signer) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, t, issuer, pub, key)
 	if err != nil {
 		return nil, err
@@ -316,11 +329,15 @@ func policy(oid asn1.ObjectIdentifier) x509.OID {
 
 // writePEM creates a file that must not exist, and syncs it.
 func writePEM(path, kind string, der []byte, mode os.FileMode) error {
+	return writeNew(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+}
+
+func writeNew(path string, content []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}
-	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
+	_, err = f.Write(content)
 	return errors.Join(err, f.Sync(), f.Close())
 }
 

@@ -17,13 +17,13 @@ func options() Options {
 }
 
 // authority makes one in a temporary directory.
-func authority(t *testing.T) (*Authority, string) {
+func authority(t testing.TB) (*Authority, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
 	if err := Init(dir, options()); err != nil {
 		t.Fatal(err)
 	}
-	a, err := Load(dir)
+	a, err := Open(Config{Dir: dir, Register: &memory{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestLoadRefuses(t *testing.T) {
 	_, dir := authority(t)
 	for years, want := range map[int]string{4: "seal.crt expired at", -1: "root.crt is valid from", 11: "issuing.crt expired at"} {
 		now := time.Now().AddDate(years, 0, 0)
-		if _, err := LoadAt(dir, func() time.Time { return now }); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(Config{Dir: dir, Now: func() time.Time { return now }}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -230,7 +230,7 @@ func TestCRLsAreFreshNumberedAndVerified(t *testing.T) {
 		}
 	}
 	// Numbers grow over a restart, even with a clock that went back.
-	b, err := LoadAt(dir, func() time.Time { return time.Now().Add(-30 * time.Minute) })
+	b, err := Open(Config{Dir: dir, Now: func() time.Time { return time.Now().Add(-30 * time.Minute) }})
 	if err != nil {
 		t.Fatal(err)
 	}

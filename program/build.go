@@ -53,6 +53,8 @@ type Program struct {
 	Desk      *workflow.Desk
 	Directory directory.Backend
 	Authority *pki.Authority
+	// Enrolments take new devices in; an administrator approves them here.
+	Enrolments *auth.Enrolments
 
 	log         *slog.Logger
 	metrics     *metrics
@@ -66,9 +68,14 @@ type Program struct {
 func keysDir(c *config.Config) string    { return filepath.Join(c.Data, "keys") }
 func masterFile(c *config.Config) string { return filepath.Join(c.Data, "master.key") }
 
+// whereKeys says where the authority's keys are.
+func whereKeys(c *config.Config) pki.Keys {
+	return pki.Keys{Passphrase: c.Keys.Passphrase, Token: c.Keys.Token, Module: c.Keys.Module, Label: c.Keys.Label, PINFile: c.Keys.PINFile}
+}
+
 // Root is the root certificate of the organisation's authority.
 func Root(c *config.Config) (*x509.Certificate, error) {
-	a, err := pki.Load(keysDir(c))
+	a, err := pki.Open(pki.Config{Dir: keysDir(c), Keys: whereKeys(c)})
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
@@ -93,11 +100,25 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err != nil {
 		return nil, err
 	}
-	if p.Authority, err = pki.Load(keysDir(c)); err != nil {
+	database := c.Database.URL
+	if path := c.SQLite(); path != "" {
+		database = "sqlite:" + path
+	}
+	if p.Store, err = store.Open(ctx, store.Config{URL: database}); err != nil {
+		return nil, err
+	}
+	p.metrics.watch(p.Store)
+	if p.Authority, err = pki.Open(pki.Config{Dir: keysDir(c), Keys: whereKeys(c), URL: c.URL, Validity: c.Certificates.Lifetime.Duration, Register: p.Store}); err != nil {
 		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
+	}
+	if err = p.Authority.Enter(ctx); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
 	}
 	p.metrics.sealAge(p.Authority.Seal())
 	if p.Directory, err = OpenDirectory(ctx, c, log); err != nil {
+		return nil, err
+	}
+	if err = p.people(keys); err != nil {
 		return nil, err
 	}
 	timestamps, gatherer, err := p.timestamps()
@@ -114,24 +135,16 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		}
 		p.metrics.age("pages", func() time.Time { return p.certificate.now.Load().Leaf.NotAfter })
 	}
-	database := c.Database.URL
-	if path := c.SQLite(); path != "" {
-		database = "sqlite:" + path
-	}
-	if p.Store, err = store.Open(ctx, store.Config{URL: database}); err != nil {
-		return nil, err
-	}
-	p.metrics.watch(p.Store)
-
 	p.Desk = &workflow.Desk{
 		Store: p.Store,
 		Signer: signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
 			Time: timestamps, Evidence: gatherer}),
-		Reporter: report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
-		Notifier: notifier,
-		Secrets:  keys,
-		Log:      log,
-		Now:      time.Now,
+		Certifier: p.Authority,
+		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
+		Notifier:  notifier,
+		Secrets:   keys,
+		Log:       log,
+		Now:       time.Now,
 		Policy: workflow.Policy{URL: c.URL, Deadline: c.Sessions.Deadline.Duration, Retention: c.Sessions.Retention.Duration,
 			MailLimit: int64(c.Limits.Mail), Repeat: repeatWindow, PerHour: c.Senders.PerHour, MailSize: notify.MailSize},
 	}
@@ -154,6 +167,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		held = in
 	}
 	handler, err := web.New(web.Config{Held: held, Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
+		Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
 		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})
 	if err != nil {

@@ -32,7 +32,7 @@ func Init(c *config.Config, key pki.KeyType) (made []string, err error) {
 		return made, err
 	}
 	err = pki.Init(keysDir(c), pki.Options{Organisation: c.Organisation.Name, Country: c.Organisation.Country,
-		VAT: c.Organisation.VAT, URL: c.URL, Key: key})
+		VAT: c.Organisation.VAT, URL: c.URL, Key: key, Keys: whereKeys(c)})
 	switch {
 	case err == nil:
 		made = append(made, keysDir(c))

@@ -34,6 +34,9 @@ type state struct{ milter, lmtp, jobs atomic.Bool }
 // Run serves until ctx ends or a part fails, then drains: first the doors, so
 // that nothing new comes in, then the jobs. It returns nil after a clean stop.
 func (p *Program) Run(ctx context.Context) error {
+	if err := p.Authority.Unlocked(); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
 	socket, err := milter.Listen(p.Config.Milter.Listen, socketMode)
 	if err != nil {
 		return fmt.Errorf("milter.listen: %w", err)

@@ -3,7 +3,8 @@
 // was before and after, and every event of the audit trail.
 //
 // It reports what the workflow recorded and decides nothing. It never claims
-// more than the level is: Standard says "sealed on behalf of". The PDF that it
-// gives is not signed; the seal comes from signer, as for any other document.
+// more than the level is: Standard says "sealed on behalf of", Advanced "signed
+// with a key of their own". The PDF that it gives is not signed; the seal comes
+// from signer, as for any other document.
 // Reference: design.md, decisions 11, 12 and 18.
 package report

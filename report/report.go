@@ -50,6 +50,9 @@ func (r *Reporter) Report(_ context.Context, s *workflow.Session, events []workf
 		p.small(w.say("clock.tsa", strings.Join(r.c.TSA, ", ")))
 	}
 	p.small(w.say("verify"))
+	if slices.ContainsFunc(s.People, func(q workflow.Participant) bool { return q.Act != nil && q.Act.Proof.Assertion != nil }) {
+		p.small(w.say("evidence", s.ID))
+	}
 	var out bytes.Buffer
 	if err := p.pdf.Output(&out); err != nil {
 		return nil, fmt.Errorf("report on session %s: %w", s.ID, err)
@@ -102,7 +105,13 @@ func (p *page) signatories(s *workflow.Session) {
 		p.row(w.say("opened"), when(q.Opened))
 		p.row(w.say("signed"), when(q.Decided))
 		if a := q.Act; a != nil {
-			p.row(w.say("how"), w.say(a.Proof.Method, q.Mail))
+			p.row(w.say("how"), w.how(&a.Proof, q.Mail))
+			if a.Proof.Approved != "" {
+				p.row(w.say("enrolled"), w.say("approved", when(a.Proof.Enrolled), w.approvedBy(a.Proof.Approved)))
+			}
+			if len(a.Own) > 0 {
+				p.row(w.say("key"), w.say("own key", a.Own[0].Certificate))
+			}
 			how := "drawn"
 			if a.Appearance.Typed != "" {
 				how = "typed"
@@ -128,6 +137,36 @@ func (p *page) trail(events []workflow.Event) {
 	p.gap()
 }
 
+// told are the details that the trail shows; the others are for programs.
+var told = []string{"proof", "comment", "reason", "device", "message-id", "approved by", "by", "certificate", "signatory"}
+
+// what is an event in words; some read otherwise after another proof.
+func (w words) what(e workflow.Event) string {
+	if s, ok := w["e."+string(e.Kind)+"."+e.Detail["proof"]]; ok {
+		return s
+	}
+	return w.say("e." + string(e.Kind))
+}
+
+// how says how somebody was recognised: by their mailbox, or by a device.
+func (w words) how(p *workflow.Proof, mail string) string {
+	if p.Device != "" {
+		return w.say(p.Method, p.Device)
+	}
+	return w.say(p.Method, mail)
+}
+
+// approvedBy is the second proof of a device's enrolment.
+func (w words) approvedBy(by string) string {
+	switch name, ok := strings.CutPrefix(by, "device "); {
+	case ok:
+		return w.say("by.device", name)
+	case by == "directory password":
+		return w.say("by.password")
+	}
+	return w.say("by.administrator")
+}
+
 // detail is an event's detail in a fixed order; digests stand in full above.
 func (w words) detail(e workflow.Event) string {
 	var parts []string
@@ -138,8 +177,8 @@ func (w words) detail(e workflow.Event) string {
 		parts = append(parts, e.Detail["on behalf of"])
 	default:
 		for _, k := range slices.Sorted(maps.Keys(e.Detail)) {
-			if v := e.Detail[k]; k == "proof" || k == "comment" || k == "reason" || k == "device" || k == "message-id" {
-				parts = append(parts, v)
+			if slices.Contains(told, k) {
+				parts = append(parts, e.Detail[k])
 			}
 		}
 	}
@@ -285,7 +324,7 @@ func (p *page) event(e workflow.Event) {
 	p.pdf.CellFormat(38, 4.4, when(e.Time), "", 0, "L", false, 0, "")
 	p.pdf.SetFont("go", "B", 7.8)
 	p.pdf.SetTextColor(30, 30, 30)
-	p.pdf.MultiCell(54, 4.4, clean(p.words.say("e."+string(e.Kind))), "", "L", false)
+	p.pdf.MultiCell(54, 4.4, clean(p.words.what(e)), "", "L", false)
 	after := p.pdf.GetY()
 	p.pdf.SetXY(margin+100, y)
 	p.pdf.SetFont("go", "", 7.8)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,26 +80,77 @@ func text(t *testing.T, pdf []byte) string {
 	return string(out)
 }
 
+// advanced is one that was signed with an own key, after some trouble.
+func advanced(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
+	t.Helper()
+	s, events := session(t, lang)
+	s.Level, s.Thread.Subject = workflow.Advanced, "Contract [Advanced]"
+	const serial = "5b1f0c7e22d94a6f8c1e03aa94d7b610"
+	at := s.Created
+	s.People[1].Act = &workflow.Act{Appearance: workflow.Appearance{Width: 300, Strokes: []workflow.Stroke{{}}},
+		Proof: workflow.Proof{Method: "passkey", Challenge: "c", Client: "192.0.2.7", Device: "Safari on iPhone \u202eevil", Enrolled: at.Add(-time.Hour),
+			Approved: "directory password", Assertion: &workflow.Assertion{}},
+		Own: []workflow.SignedBy{{Certificate: serial}}}
+	other := s.People[1]
+	other.Person = workflow.Person{Mail: "zoe@corp.test", Name: "Zoë Šťastná"}
+	other.Act = &workflow.Act{Appearance: workflow.Appearance{Typed: "Zoë"}, Proof: workflow.Proof{Method: "one-time password", Device: "Old phone",
+		Enrolled: at, Approved: "device Firefox on Linux"}, Own: []workflow.SignedBy{{Certificate: "77"}}}
+	s.People = append(s.People, other)
+	for _, e := range []workflow.Event{
+		{Kind: workflow.EventEnrolling, Detail: map[string]string{"device": "Safari on iPhone", "enrolment": "x"}},
+		{Kind: workflow.EventApproved, Detail: map[string]string{"by": "directory password", "device": "Safari on iPhone"}},
+		{Kind: workflow.EventEnrolled, Detail: map[string]string{"device": "Safari on iPhone", "approved by": "directory password"}},
+		{Kind: workflow.EventCertified, Detail: map[string]string{"certificate": serial, "by": "enrolment", "name": "Łukasz"}},
+		{Kind: workflow.EventProven, Detail: map[string]string{"proof": "passkey", "device": "Safari on iPhone"}},
+		{Kind: workflow.EventOwnPrepared, Detail: map[string]string{"certificate": serial, "document 1": "x.pdf"}},
+		{Kind: workflow.EventRefused, Detail: map[string]string{"reason": "bad-value"}},
+		{Kind: workflow.EventSigned, Detail: map[string]string{"proof": "passkey", "device": "Safari on iPhone", "certificate": serial}},
+		{Kind: workflow.EventAgain, Detail: map[string]string{"signatory": "lukasz@corp.test", "reason": "certificate-revoked"}},
+		{Kind: workflow.EventMailed, Detail: map[string]string{"mail": "again", "to": "lukasz@corp.test"}},
+		{Kind: workflow.EventSignedOwn, Detail: map[string]string{"signatory": "lukasz@corp.test", "certificate": serial}},
+	} {
+		last := &events[len(events)-1]
+		e.Time, e.Actor, e.Client = last.Time.Add(time.Second), "lukasz@corp.test", "192.0.2.7"
+		e, err := e.Chain(s.ID, last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+	}
+	return s, events
+}
+
 func TestReport(t *testing.T) {
 	for _, lang := range []string{"en", "de", "fr"} {
 		s, events := session(t, lang)
-		pdf, err := reporter.Report(t.Context(), s, events)
-		if err != nil {
+		expect(t, lang+".txt", s, events)
+		s, events = advanced(t, lang)
+		expect(t, "advanced."+lang+".txt", s, events)
+	}
+}
+
+// expect compares what a report reads like with a file.
+func expect(t *testing.T, name string, s *workflow.Session, events []workflow.Event) {
+	t.Helper()
+	pdf, err := reporter.Report(t.Context(), s, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keep := os.Getenv("REPORT_KEEP"); keep != "" {
+		os.WriteFile(filepath.Join(keep, name+".pdf"), pdf, 0o644)
+	}
+	got, file := text(t, pdf), filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		got, file := text(t, pdf), filepath.Join("testdata", lang+".txt")
-		if *update {
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got != string(want) {
-			t.Errorf("%s reads\n%s\nwant\n%s", file, got, want)
-		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s reads\n%s\nwant\n%s", file, got, want)
 	}
 }
 
@@ -136,4 +189,27 @@ func TestCataloguesAreComplete(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whatever the workflow can put on record or mail, the report has words for it.
+func TestEverythingHasWords(t *testing.T) {
+	w := languages()["en"]
+	kinds := func(file, of, prefix string, not ...string) {
+		b, err := os.ReadFile(filepath.Join("..", "workflow", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(of+` += "([a-z-]+)"`).FindAllStringSubmatch(string(b), -1)
+		if len(found) < 8 {
+			t.Fatalf("%s has %d of the kind %s", file, len(found), of)
+		}
+		for _, m := range found {
+			if w[prefix+m[1]] == "" && !slices.Contains(not, m[1]) {
+				t.Errorf("no words for %s%s", prefix, m[1])
+			}
+		}
+	}
+	// The authority's log is not a session's, and a held mail has no session.
+	kinds("audit.go", "EventKind", "e.", "issuing", "issued", "revoked", "unrevoked", "entered")
+	kinds("ports.go", "MailKind", "m.", "confirm")
 }

@@ -69,7 +69,7 @@ func (s *Signer) Sign(ctx context.Context, sess *workflow.Session, document, per
 		Reason:  sess.Level.String() + ": " + behalf,
 	})
 	if err == nil {
-		err = w.revocation()
+		err = w.revocation(s.c.Seal.Chain...)
 	}
 	if err == nil {
 		err = w.verify()
@@ -94,7 +94,7 @@ func (s *Signer) Seal(ctx context.Context, sess *workflow.Session, document int,
 		Reason: "sealed by " + s.c.Organisation,
 	})
 	if err == nil {
-		err = w.revocation()
+		err = w.revocation(s.c.Seal.Chain...)
 	}
 	if err == nil {
 		err = w.archive(pdf.TimeName(sess.ID))
@@ -158,24 +158,25 @@ func (w *work) sign(kind workflow.RevisionKind, p pades.Params) error {
 	})
 }
 
-// revocation adds the evidence about the seal and the timestamp, issued after
-// the timestamp's time.
-func (w *work) revocation() error {
-	suffix, err := w.evidence(w.s.c.Seal.Leaf())
+// revocation adds the evidence about a signer, whose chain is given, and the
+// timestamp, issued after the timestamp's time.
+func (w *work) revocation(chain ...*x509.Certificate) error {
+	suffix, err := w.evidence(chain...)
 	if err == nil && suffix != nil {
 		w.add(workflow.DSS, suffix)
 	}
 	return err
 }
 
-// evidence gives the DSS increment about more and the newest token's signer.
-func (w *work) evidence(more ...*x509.Certificate) ([]byte, error) {
+// evidence gives the DSS increment about the newest token's signer and the
+// first certificate of chain, if there is one.
+func (w *work) evidence(chain ...*x509.Certificate) ([]byte, error) {
 	t, signer, err := w.times.last()
 	if err != nil {
 		return nil, err
 	}
-	between := slices.Concat(w.s.c.Seal.Chain[1:], t.Certificates)
-	e, err := w.s.c.Evidence.Gather(w.ctx, t.Time, append(more, signer), between)
+	between := slices.Concat(chain, w.s.c.Seal.Chain[1:], t.Certificates)
+	e, err := w.s.c.Evidence.Gather(w.ctx, t.Time, append(slices.Clone(chain[:min(1, len(chain))]), signer), between)
 	if err != nil {
 		return nil, err
 	}
@@ -233,24 +234,43 @@ func (r *recorder) last() (*cms.Token, *x509.Certificate, error) {
 // sized calls fn with the size of a timestamp token, measured once. If a token
 // outgrows its place, because another authority answers now, it measures again.
 func (s *Signer) sized(ctx context.Context, fn func(size int) error) error {
+	size, err := s.measured(ctx)
+	if err != nil {
+		return err
+	}
+	if err := fn(size); !tooLarge(err) {
+		return err
+	}
+	if size, err = s.measure(ctx); err != nil {
+		return err
+	}
+	return fn(size)
+}
+
+// measured is the size of the largest token seen; it asks for one if none was.
+func (s *Signer) measured(ctx context.Context) (int, error) {
 	s.mu.Lock()
 	size := s.tokenSize
 	s.mu.Unlock()
-	for try := 0; ; try++ {
-		if size == 0 || try > 0 {
-			var digest [32]byte
-			rand.Read(digest[:]) // never fails (crypto/rand)
-			token, err := s.c.Time.Timestamp(ctx, digest[:])
-			if err != nil {
-				return err
-			}
-			size = max(size, len(token))
-			s.mu.Lock()
-			s.tokenSize = max(s.tokenSize, size)
-			s.mu.Unlock()
-		}
-		if err := fn(size); try > 0 || !tooLarge(err) {
-			return err
-		}
+	if size > 0 {
+		return size, nil
 	}
+	return s.measure(ctx)
+}
+
+func (s *Signer) measure(ctx context.Context) (int, error) {
+	var digest [32]byte
+	rand.Read(digest[:]) // never fails (crypto/rand)
+	token, err := s.c.Time.Timestamp(ctx, digest[:])
+	if err != nil {
+		return 0, err
+	}
+	return s.grow(len(token)), nil
+}
+
+func (s *Signer) grow(size int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokenSize = max(s.tokenSize, size)
+	return s.tokenSize
 }

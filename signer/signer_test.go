@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 const org = "Brasserie Ünel S.à r.l."
 
 // authority makes the organisation's keys.
-func authority(t *testing.T, key pki.KeyType) (*pki.Authority, string) {
+func authority(t testing.TB, key pki.KeyType) (*pki.Authority, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
 	if err := pki.Init(dir, pki.Options{Organisation: org, Country: "LU", VAT: "LU12345678", URL: "https://sign.corp.test", Key: key}); err != nil {

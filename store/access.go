@@ -160,6 +160,7 @@ func (t *tx) Sweep(now time.Time) error {
 		{"DELETE FROM requests WHERE until <= $1", now},
 		{"DELETE FROM challenges WHERE issued <= $1", now.Add(-keepChallenges)},
 		{"DELETE FROM devices WHERE expires <= $1", now},
+		{"DELETE FROM ceremonies WHERE expires <= $1", now},
 	} {
 		if _, err := t.exec("sweeping", s.query, micros(s.at)); err != nil {
 			return err

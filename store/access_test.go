@@ -205,11 +205,12 @@ func TestSweep(t *testing.T) {
 				errs = append(errs,
 					tx.Remember([32]byte{byte(i)}, "aaaa", at),
 					tx.AddDevice(&workflow.Device{Hash: []byte{byte(i)}, Mail: john.Mail, Expires: at}),
-					tx.SaveChallenge(&workflow.Challenge{ID: fmt.Sprint(i), Session: "aaaa", Issued: at.Add(-keepChallenges)}))
+					tx.SaveChallenge(&workflow.Challenge{ID: fmt.Sprint(i), Session: "aaaa", Issued: at.Add(-keepChallenges)}),
+					tx.SaveCeremony(&workflow.Ceremony{ID: fmt.Sprint(i), Session: "aaaa", Expires: at}))
 			}
 			return errors.Join(append(errs, tx.Sweep(start))...)
 		})
-		for _, table := range []string{"requests", "devices", "challenges"} {
+		for _, table := range []string{"requests", "devices", "challenges", "ceremonies"} {
 			var n int
 			if err := s.reads.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil || n != 1 {
 				t.Errorf("%d rows in %s, %v; want 1", n, table, err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -93,6 +94,27 @@ func migrateFrom(t *testing.T, url string, all []step, last int) {
 			}
 			return nil
 		})
+	}
+	if last >= 6 {
+		if c, err := s.Credentials(bg, jane.Mail); err != nil || len(c) != 1 || c[0].Name != "Safari on iPhone" {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if c, err := s.Ceremony(bg, "cere", now()); err != nil || string(c.Data) != "prepared" || c.Session != "aaaa" {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if c, err := s.Certificates(bg, workflow.CertificateFilter{Mail: jane.Mail, Credential: "cred"}); err != nil || len(c) != 1 || c[0].Serial != "c0ffee" {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if log, err := s.Log(bg); err != nil || len(log) != 1 {
+			t.Errorf("%+v, %v", log, err)
+		}
+	}
+	do(t, s, func(tx workflow.Tx) error {
+		return errors.Join(tx.SaveCredential(credential("new", john)), tx.SaveCeremony(ceremony("new", "passkey", john)),
+			tx.SaveCertificate(certificate("abcd", john, "new")), tx.AppendLog(workflow.Event{Kind: workflow.EventIssuing, Time: now()}))
+	})
+	if log, err := s.Log(bg); err != nil || len(log) == 0 {
+		t.Errorf("%+v, %v", log, err)
 	}
 	create(t, s, "bbbb") // whatever was there, it works
 	enqueue(t, s, workflow.Job{Kind: workflow.JobPrepare, Session: "bbbb"})

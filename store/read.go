@@ -127,23 +127,8 @@ func (s *Store) Events(ctx context.Context, session string) ([]workflow.Event, e
 		if err := q.QueryRowContext(ctx, "SELECT 1 FROM sessions WHERE id = $1", session).Scan(&one); err != nil {
 			return err
 		}
-		rows, err := q.QueryContext(ctx, "SELECT body FROM events WHERE session = $1 ORDER BY seq", session)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var body string
-			if err := rows.Scan(&body); err != nil {
-				return err
-			}
-			var e workflow.Event
-			if err := json.Unmarshal([]byte(body), &e); err != nil {
-				return err
-			}
-			out = append(out, e)
-		}
-		if err := rows.Err(); err != nil {
+		var err error
+		if out, err = bodies[workflow.Event](ctx, q, "SELECT body FROM events WHERE session = $1 ORDER BY seq", session); err != nil {
 			return err
 		}
 		return workflow.CheckChain(session, out)

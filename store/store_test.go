@@ -84,6 +84,12 @@ func TestNotFound(t *testing.T) {
 			check("Append", tx.Append("none", workflow.Event{}))
 			check("Purge", tx.Purge("none"))
 			check("RetryJob", tx.RetryJob(4711))
+			_, err = tx.Credential("none")
+			check("Credential", err)
+			_, err = tx.Ceremony("none", now())
+			check("Ceremony", err)
+			_, err = tx.Certificate("none")
+			check("Certificate", err)
 			v, _, _ := session("none")
 			check("Save", tx.Save(v))
 			return nil
@@ -99,11 +105,16 @@ func TestRollback(t *testing.T) {
 				tx.Append("aaaa", workflow.Event{Kind: workflow.EventOpened}),
 				tx.AddToken([]byte("hash"), "aaaa", 1),
 				tx.Enqueue(workflow.Job{Kind: workflow.JobPrepare, Session: "aaaa"}),
-				tx.Remember([32]byte{1}, "aaaa", now().Add(time.Hour)))
+				tx.Remember([32]byte{1}, "aaaa", now().Add(time.Hour)),
+				tx.SaveCredential(credential("a", john)),
+				tx.SaveCeremony(ceremony("a", "passkey", john)),
+				tx.SaveCertificate(certificate("a", john, "a")),
+				tx.AppendLog(workflow.Event{Kind: workflow.EventIssuing}))
 		}
 		nothing := func(after string) {
 			t.Helper()
-			for _, table := range []string{"sessions", "people", "mails", "contents", "events", "tokens", "requests", "river_job"} {
+			for _, table := range []string{"sessions", "people", "mails", "contents", "events", "tokens", "requests", "river_job",
+				"credentials", "ceremonies", "certificates", "authority"} {
 				var n int
 				if err := s.reads.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil || n != 0 {
 					t.Errorf("after %s: %d rows in %s, %v", after, n, table, err)
@@ -360,6 +371,7 @@ func TestPurge(t *testing.T) {
 			do(t, s, func(tx workflow.Tx) error {
 				return errors.Join(tx.AddToken([]byte(id), id, 1),
 					tx.SaveChallenge(&workflow.Challenge{ID: id, Session: id, Person: 1, Mail: john.Mail, Issued: now()}),
+					tx.SaveCeremony(&workflow.Ceremony{ID: id, Session: id, Expires: now().Add(time.Hour)}),
 					tx.Append(id, workflow.Event{Kind: workflow.EventOpened, Time: now()}))
 			})
 		}
@@ -373,6 +385,12 @@ func TestPurge(t *testing.T) {
 		do(t, s, func(tx workflow.Tx) error {
 			if _, err := tx.Challenge("aaaa", 1); !errors.Is(err, workflow.ErrNotFound) {
 				t.Errorf("Challenge: %v", err)
+			}
+			if _, err := tx.Ceremony("aaaa", now()); !errors.Is(err, workflow.ErrNotFound) {
+				t.Errorf("Ceremony: %v", err)
+			}
+			if _, err := tx.Ceremony("bbbb", now()); err != nil {
+				t.Errorf("Ceremony of another session: %v", err)
 			}
 			v, err := tx.Session("aaaa")
 			if err != nil {

@@ -208,51 +208,56 @@ func (t *tx) Append(session string, e workflow.Event) error {
 	if err := t.lock(session); err != nil {
 		return fmt.Errorf("store: audit trail of %s: %w", session, err)
 	}
-	prev, err := t.lastEvent(session)
+	last, err := t.lastEvent(session)
 	if err != nil {
 		return err
+	}
+	seq, body, err := link(session, last, e)
+	if err != nil {
+		return fmt.Errorf("store: audit trail of %s: %w", session, err)
+	}
+	_, err = t.exec("writing the audit trail of "+session, "INSERT INTO events (session, seq, body) VALUES ($1, $2, $3)",
+		session, seq, body)
+	return err
+}
+
+// link chains an event to the last one of a trail, which is "" for an empty one.
+func link(name, last string, e workflow.Event) (seq int, body string, err error) {
+	var prev *workflow.Event
+	if last != "" {
+		prev = new(workflow.Event)
+		if err := json.Unmarshal([]byte(last), prev); err != nil {
+			return 0, "", err
+		}
 	}
 	// What JSON cannot carry (bytes that are no UTF-8) is replaced before the
 	// hash, not after it.
 	plain, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("store: audit trail of %s: %w", session, err)
+		return 0, "", err
 	}
 	e = workflow.Event{}
 	if err := json.Unmarshal(plain, &e); err != nil {
-		return fmt.Errorf("store: audit trail of %s: %w", session, err)
+		return 0, "", err
 	}
-	if e, err = e.Chain(session, prev); err != nil {
-		return err
+	if e, err = e.Chain(name, prev); err != nil {
+		return 0, "", err
 	}
-	body, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("store: audit trail of %s: %w", session, err)
-	}
-	_, err = t.exec("writing the audit trail of "+session, "INSERT INTO events (session, seq, body) VALUES ($1, $2, $3)",
-		session, e.Seq, string(body))
-	return err
+	b, err := json.Marshal(e)
+	return e.Seq, string(b), err
 }
 
-// lastEvent is the end of a session's audit trail, nil if it has none.
-func (t *tx) lastEvent(session string) (*workflow.Event, error) {
+// lastEvent is the end of a session's audit trail as it is stored, "" if it has none.
+func (t *tx) lastEvent(session string) (body string, err error) {
 	if session == t.empty {
 		t.empty = "" // after this one it has events
-		return nil, nil
+		return "", nil
 	}
-	var body string
-	err := t.row("reading the audit trail of "+session, "SELECT body FROM events WHERE session = $1 ORDER BY seq DESC LIMIT 1", []any{session}, &body)
+	err = t.row("reading the audit trail of "+session, "SELECT body FROM events WHERE session = $1 ORDER BY seq DESC LIMIT 1", []any{session}, &body)
 	if errors.Is(err, workflow.ErrNotFound) {
-		return nil, nil
+		return "", nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	e := new(workflow.Event)
-	if err := json.Unmarshal([]byte(body), e); err != nil {
-		return nil, fmt.Errorf("store: audit trail of %s: %w", session, err)
-	}
-	return e, nil
+	return body, err
 }
 
 // Purge implements workflow.Tx.
@@ -260,7 +265,7 @@ func (t *tx) Purge(session string) error {
 	if err := t.lock(session); err != nil {
 		return fmt.Errorf("store: purging %s: %w", session, err)
 	}
-	for _, table := range []string{"mails", "contents", "challenges"} {
+	for _, table := range []string{"mails", "contents", "challenges", "ceremonies"} {
 		if _, err := t.exec("purging "+session, "DELETE FROM "+table+" WHERE session = $1", session); err != nil {
 			return err
 		}

@@ -132,6 +132,7 @@ type status struct {
 	issued        time.Time // of the newest good answer: thisUpdate
 	next          time.Time
 	since         time.Time // of the revocation
+	reason        int       // of it, RFC 5280, 5.3.1
 }
 
 // checkRevocation is clause 5.2.6 with the freshness rule of clause 5.2.5, for
@@ -193,9 +194,9 @@ func (e *evidence) status(cert, issuer *x509.Certificate) status {
 			st.good, st.issued, st.next = true, issued, next
 		}
 	}
-	revoked := func(since time.Time) {
+	revoked := func(since time.Time, reason int) {
 		if !st.revoked || since.Before(st.since) {
-			st.revoked, st.since = true, since
+			st.revoked, st.since, st.reason = true, since, reason
 		}
 	}
 	for _, l := range e.crls {
@@ -207,7 +208,7 @@ func (e *evidence) status(cert, issuer *x509.Certificate) status {
 		case i < 0:
 			good(l.ThisUpdate, l.NextUpdate)
 		case l.RevokedCertificateEntries[i].ReasonCode != 8: // removeFromCRL
-			revoked(l.RevokedCertificateEntries[i].RevocationTime)
+			revoked(l.RevokedCertificateEntries[i].RevocationTime, l.RevokedCertificateEntries[i].ReasonCode)
 		}
 	}
 	for _, der := range e.ocsps {
@@ -219,10 +220,23 @@ func (e *evidence) status(cert, issuer *x509.Certificate) status {
 		case ocsp.Good:
 			good(r.ThisUpdate, r.NextUpdate)
 		case ocsp.Revoked:
-			revoked(r.RevokedAt)
+			revoked(r.RevokedAt, r.RevocationReason)
 		}
 	}
 	return st
+}
+
+// reasons are the words of RFC 5280, 5.3.1.
+var reasons = map[int]string{
+	1: "key compromised", 2: "authority compromised", 3: "affiliation changed", 4: "superseded", 5: "no longer used", 6: "on hold",
+	9: "privilege withdrawn", 10: "attribute authority compromised",
+}
+
+func reason(code int) string {
+	if r, ok := reasons[code]; ok {
+		return r
+	}
+	return "no reason given"
 }
 
 // authorised wants a responder that is the issuer or has its mandate (RFC 6960,

@@ -127,6 +127,7 @@ type Signature struct {
 	Claimed     time.Time `json:"claimed,omitzero"`    // by the signer, or by the document timestamp's authority
 	Proven      time.Time `json:"proven,omitzero"`     // existed at this time, by a timestamp that holds
 	ProvenBy    string    `json:"proven_by,omitempty"` // subject of that timestamp's authority
+	Revoked     time.Time `json:"revoked,omitzero"`    // the certificate, but after that time: the signature stands
 
 	Name     string `json:"name,omitempty"` // as the signature dictionary has it: anybody could write it
 	Reason   string `json:"reason,omitempty"`

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"crypto/x509"
+	"fmt"
 	"slices"
 	"time"
 
@@ -119,6 +120,11 @@ func (v *validation) judgeSigner(s *signature, cert *x509.Certificate, known *ev
 	s.chains = append(s.chains, c)
 	if _, err := known.checkRevocation(c); err != nil {
 		return err
+	}
+	if st := known.status(path[0], path[min(1, len(path)-1)]); st.revoked {
+		s.out.Revoked = st.since.UTC()
+		s.out.Notes = append(s.out.Notes, fmt.Sprintf("the certificate was revoked on %s (%s), after the proven time: this signature stands",
+			stamp(st.since), reason(st.reason)))
 	}
 	if s.out.Level == LevelT {
 		s.out.Level = v.archiveLevel(s)

@@ -205,6 +205,29 @@ func TestWhoAndWhen(t *testing.T) {
 	}
 }
 
+// A reader sees that a certificate was revoked after the signature, and that the
+// signature stands: from the file alone, or from a list that the caller brings.
+func TestRevokedLaterShows(t *testing.T) {
+	f := newFixture(t)
+	pdf := f.dss(f.sign(cmstest.Document(0), "A", false), nil)
+	f.clock = f.clock.Add(time.Hour)
+	since := f.clock
+	o := f.options()
+	o.CRLs = [][]byte{f.ca.CRL(t, f.clock.Add(time.Minute), map[*x509.Certificate]time.Time{f.seal.Cert: since})}
+	o.Now = f.clock.Add(time.Hour)
+	r, err := validate.Validate(pdf, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Signatures[0]; !r.Passed() || !s.Revoked.Equal(since) || s.Level != validate.LevelLT ||
+		!strings.Contains(r.Text(), "after the proven time: this signature stands") {
+		t.Errorf("%+v\n%s", s, r.Text())
+	}
+	if r := f.validate(pdf); !r.Signatures[0].Revoked.IsZero() {
+		t.Errorf("nothing was revoked: %s", r.Text())
+	}
+}
+
 func TestUnreadable(t *testing.T) {
 	for name, c := range map[string]struct {
 		b    []byte

@@ -35,14 +35,14 @@ func decodeStrict(b []byte, v any) error {
 }
 
 // visit says who asks for what.
-func (s *site) visit(_ context.Context, c *call) error {
+func (s *site) visit(ctx context.Context, c *call) error {
 	var in struct {
 		Token string `json:"token"`
 	}
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	return c.answer(s.look(c.visit, c.proven))
+	return s.show(ctx, c, c.visit, c.proven)
 }
 
 // code mails a code to the visitor's own address.
@@ -78,7 +78,7 @@ func (s *site) open(ctx context.Context, c *call) error {
 		return err
 	}
 	s.remember(ctx, c, cookie, expires)
-	return c.answer(s.look(c.visit, true))
+	return s.show(ctx, c, c.visit, true)
 }
 
 // guess counts a code that is tried, and refuses what cannot be one.
@@ -101,9 +101,6 @@ func (s *site) document(ctx context.Context, c *call) error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if err := c.needProof(); err != nil {
-		return err
-	}
 	if in.Document < 0 || in.Document >= len(c.visit.Session.Documents) {
 		return refusal("bad-request", "There is no such document.", nil)
 	}
@@ -111,17 +108,23 @@ func (s *site) document(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	h := c.ResponseWriter.Header()
+	h.Set("Milterd-Revision", strconv.Itoa(rev.Number))
+	h.Set("Milterd-SHA256", rev.SHA256.String())
+	c.pdf(b)
+	return nil
+}
+
+// pdf answers with a document, as bytes that nobody opens as a page of ours.
+func (c *call) pdf(b []byte) {
 	// A phone on a slow line gets 20 kB/s.
 	patience := time.Minute + time.Duration(len(b)/20_000)*time.Second
 	_ = http.NewResponseController(c.ResponseWriter).SetWriteDeadline(time.Now().Add(patience))
 	h := c.ResponseWriter.Header()
 	h.Set("Content-Type", "application/pdf")
-	h.Set("Content-Disposition", "attachment") // nobody opens it as a page of ours
+	h.Set("Content-Disposition", "attachment")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
-	h.Set("Milterd-Revision", strconv.Itoa(rev.Number))
-	h.Set("Milterd-SHA256", rev.SHA256.String())
 	_, _ = c.ResponseWriter.Write(b) // a visitor who left needs no document
-	return nil
 }
 
 // ready says whether a signature could be completed now. The desk keeps the
@@ -146,13 +149,10 @@ func (s *site) sign(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.needProof(); err != nil {
-		return err
+	if c.visit.Session.Level != workflow.Standard {
+		return refusal("wrong-level", "This session is signed with a key of your own.", nil)
 	}
-	if err := s.guess(c, in.Code); err != nil {
-		return err
-	}
-	consume, err := s.Mailbox.ForSigning(ctx, c.visit, in.Code, c.client)
+	consume, err := s.forSigning(ctx, c, in.given)
 	if err != nil {
 		return err
 	}
@@ -171,9 +171,6 @@ func (s *site) decline(ctx context.Context, c *call) error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if err := c.needProof(); err != nil {
-		return err
-	}
 	if err := s.Desk.Decline(ctx, c.visit, in.Comment, c.client); err != nil {
 		return err
 	}
@@ -186,7 +183,17 @@ func (s *site) lookAgain(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(s.look(v, true))
+	return s.show(ctx, c, v, true)
+}
+
+// proven is for calls that only a device may make that has proven the mailbox.
+func (s *site) proven(do func(context.Context, *call) error) func(context.Context, *call) error {
+	return func(ctx context.Context, c *call) error {
+		if err := c.needProof(); err != nil {
+			return err
+		}
+		return do(ctx, c)
+	}
 }
 
 func (c *call) needProof() error {
@@ -199,9 +206,9 @@ func (c *call) needProof() error {
 // signRequest is the body of POST /api/sign.
 type signRequest struct {
 	Token      string              `json:"token"`
-	Code       string              `json:"code"`
 	Shown      []workflow.Shown    `json:"shown"`
 	Appearance workflow.Appearance `json:"appearance"`
+	given
 }
 
 // parseSign reads and bounds the act: counts, sizes, and points that lie on
@@ -211,14 +218,18 @@ func parseSign(b []byte) (signRequest, error) {
 	if err := decodeStrict(b, &in); err != nil {
 		return in, refusal("bad-request", "This request cannot be read.", err)
 	}
-	if len(in.Shown) == 0 || len(in.Shown) > maxShown {
-		return in, refusal("bad-request", "This request names no documents.", nil)
+	return in, checkAct(in.Shown, &in.Appearance)
+}
+
+func checkAct(shown []workflow.Shown, a *workflow.Appearance) error {
+	if len(shown) == 0 || len(shown) > maxShown {
+		return refusal("bad-request", "This request names no documents.", nil)
 	}
-	if err := checkAppearance(&in.Appearance); err != nil {
-		return in, &workflow.Refusal{Code: 554, Enhanced: "5.6.0", Reason: "bad-appearance",
+	if err := checkAppearance(a); err != nil {
+		return &workflow.Refusal{Code: 554, Enhanced: "5.6.0", Reason: "bad-appearance",
 			Text: "This signature cannot be read; draw it again or type your name.", Err: err}
 	}
-	return in, nil
+	return nil
 }
 
 // checkAppearance wants either a name or strokes that stay on their pad, so

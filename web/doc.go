@@ -11,8 +11,19 @@
 //	POST /api/open      takes the code, remembers the device by cookie
 //	POST /api/document  the newest revision of a document, as bytes
 //	POST /api/ready     whether a signature could be completed now
-//	POST /api/sign      the signatory's act, bound to the digests that the page showed
+//	POST /api/sign      the signatory's act at Standard, bound to the digests that the page showed
 //	POST /api/decline   ends the session
+//
+// Passkeys prove who is there, too, and a signatory's own key signs at Advanced
+// (docs/page.md has every call with its shape):
+//
+//	POST /api/passkey/…  a ceremony begins; opens the documents
+//	POST /api/enrol/…    a device becomes one of its person's, by a second proof
+//	POST /api/totp/…     the same with an authenticator app, where browsers have no passkeys
+//	POST /api/devices…   the person's devices; takes one away
+//	POST /api/key/…      certifies a device's key
+//	POST /api/prepare    writes what the key is to sign; prepared gives it, keep and
+//	                     abandon hold it and let it go, finish takes the signatures
 //
 // The page at /c is for people in whose name an unproven mail came; its link
 // went to their mailbox (workflow.Held):
@@ -22,7 +33,7 @@
 //	POST /api/deny      drops it
 //
 // What people do here is decided elsewhere: transitions by workflow.Desk, proofs
-// by auth.Mailbox. This package owns the pages, the protection of requests
+// by package auth. This package owns the pages, the protection of requests
 // (method, origin, size, rate, time) and the words.
 //
 // The page's own code is the TypeScript of folder ui; its bundle in folder

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"milterd/auth"
 	"milterd/workflow"
 )
 
@@ -34,6 +35,7 @@ type fake struct {
 	declined []string
 	agents   []string
 	changes  int // calls that change something
+	own
 }
 
 const fakeCode = "246810"
@@ -74,11 +76,15 @@ func (f *fake) change(v workflow.Visit, fn func(*workflow.Session, *workflow.Par
 	}
 }
 
-func (f *fake) Sign(_ context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, _ string, consume func(workflow.Tx) (workflow.Proof, error)) error {
+func (f *fake) Sign(_ context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, _ string, consume workflow.Consume) error {
 	if v.Who().State != workflow.Waiting {
 		return refusal("already-decided", "Decided.", nil)
 	}
-	if _, err := consume(nil); err != nil {
+	var digests []workflow.Digest
+	for _, s := range shown {
+		digests = append(digests, s.SHA256)
+	}
+	if _, err := consume(nil, digests); err != nil {
 		return err
 	}
 	f.change(v, func(_ *workflow.Session, p *workflow.Participant) {
@@ -118,12 +124,14 @@ func (f *fake) Remembered(_ context.Context, v workflow.Visit, cookie string) bo
 	return f.cookies[cookie] == v.Who().Mail
 }
 
-func (f *fake) ForSigning(_ context.Context, v workflow.Visit, code, _ string) (func(workflow.Tx) (workflow.Proof, error), error) {
+func (f *fake) ForSigning(_ context.Context, v workflow.Visit, code, _ string) (workflow.Consume, error) {
 	if code != fakeCode {
 		f.change(v, func(*workflow.Session, *workflow.Participant) {})
 		return nil, refusal("wrong-code", "The code is wrong; you have 3 more tries.", nil)
 	}
-	return func(workflow.Tx) (workflow.Proof, error) { return workflow.Proof{Method: "mailed code"}, nil }, nil
+	return func(workflow.Tx, []workflow.Digest) (workflow.Proof, error) {
+		return workflow.Proof{Method: "mailed code"}, nil
+	}, nil
 }
 
 func (f *fake) Waiting(_ context.Context, token string) (*workflow.Held, error) {
@@ -235,12 +243,13 @@ func (l locked) Write(b []byte) (int, error) {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	f := &fake{visits: map[string]workflow.Visit{}, content: map[string][]byte{}, cookies: map[string]string{}, helds: map[string]*workflow.Held{}}
+	f := &fake{visits: map[string]workflow.Visit{}, content: map[string][]byte{}, cookies: map[string]string{}, helds: map[string]*workflow.Held{}, own: newOwn()}
 	for _, name := range []string{"contract.pdf", "annex.pdf", "scan.pdf"} {
 		f.content[name] = sample(t, name)
 	}
 	st := &stage{fake: f, log: &bytes.Buffer{}}
-	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Organisation: "Example GmbH", Domain: "sign.corp.test",
+	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Passkeys: fakePasskeys{f}, Enrolments: fakeEnrolments{f}, TOTP: fakeTOTP{f}, Credentials: f,
+		Proofs: auth.DefaultProofs(), Organisation: "Example GmbH", Domain: "sign.corp.test",
 		Log: slog.New(slog.NewTextHandler(locked{&sync.Mutex{}, st.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	return st
 }

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"context"
 	"strings"
 	"time"
 
+	"milterd/auth"
 	"milterd/workflow"
 )
 
@@ -29,6 +31,11 @@ type look struct {
 	People       []lookPerson   `json:"people,omitempty"` // after proof
 	Signatures   [2]int         `json:"signatures"`       // made, asked for
 	Documents    []lookDocument `json:"documents"`
+	Opens        []string       `json:"opens"`              // how this person can open: by "passkey", by "code"
+	Proofs       []string       `json:"proofs,omitempty"`   // after proof: what the level accepts
+	Passkeys     int            `json:"passkeys,omitempty"` // after proof: how many this person has
+	TOTPs        int            `json:"totps,omitempty"`
+	Enrol        bool           `json:"enrol,omitempty"` // after proof: devices can be enrolled here
 }
 
 type lookSender struct {
@@ -63,15 +70,34 @@ type lookDocument struct {
 	Notes    []string              `json:"notes,omitempty"`
 }
 
-func (s *site) look(v workflow.Visit, proven bool) look {
+// show answers with a session as its visitor may see it.
+func (s *site) show(ctx context.Context, c *call, v workflow.Visit, proven bool) error {
+	out, err := s.look(ctx, v, proven)
+	if err != nil {
+		return err
+	}
+	return c.answer(out)
+}
+
+func (s *site) look(ctx context.Context, v workflow.Visit, proven bool) (look, error) {
+	enrolled, err := s.credentials(ctx, v)
+	if err != nil {
+		return look{}, err
+	}
 	ses := v.Session
 	out := look{
 		Organisation: s.Organisation, Session: ses.ID, State: ses.State, Level: ses.Level,
 		Subject: ses.Thread.Subject, Created: ses.Created, Deadline: ses.Deadline,
 		Ended: ses.Ended, Purged: !ses.Purged.IsZero(), Download: ses.Delivery == workflow.Download, Proven: proven,
 	}
+	if s.Passkeys != nil && count(enrolled, workflow.Passkey) > 0 {
+		out.Opens = append(out.Opens, auth.ProofPasskey)
+	}
+	out.Opens = append(out.Opens, auth.ProofCode)
 	if proven { // the mail's own words can be the content itself (decision 7)
 		out.Reason, out.Message = ses.Reason, ses.Message
+		out.Proofs, out.Enrol = s.Proofs[ses.Level], s.Enrolments != nil
+		out.Passkeys, out.TOTPs = count(enrolled, workflow.Passkey), count(enrolled, workflow.TOTP)
 	}
 	if p := ses.Sender(); p != nil {
 		out.Sender = lookSender{p.Name, p.Mail}
@@ -102,7 +128,7 @@ func (s *site) look(v workflow.Visit, proven bool) look {
 			Revision: d.Head().Number, Head: d.Head().Kind, HeadSize: d.Head().Size, Signed: d.Signed, Notes: d.Notes,
 		})
 	}
-	return out
+	return out, nil
 }
 
 func lookAt(p *workflow.Participant, you, proven bool) lookPerson {

@@ -63,8 +63,8 @@ func TestBundle(t *testing.T) {
 		w.Write(want)
 		w.Close()
 		t.Logf("%s: %d bytes, %d packed", l[2], len(want), z.Len())
-		if z.Len() > 16<<10 {
-			t.Errorf("%s: %d bytes packed; the page is meant to be small", l[2], z.Len())
+		if z.Len() > 30_000 {
+			t.Errorf("%s: %d bytes packed; issue 4 allows 30 kB", l[2], z.Len())
 		}
 	}
 }

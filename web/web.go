@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"milterd/auth"
 	"milterd/workflow"
 )
 
@@ -18,9 +19,19 @@ import (
 type Desk interface {
 	Visit(ctx context.Context, token string) (workflow.Visit, error)
 	View(ctx context.Context, v workflow.Visit, document int, client string) ([]byte, workflow.Revision, error)
-	Sign(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, client string, consume func(workflow.Tx) (workflow.Proof, error)) error
+	Sign(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, client string, consume workflow.Consume) error
 	Decline(ctx context.Context, v workflow.Visit, comment, client string) error
 	Ready(ctx context.Context) error
+
+	// For signatures by the signatories' own keys.
+	Prepare(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, certificate, client string) (*workflow.Preparation, error)
+	PreparedContent(ctx context.Context, v workflow.Visit, id string, document int) ([]byte, error)
+	Keep(ctx context.Context, v workflow.Visit, id string) (until time.Time, err error)
+	Abandon(ctx context.Context, v workflow.Visit, id string) error
+	Finish(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string, consume workflow.Consume) error
+	Certify(ctx context.Context, v workflow.Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error)
+	Renew(ctx context.Context, v workflow.Visit, csr []byte, serial string, proof []byte, client string) (chain [][]byte, newSerial string, err error)
+	RemoveDevice(ctx context.Context, v workflow.Visit, id, client string) error
 }
 
 // Mailbox is what the pages need of auth.Mailbox.
@@ -28,7 +39,7 @@ type Mailbox interface {
 	RequestCode(ctx context.Context, v workflow.Visit, client string) (expires time.Time, err error)
 	Open(ctx context.Context, v workflow.Visit, code, client, agent string) (cookie string, expires time.Time, err error)
 	Remembered(ctx context.Context, v workflow.Visit, cookie string) bool
-	ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume func(workflow.Tx) (workflow.Proof, error), err error)
+	ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume workflow.Consume, err error)
 }
 
 // Config is what the pages are built from.
@@ -36,6 +47,11 @@ type Config struct {
 	Desk         Desk
 	Mailbox      Mailbox
 	Held         Held           // nil: no mail is ever held
+	Passkeys     Passkeys       // nil: none can be used
+	Enrolments   Enrolments     // nil: no device can be enrolled
+	TOTP         TOTP           // nil: no one-time passwords
+	Credentials  Credentials    // what is enrolled; needed with the three before
+	Proofs       auth.Proofs    // that each level accepts; nil: Standard by code
 	Organisation string         // as people know it, in every page's head
 	URL          string         // base of all links, https://sign.corp.com; http is for localhost and proxies
 	Domain       string         // the sign domain, for the start page
@@ -62,6 +78,9 @@ type site struct {
 func New(c Config) (http.Handler, error) {
 	if c.Desk == nil || c.Mailbox == nil || c.Log == nil {
 		return nil, errors.New("web: desk, mailbox and log are needed")
+	}
+	if err := c.checkProofs(); err != nil {
+		return nil, err
 	}
 	base, err := url.Parse(c.URL)
 	if err != nil || (base.Scheme != "https" && base.Scheme != "http") || base.Host == "" ||
@@ -99,10 +118,11 @@ func (s *site) routes() http.Handler {
 	mux.Handle("POST /api/visit", s.api(4<<10, s.visit))
 	mux.Handle("POST /api/code", s.api(4<<10, s.code))
 	mux.Handle("POST /api/open", s.api(4<<10, s.open))
-	mux.Handle("POST /api/document", s.api(4<<10, s.document))
+	mux.Handle("POST /api/document", s.api(4<<10, s.proven(s.document)))
 	mux.Handle("POST /api/ready", s.api(4<<10, s.ready))
-	mux.Handle("POST /api/sign", s.api(maxSignBody, s.sign))
-	mux.Handle("POST /api/decline", s.api(32<<10, s.decline))
+	mux.Handle("POST /api/sign", s.api(maxSignBody, s.proven(s.sign)))
+	mux.Handle("POST /api/decline", s.api(32<<10, s.proven(s.decline)))
+	s.ownKeyRoutes(mux)
 	for path, do := range map[string]func(context.Context, *call) error{"held": s.held, "confirm": s.confirm, "deny": s.deny} {
 		mux.Handle("POST /api/"+path, s.guarded(4<<10, s.heldAPI(do)))
 	}

@@ -30,6 +30,34 @@ const (
 	EventCancelled EventKind = "cancelled"
 	EventResent    EventKind = "resent"
 	EventPurged    EventKind = "purged"
+
+	EventEnrolling      EventKind = "enrolling"      // a device wants to be enrolled
+	EventPasswordWrong  EventKind = "password-wrong" // of the directory, for an enrolment
+	EventApproved       EventKind = "approved"       // an enrolment has its second proof
+	EventEnrolled       EventKind = "enrolled"       // a passkey or a one-time password's secret is registered
+	EventPasskeyRefused EventKind = "passkey-refused"
+	EventTOTPWrong      EventKind = "totp-wrong" // one-time password
+
+	// With a signatory's own key:
+	EventCertified     EventKind = "certified"      // a device's key got a certificate
+	EventOwnPrepared   EventKind = "prepared-own"   // revisions were prepared that wait for the key's values
+	EventAbandoned     EventKind = "abandoned"      // and are waited for no more
+	EventRefused       EventKind = "refused"        // what came from a page was not taken for a signature
+	EventSignedOwn     EventKind = "signed-own"     // the signatory's own signature stands in the documents with its time
+	EventAgain         EventKind = "again"          // it could not be completed: the signatory was asked again
+	EventDeviceRevoked EventKind = "device-revoked" // also in the authority's log
+
+	// In the authority's log:
+	EventIssuing   EventKind = "issuing" // a certificate stands in the register and is about to be signed
+	EventIssued    EventKind = "issued"
+	EventRevoked   EventKind = "revoked"
+	EventUnrevoked EventKind = "unrevoked" // taken off hold
+)
+
+// Events of the authority's log that are about itself.
+const (
+	EventEntered   EventKind = "entered"   // a certificate of its own was put into the register
+	EventInstalled EventKind = "installed" // a company's CA has taken the issuing CA below itself
 )
 
 // Event is one entry of a session's audit trail.

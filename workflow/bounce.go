@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -132,8 +133,8 @@ func (d *Desk) undelivered(tx Tx, s *Session, m Mailing, f Failure, e Event) err
 }
 
 // misses reports whether the sender should hear that a mail did not arrive:
-// never of his own mails, which would only come back again; of an invitation
-// or a code as long as its reader is waited for; of a result in any case.
+// never of his own mails, which would only come back again; of an invitation,
+// asked anew or not, or a code as long as its reader is waited for; of a result in any case.
 func (s *Session) misses(r *Returned) bool {
 	p := &s.People[r.Person]
 	switch {
@@ -141,7 +142,7 @@ func (s *Session) misses(r *Returned) bool {
 		return false
 	case r.Mail == MailResult:
 		return s.State == Done && s.Purged.IsZero()
-	case r.Mail == MailInvitation, r.Mail == MailCode:
+	case r.Mail == MailInvitation, r.Mail == MailAgain, r.Mail == MailCode:
 		return s.State == Open && p.State == Waiting
 	}
 	return false
@@ -178,10 +179,11 @@ func (s *Session) returned(j Job) *Returned {
 	return &s.Returned[j.Returned-1]
 }
 
-// returnedKey tells the mails about different returned mails apart.
+// returnedKey tells mails of one kind apart: about different returned mails, codes,
+// preparations, devices.
 func (j Job) returnedKey() string {
 	if j.Returned == 0 {
-		return j.Challenge
+		return cmp.Or(j.Challenge, j.Preparation, j.Credential)
 	}
 	return "returned " + strconv.Itoa(j.Returned)
 }

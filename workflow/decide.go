@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -20,39 +21,40 @@ const (
 	MaxPad     = 10000 // CSS pixels on either side
 )
 
-// Sign takes a signatory's act: it checks that shown names a revision of every
-// mailed document by its digest, calls consume inside the transaction to use up
-// the proof, and stores the act with the job that carries it out. The *Refusal's
-// Reason is "not-signatory", "already-decided", "ended", "not-viewed",
-// "digest-mismatch", "bad-appearance", "preparing", or comes from consume.
-func (d *Desk) Sign(ctx context.Context, v Visit, shown []Shown, a Appearance, client string, consume func(Tx) (Proof, error)) error {
-	a.Typed = strings.TrimSpace(a.Typed)
-	if err := a.check(); err != nil {
-		return refuse("bad-appearance", "The drawn or typed signature cannot be used: "+err.Error()+".", nil)
+// Consume uses up a person's proof inside the transaction that acts on it. The
+// digests, in document order, are of what is about to be signed: a proof that
+// was given for others is refused.
+type Consume = func(tx Tx, digests []Digest) (Proof, error)
+
+// Sign takes a signatory's act at level Standard: it checks that shown names a
+// revision of every mailed document by its digest, calls consume inside the
+// transaction to use up the proof for these digests, and stores the act with the
+// job that carries it out. The *Refusal's Reason is "not-signatory",
+// "already-decided", "ended", "not-viewed", "wrong-level", "digest-mismatch",
+// "bad-appearance", "preparing", or comes from consume.
+func (d *Desk) Sign(ctx context.Context, v Visit, shown []Shown, a Appearance, client string, consume Consume) error {
+	return d.noteRefusal(ctx, v, "", client, d.signStandard(ctx, v, shown, a, client, consume))
+}
+
+func (d *Desk) signStandard(ctx context.Context, v Visit, shown []Shown, a Appearance, client string, consume Consume) error {
+	if err := a.tidy(); err != nil {
+		return err
 	}
 	return d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
-		if p.Opened.IsZero() {
-			return refuse("not-viewed", "Please look at the documents before you sign them.", nil)
+		if s.Level != Standard {
+			return refuse("wrong-level", "This session asks for a signature with your own key.", nil)
 		}
-		if err := checkShown(s, shown); err != nil {
+		if err := checkLook(s, p, shown); err != nil {
 			return err
 		}
-		proof, err := consume(tx)
+		proof, err := consume(tx, shownDigests(shown))
 		if err != nil {
 			return err
 		}
 		now := d.now()
 		p.State, p.Decided = Signing, now
 		p.Act = &Act{Shown: shown, Appearance: a, Proof: proof, At: now}
-		e := Event{Time: now, Kind: EventSigned, Actor: p.Mail, Client: client, Detail: map[string]string{
-			"proof": proof.Method, "challenge": proof.Challenge, "appearance": a.kind(),
-		}}
-		for _, sh := range shown {
-			n := "document " + strconv.Itoa(sh.Document+1)
-			e.Detail[n] = s.Documents[sh.Document].Name
-			e.Detail[n+" shown sha-256"] = sh.SHA256.String()
-		}
-		if err := tx.Append(s.ID, e); err != nil {
+		if err := tx.Append(s.ID, signed(s, p, client)); err != nil {
 			return err
 		}
 		if err := tx.Enqueue(Job{Kind: JobSign, Session: s.ID, Person: v.Person}); err != nil {
@@ -60,6 +62,23 @@ func (d *Desk) Sign(ctx context.Context, v Visit, shown []Shown, a Appearance, c
 		}
 		return tx.Save(s)
 	})
+}
+
+// signed is the event of an act.
+func signed(s *Session, p *Participant, client string) Event {
+	a := p.Act
+	e := Event{Time: a.At, Kind: EventSigned, Actor: p.Mail, Client: client, Detail: map[string]string{
+		"proof": a.Proof.Method, "challenge": a.Proof.Challenge, "appearance": a.Appearance.kind(),
+	}}
+	if a.Proof.Device != "" {
+		e.Detail["device"] = a.Proof.Device
+	}
+	for _, sh := range a.Shown {
+		n := "document " + strconv.Itoa(sh.Document+1)
+		e.Detail[n] = s.Documents[sh.Document].Name
+		e.Detail[n+" shown sha-256"] = sh.SHA256.String()
+	}
+	return e
 }
 
 // Decline ends the session; comment (at most MaxComment characters) goes to
@@ -110,6 +129,24 @@ func (d *Desk) decide(ctx context.Context, v Visit, fn func(Tx, *Session, *Parti
 	return err
 }
 
+// checkLook wants a signatory who has looked, and at what is to be signed.
+func checkLook(s *Session, p *Participant, shown []Shown) error {
+	if p.Opened.IsZero() {
+		return refuse("not-viewed", "Please look at the documents before you sign them.", nil)
+	}
+	return checkShown(s, shown)
+}
+
+// shownDigests are in document order, whatever order the page has.
+func shownDigests(shown []Shown) []Digest {
+	shown = slices.SortedFunc(slices.Values(shown), func(a, b Shown) int { return a.Document - b.Document })
+	out := make([]Digest, len(shown))
+	for i := range shown {
+		out[i] = shown[i].SHA256
+	}
+	return out
+}
+
 // checkShown wants each mailed document exactly once, by the digest of one of
 // the revisions that pages show: those since the layout, which add signatures only.
 func checkShown(s *Session, shown []Shown) error {
@@ -145,6 +182,15 @@ func (a Appearance) kind() string {
 		return "typed"
 	}
 	return "drawn"
+}
+
+// tidy trims a typed name; the error is a *Refusal for what cannot be used.
+func (a *Appearance) tidy() error {
+	a.Typed = strings.TrimSpace(a.Typed)
+	if err := a.check(); err != nil {
+		return refuse("bad-appearance", "The drawn or typed signature cannot be used: "+err.Error()+".", nil)
+	}
+	return nil
 }
 
 func (a Appearance) check() error {
@@ -217,7 +263,9 @@ func (d *Desk) end(tx Tx, s *Session, state State, e Event) error {
 	if err := tx.Append(s.ID, e); err != nil {
 		return err
 	}
-	if err := tx.CancelJobs(s.ID); err != nil {
+	// Mails look for themselves whether they are overtaken; that a device was
+	// enrolled must be told, whatever ends the session.
+	if err := tx.CancelJobs(s.ID, JobMail); err != nil {
 		return err
 	}
 	for i := range s.People {

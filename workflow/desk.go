@@ -14,14 +14,15 @@ import (
 // Desk carries out what people and jobs ask of sessions. It is the only place
 // that changes a session's state. Its methods are safe for concurrent use.
 type Desk struct {
-	Store    Store
-	Signer   Signer
-	Reporter Reporter
-	Notifier Notifier
-	Secrets  Secrets
-	Log      *slog.Logger
-	Now      func() time.Time
-	Policy   Policy
+	Store     Store
+	Signer    Signer
+	Certifier Certifier // of people's own keys
+	Reporter  Reporter
+	Notifier  Notifier
+	Secrets   Secrets
+	Log       *slog.Logger
+	Now       func() time.Time
+	Policy    Policy
 
 	ready readiness
 }

@@ -51,6 +51,9 @@ type recorder struct {
 	fail   error
 	layout error
 	wait   func() // called in the middle of a signature
+
+	prepare   error  // of Prepare
+	preparing func() // called in its middle
 }
 
 func (r *recorder) Ready(context.Context) error { return r.fail }
@@ -206,7 +209,7 @@ func (d *desk) shown(t *testing.T, v workflow.Visit) []workflow.Shown {
 	return out
 }
 
-func consume(workflow.Tx) (workflow.Proof, error) {
+func consume(workflow.Tx, []workflow.Digest) (workflow.Proof, error) {
 	return workflow.Proof{Method: "mailed code", Challenge: "c1"}, nil
 }
 

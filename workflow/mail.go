@@ -37,6 +37,13 @@ func (d *Desk) mail(ctx context.Context, j Job) error {
 	switch j.Mail {
 	case MailInvitation, MailResult:
 		n.Link = d.link(s, j.Person)
+	case MailAgain:
+		n.Link, n.Again = d.link(s, j.Person), s.People[j.Person].Again
+	case MailEnrolled:
+		n.Link = d.link(s, j.Person)
+		if n.Credential, err = d.enrolled(ctx, s.People[j.Person].Mail, j.Credential); err != nil {
+			return err
+		}
 	case MailDeclined:
 		for i := range s.People {
 			if s.People[i].State == Refused {
@@ -81,11 +88,29 @@ func (s *Session) wants(j Job) bool {
 		return s.State == Open && p.State == Waiting
 	case MailReceipt:
 		return s.State == Open || s.State == Sealing
+	case MailAgain:
+		return s.State == Open && p.State == Waiting && p.Again != ""
+	case MailEnrolled:
+		return true // whatever became of the session
 	case MailReturned:
 		r := s.returned(j)
 		return r != nil && s.misses(r)
 	}
 	return s.due()[j.Person] == j.Mail
+}
+
+// enrolled is the credential that a mail tells of; ErrNotFound.
+func (d *Desk) enrolled(ctx context.Context, mail, id string) (*Credential, error) {
+	all, err := d.Store.Credentials(ctx, mail)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		if c.ID == id {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("a credential of %s: %w", mail, ErrNotFound)
 }
 
 // fillCode derives the code; ok is false when a newer one was asked for, or

@@ -33,7 +33,25 @@ type Store interface {
 	Held(ctx context.Context, tokenHash []byte) (*Held, error)
 	// HeldMail gives the bytes of a held mail; ErrNotFound if it does not wait.
 	HeldMail(ctx context.Context, id string) ([]byte, error)
+
+	// Credentials are a person's enrolled devices, revoked ones too, oldest
+	// first; with "" everybody's.
+	Credentials(ctx context.Context, mail string) ([]*Credential, error)
+	// Ceremony reads without locking; ErrNotFound, also when its time is over.
+	Ceremony(ctx context.Context, id string, now time.Time) (*Ceremony, error)
+	// Ceremonies are those of a kind whose time is not over, oldest first.
+	Ceremonies(ctx context.Context, kind string, now time.Time) ([]*Ceremony, error)
+	// Certificate finds one by its serial number; ErrNotFound.
+	Certificate(ctx context.Context, serial string) (*Certificate, error)
+	// Certificates gives entries of the register, newest first.
+	Certificates(ctx context.Context, f CertificateFilter) ([]*Certificate, error)
+	// Log is what the authority did, in order, checked against its chain
+	// (CheckChain with the name LogName).
+	Log(ctx context.Context) ([]Event, error)
 }
+
+// LogName stands in the place of a session's id in the chain of the authority's log.
+const LogName = "authority"
 
 // Filter chooses sessions; zero fields choose all.
 type Filter struct {
@@ -103,8 +121,30 @@ type Tx interface {
 	// challenges. Session row, events and token hashes stay, so that an old link
 	// still says what became of its documents.
 	Purge(session string) error
-	// Sweep drops what is out of date: request keys, challenges, devices.
+	// Sweep drops what is out of date: request keys, challenges, devices, ceremonies.
 	Sweep(now time.Time) error
+
+	// Credential loads and locks; ErrNotFound. SaveCredential inserts or
+	// replaces by ID; somebody else's ID is ErrConflict.
+	Credential(id string) (*Credential, error)
+	SaveCredential(c *Credential) error
+	// Ceremony loads and locks; ErrNotFound, also when its time is over.
+	// SaveCeremony inserts or replaces by ID; EndCeremony forgets it, if it is there.
+	Ceremony(id string, now time.Time) (*Ceremony, error)
+	SaveCeremony(c *Ceremony) error
+	EndCeremony(id string) error
+	// CeremoniesSince counts those of a kind that a mail address has begun.
+	// Until the end of the transaction nobody else counts the same.
+	CeremoniesSince(mail, kind string, since time.Time) (int, error)
+	// Certificate loads and locks; ErrNotFound. CertificatesOf are those of a
+	// credential, locked, oldest first. SaveCertificate inserts or replaces by
+	// Serial. Whoever locks several things locks in the order session,
+	// credential, certificate, log.
+	Certificate(serial string) (*Certificate, error)
+	CertificatesOf(credential string) ([]*Certificate, error)
+	SaveCertificate(c *Certificate) error
+	// AppendLog adds to the authority's log, as Append does to a session's trail.
+	AppendLog(e Event) error
 }
 
 // Challenge is one mailed code. The code itself is derived when the mail is
@@ -127,6 +167,10 @@ type Device struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Agent   string    `json:"agent"` // browser, as a person would name it
+
+	// Credential is the enrolled device that the browser is remembered with:
+	// when that one is revoked, this is forgotten. Empty after a mailed code.
+	Credential string `json:"credential,omitempty"`
 }
 
 // Errors of a Store.
@@ -154,15 +198,17 @@ const (
 // Job is work that follows from a transition. It holds no secret: tokens and
 // codes are derived when it runs. Two jobs with equal fields but At are equal.
 type Job struct {
-	Kind      JobKind   `json:"kind"`
-	Session   string    `json:"session"`
-	Person    int       `json:"person,omitempty"`    // index in Session.People
-	Mail      MailKind  `json:"mail,omitempty"`      // for JobMail
-	Challenge string    `json:"challenge,omitempty"` // for the mail with a code
-	Round     int       `json:"round,omitempty"`     // Session.Round when it was sent again
-	Returned  int       `json:"returned,omitempty"`  // for MailReturned: from 1, the entry of Session.Returned
-	Held      string    `json:"held,omitempty"`      // for JobAsk and JobForget: the Held's id
-	At        time.Time `json:"-"`                   // not before; zero means now
+	Kind        JobKind   `json:"kind"`
+	Session     string    `json:"session"`
+	Person      int       `json:"person,omitempty"`      // index in Session.People
+	Mail        MailKind  `json:"mail,omitempty"`        // for JobMail
+	Challenge   string    `json:"challenge,omitempty"`   // for the mail with a code
+	Round       int       `json:"round,omitempty"`       // Session.Round when it was sent again
+	Returned    int       `json:"returned,omitempty"`    // for MailReturned: from 1, the entry of Session.Returned
+	Held        string    `json:"held,omitempty"`        // for JobAsk and JobForget: the Held's id
+	Preparation string    `json:"preparation,omitempty"` // for JobSign with an own key and MailAgain: the Act's
+	Credential  string    `json:"credential,omitempty"`  // for MailEnrolled: the new device's
+	At          time.Time `json:"-"`                     // not before; zero means now
 }
 
 // Runner does the work of a job; Desk is one. A job can run twice, so each
@@ -217,6 +263,18 @@ type Signer interface {
 	// Seal closes a document: the organisation's seal, revocation data and
 	// document timestamp (B-LTA). It has verified what it returns.
 	Seal(ctx context.Context, s *Session, document int, head []byte) ([]Increment, error)
+
+	// Prepare writes the revision that will hold a signatory's own signature:
+	// field, look, claimed time, the certificate (chain: DER, the signatory's
+	// first). Revision and Head are the caller's to fill.
+	Prepare(ctx context.Context, s *Session, document, person int, look Appearance, at time.Time, chain [][]byte, head []byte) (*Prepared, error)
+	// CheckValue verifies a signature value (ECDSA: r‖s or DER) over
+	// p.Attributes; a *Refusal "bad-value" if it is wrong.
+	CheckValue(p *Prepared, value []byte) error
+	// Complete embeds p.Value, gets its time (B-T) and adds revocation data
+	// issued after it (B-LT). It has verified what it returns. A *Refusal
+	// "certificate-expired" or "certificate-revoked" says that the person must sign again.
+	Complete(ctx context.Context, s *Session, document, person int, head []byte, p *Prepared) ([]Increment, error)
 }
 
 // Reporter makes the certificate of completion, an unsigned PDF.
@@ -250,6 +308,8 @@ const (
 	MailCancelled  MailKind = "cancelled"  // to everyone: an administrator stopped it
 	MailReturned   MailKind = "returned"   // to the sender: a mail to somebody else did not arrive
 	MailConfirm    MailKind = "confirm"    // to somebody in whose name a mail came: was it you?
+	MailEnrolled   MailKind = "enrolled"   // to whose device it is: a new one was enrolled
+	MailAgain      MailKind = "again"      // to a signatory: please sign once more
 )
 
 // Notice is a mail that is to be written: who gets what is decided, how it
@@ -263,10 +323,12 @@ type Notice struct {
 	Link        string // https://host/s#TOKEN; empty where there is nothing to open
 	Code        string // for MailCode
 	CodeExpires time.Time
-	By          int       // who declined, for MailDeclined; who was not reached, for MailReturned
-	Returned    *Returned // for MailReturned
-	Held        *Held     // for MailConfirm, which has no Session
-	Until       time.Time // for MailResult: when retention ends, and Link leads nowhere any more
+	By          int         // who declined, for MailDeclined; who was not reached, for MailReturned
+	Returned    *Returned   // for MailReturned
+	Credential  *Credential // for MailEnrolled: Name, Enrolled, ApprovedBy
+	Again       string      // for MailAgain: why, a Reason of AgainReasons
+	Held        *Held       // for MailConfirm, which has no Session
+	Until       time.Time   // for MailResult: when retention ends, and Link leads nowhere any more
 	Attachments []Attachment
 }
 

@@ -239,11 +239,19 @@ func (d *Desk) release(id, holder string) {
 	}
 }
 
-// sign carries a signatory's act into every document.
-func (d *Desk) sign(ctx context.Context, j Job) (err error) {
-	called := func(s *Session) bool {
-		return s.State == Open && j.Person < len(s.People) && s.People[j.Person].State == Signing
+// signs reports whether a job's act still waits to be carried out.
+func (s *Session) signs(j Job) bool {
+	if s.State != Open || j.Person >= len(s.People) {
+		return false
 	}
+	p := &s.People[j.Person]
+	return p.State == Signing && p.Act != nil && p.Act.Preparation == j.Preparation
+}
+
+// sign carries a signatory's act into every document: sealed on behalf of the
+// person, or with the person's own value.
+func (d *Desk) sign(ctx context.Context, j Job) (err error) {
+	called := func(s *Session) bool { return s.signs(j) }
 	s, holder, err := d.lease(ctx, j.Session, called)
 	if s == nil || err != nil {
 		return err
@@ -255,10 +263,13 @@ func (d *Desk) sign(ctx context.Context, j Job) (err error) {
 	}()
 	leased, done := d.renew(ctx, j.Session, holder)
 	defer done()
-	made, err := d.extendAll(leased, s, j.Person, func(i int, head []byte) ([]Increment, error) {
-		return d.Signer.Sign(leased, s, i, j.Person, head)
-	})
+	made, err := d.signAll(leased, s, j)
 	if err != nil {
+		if reason, ok := again(err); ok && j.Preparation != "" {
+			done()
+			d.Log.Warn("a signature must be made once more", "session", j.Session, "person", j.Person, "err", err)
+			return d.askAgain(ctx, j, holder, reason)
+		}
 		return err
 	}
 	done()
@@ -276,6 +287,12 @@ func (d *Desk) sign(ctx context.Context, j Job) (err error) {
 		p := &s.People[j.Person]
 		p.State, s.Lease = Signed, Lease{}
 		e := Event{Time: d.now(), Kind: EventSealedFor, Actor: byMilterd, Detail: map[string]string{"on behalf of": p.Mail}}
+		if j.Preparation != "" {
+			e.Kind, e.Detail = EventSignedOwn, map[string]string{"signatory": p.Mail, "certificate": p.Act.Own[0].Certificate}
+			if err := tx.EndCeremony(j.Preparation); err != nil {
+				return err
+			}
+		}
 		addDigests(e.Detail, s)
 		if err := tx.Append(s.ID, e); err != nil {
 			return err
@@ -291,6 +308,20 @@ func (d *Desk) sign(ctx context.Context, j Job) (err error) {
 		}
 		return tx.Save(s)
 	})
+}
+
+// signAll makes a signatory's signature in every document.
+func (d *Desk) signAll(ctx context.Context, s *Session, j Job) (map[int][]Increment, error) {
+	one := func(ctx context.Context, i int, head []byte) ([]Increment, error) {
+		return d.Signer.Sign(ctx, s, i, j.Person, head)
+	}
+	if j.Preparation != "" {
+		var err error
+		if one, err = d.complete(ctx, s, j.Person); err != nil {
+			return nil, err
+		}
+	}
+	return d.extendAll(ctx, s, j.Person, func(i int, head []byte) ([]Increment, error) { return one(ctx, i, head) })
 }
 
 // extendAll applies fn to the head of every mailed document of a working copy.

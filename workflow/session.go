@@ -84,7 +84,8 @@ type Participant struct {
 	Opened    time.Time      `json:"opened,omitzero"`  // first look at the documents
 	Decided   time.Time      `json:"decided,omitzero"` // pressed Sign or Decline
 	Comment   string         `json:"comment,omitempty"`
-	Act       *Act           `json:"act,omitempty"` // what Sign submitted
+	Act       *Act           `json:"act,omitempty"`   // what Sign or Finish submitted
+	Again     string         `json:"again,omitempty"` // asked to sign once more: why, one of AgainReasons
 }
 
 // Act is what a signatory did on the page. It is kept until the signature
@@ -95,6 +96,10 @@ type Act struct {
 	Appearance Appearance `json:"appearance"`
 	Proof      Proof      `json:"proof"`
 	At         time.Time  `json:"at"`
+
+	// For a signature by the signatory's own key:
+	Preparation string     `json:"preparation,omitempty"` // the Ceremony that keeps the values until they have their time
+	Own         []SignedBy `json:"own,omitempty"`
 }
 
 // Shown names a document as the page showed it: the digest is SHA-256 over the
@@ -126,10 +131,14 @@ type Point struct {
 
 // Proof says how the person at the page was authenticated for an act.
 type Proof struct {
-	Method    string    `json:"method"` // "mailed code"
-	Challenge string    `json:"challenge"`
-	At        time.Time `json:"at"`
-	Client    string    `json:"client,omitempty"` // address, evidence only
+	Method    string     `json:"method"` // "mailed code", "passkey", "one-time password"
+	Challenge string     `json:"challenge"`
+	At        time.Time  `json:"at"`
+	Client    string     `json:"client,omitempty"`    // address, evidence only
+	Device    string     `json:"device,omitempty"`    // name of the credential
+	Enrolled  time.Time  `json:"enrolled,omitzero"`   // when it became one
+	Approved  string     `json:"approved,omitempty"`  // and by which second proof: Credential.ApprovedBy
+	Assertion *Assertion `json:"assertion,omitempty"` // of a passkey
 }
 
 // Digest is a SHA-256 value; it reads and writes as lower-case hex.

@@ -26,6 +26,8 @@ type cli struct {
 	Demo        demoCmd        `cmd:"" help:"Show the whole desk on this machine, with a mail server and mailboxes of its own."`
 	Verify      verifyCmd      `cmd:"" help:"Say what a PDF is signed with, by whom, when, and whether it was changed after."`
 	Session     sessionCmd     `cmd:"" help:"List, show, cancel or mail again signing sessions."`
+	Device      deviceCmd      `cmd:"" help:"List, approve or remove the devices that people sign with."`
+	CA          caCmd          `cmd:"" name:"ca" help:"Certificates of people's devices and of the organisation: list, revoke, publish, put below a company's CA."`
 	CheckConfig checkConfigCmd `cmd:"" name:"check-config" help:"Check the configuration and everything that it names."`
 	Directory   directoryCmd   `cmd:"" help:"Say whom the directory finds under an address, a login or a group's name, and who answered."`
 	Postfix     postfixCmd     `cmd:"" help:"Settings for Postfix."`

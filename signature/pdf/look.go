@@ -26,14 +26,19 @@ func (l *Look) framed() *Look {
 	return &c
 }
 
-// SignatoryLook shows the drawn or typed signature, name, time, level and on
-// whose behalf it is sealed; extra lines follow.
+// SignatoryLook shows the drawn or typed signature, name, time, level and whose
+// key made it: the organisation's on the person's behalf, or the person's own;
+// extra lines follow.
 func SignatoryLook(a workflow.Appearance, name string, level workflow.Level, organisation string, at time.Time, extra ...string) *Look {
 	lines := []string{stamp(at)}
-	if level == workflow.Standard {
-		lines = append(lines, "Standard signature", "Sealed by "+organisation+" on behalf of "+name)
-	} else {
-		lines = append(lines, level.String()+" signature", "Asked for by "+organisation)
+	lines = append(lines, level.String()+" signature")
+	switch level {
+	case workflow.Standard:
+		lines = append(lines, "Sealed by "+organisation+" on behalf of "+name)
+	case workflow.Advanced:
+		lines = append(lines, "Signed by "+name+" with a key of their own", "Certified by "+organisation)
+	default:
+		lines = append(lines, "Asked for by "+organisation)
 	}
 	return &Look{Appearance: a, Name: name, Lines: append(lines, extra...)}
 }

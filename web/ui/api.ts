@@ -1,6 +1,8 @@
 // The interface of the server. The link's token lives here and in the URL's
 // fragment, and leaves only in the bodies of POSTs.
 
+import { Bytes, hex, sha256 } from "./bytes";
+
 export interface Person {
   name: string; mail: string; language?: string; you?: boolean; sender?: boolean; signatory?: boolean;
   state?: "waiting" | "signing" | "signed" | "declined"; unreached?: boolean; decided?: string; comment?: string;
@@ -15,7 +17,21 @@ export interface Visit {
   subject: string; message?: string; created: string; deadline: string; ended?: string; reason?: string; purged?: boolean;
   download?: boolean; proven: boolean; sender: { name: string; mail: string }; who: Person; people?: Person[];
   signatures: [number, number]; documents?: Doc[];
+  opens: string[]; proofs?: string[]; passkeys?: number; totps?: number; enrol?: boolean;
 }
+/** Passkey is the answer to a ceremony; Begun is what asks for it. */
+export interface Passkey { ceremony: string; response: object }
+export interface Begun { ceremony: string; options: { publicKey: any } }
+/** Proof is one of the three. */
+export interface Proof { code?: string; totp?: string; passkey?: Passkey }
+export interface Certificate { serial: string; chain: string[]; until: string }
+export interface Prepared { document: number; revision: number; head: string; sha256: string; size: number; attributes: string }
+export interface Preparation { id: string; seconds: number; documents?: Prepared[] }
+export interface Enrolment { id: string; enrolment: string; number: string; device: string; ways?: string[]; approved: boolean; by?: string; seconds: number }
+export interface Enrolled { device: string; certificate?: Certificate; look: Visit }
+export interface Device { id: string; kind: "passkey" | "totp"; name: string; enrolled: string; approved_by: string; used?: string; revoked?: string }
+export interface Pending { enrolment: string; number: string; device: string; begun: string }
+export interface Devices { devices: Device[]; pending: Pending[] }
 /** Held is a mail that waits for its supposed sender. */
 export interface Held {
   organisation: string; who: Person; received: string; until: string; subject: string;
@@ -38,11 +54,11 @@ export function takeToken(): boolean {
   return /^[\w-]{22}$/.test(token);
 }
 
-async function send(path: string, body: object): Promise<Response> {
+async function send(path: string, body: object, keepalive = false): Promise<Response> {
   let r: Response;
   try {
     r = await fetch("/api/" + path, {
-      method: "POST", credentials: "same-origin", cache: "no-store", redirect: "error",
+      method: "POST", credentials: "same-origin", cache: "no-store", redirect: "error", keepalive,
       headers: { "Content-Type": "application/json", "Milterd-Request": "1" },
       body: JSON.stringify({ token, ...body }),
     });
@@ -59,33 +75,60 @@ export const askCode = async (): Promise<{ seconds: number }> => (await send("co
 export const openWith = async (code: string): Promise<Visit> => (await send("open", { code })).json();
 export const isReady = async (): Promise<boolean> => (await (await send("ready", {})).json()).ready;
 export const decline = async (comment: string): Promise<Visit> => (await send("decline", { comment })).json();
-export const sign = async (shown: Shown[], appearance: Appearance, code: string): Promise<Visit> =>
-  (await send("sign", { shown, appearance, code })).json();
+export const sign = async (shown: Shown[], appearance: Appearance, proof: Proof): Promise<Visit> =>
+  (await send("sign", { shown, appearance, ...proof })).json();
+
+const ask = <T>(path: string) => async (body: object): Promise<T> => (await send(path, body)).json();
+const begin = ask<Begun>("passkey/begin");
+export const beginPasskey = (purpose: string, digests: string[]): Promise<Begun> => begin({ purpose, digests });
+export const openWithPasskey = ask<Visit>("passkey/open");
+export const beginEnrolment = ask<Enrolment>("enrol/begin");
+export const enrolmentState = ask<Enrolment>("enrol/state");
+export const givePassword = ask<Enrolment>("enrol/password");
+export const approveEnrolment = ask<object>("enrol/approve");
+export const enrolmentOptions = ask<Begun>("enrol/options");
+export const finishEnrolment = ask<Enrolled>("enrol/finish");
+export const beginTOTP = ask<{ ceremony: string; uri: string; qr: string }>("totp/begin");
+export const finishTOTP = ask<Enrolled>("totp/finish");
+const issue = ask<Certificate>("key/issue"), renew = ask<Certificate>("key/renew");
+export const issueKey = (csr: string, proof: object): Promise<Certificate> => issue({ csr, ...proof });
+export const renewKey = (csr: string, serial: string, proof: string): Promise<Certificate> => renew({ csr, serial, proof });
+export const prepare = ask<Preparation>("prepare");
+export const keep = ask<{ seconds: number }>("keep");
+export const finish = ask<Visit>("finish");
+export const getDevices = ask<Devices>("devices");
+export const revokeDevice = ask<Devices>("devices/revoke");
+/** abandon lets a preparation go, also while the page is being left. */
+export const abandon = (id: string): void => void send("abandon", { id }, true).catch(() => undefined);
+
+/** loadPrepared gives what a prepared revision adds to the bytes that the page has. */
+export async function loadPrepared(id: string, document: number, from: number): Promise<Bytes> {
+  return body(await send("prepared", { id, document, from }));
+}
+
+async function body(r: Response): Promise<Bytes> {
+  try {
+    return new Uint8Array(await r.arrayBuffer());
+  } catch {
+    throw new Refused("offline", "");
+  }
+}
 
 export const getHeld = async (): Promise<Held> => (await send("held", {})).json();
 export const confirmHeld = async (recipients: number): Promise<void> => void (await send("confirm", { recipients }));
 export const denyHeld = async (): Promise<void> => void (await send("deny", {}));
 
-export interface Loaded { bytes: Uint8Array<ArrayBuffer>; shown: Shown; genuine: boolean }
-
-const hex = async (b: BufferSource): Promise<string> =>
-  Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", b)), (x) => x.toString(16).padStart(2, "0")).join("");
+export interface Loaded { bytes: Bytes; shown: Shown; genuine: boolean }
 
 /**
  * load fetches a document and looks for itself: what the bytes' own digest is,
  * and whether they begin with the original whose digest the mail named.
  */
 export async function load(d: Doc): Promise<Loaded> {
-  let r: Response, buffer: ArrayBuffer;
-  r = await send("document", { document: d.index });
-  try {
-    buffer = await r.arrayBuffer();
-  } catch {
-    throw new Refused("offline", "");
-  }
-  const bytes = new Uint8Array(buffer);
-  const whole = await hex(bytes);
-  const original = await hex(bytes.subarray(0, d.size));
+  const r = await send("document", { document: d.index });
+  const bytes = await body(r);
+  const whole = hex(await sha256(bytes));
+  const original = hex(await sha256(bytes.subarray(0, d.size)));
   const told = r.headers.get("Milterd-SHA256");
   return {
     bytes,

@@ -7,8 +7,8 @@ export function failure(e: unknown): string {
     console.error(e);
     return t("error.internal");
   }
-  const tries = e.text.match(/\d+/);
-  if (e.reason === "wrong-code" && tries) return t("error.wrong-code-tries", { n: Number(tries[0]) });
-  const key = "error." + e.reason;
+  const key = "error." + e.reason, tries = e.text.match(/\d+/);
+  if (tries && has(key + "-tries.other")) return t(key + "-tries", { n: Number(tries[0]) });
+  if (e.reason === "check-failed") return t(key, { what: e.text });
   return has(key) ? t(key) : e.text || t("error.internal");
 }

@@ -1,14 +1,18 @@
 // The page behind a link: it looks at the session, draws the scene that fits,
 // and looks again while something is still to come.
 
-import { Refused, Visit, getVisit, isReady, keepCode, openWith, takeToken } from "./api";
+import { Doc, Refused, Visit, getVisit, isReady, keepCode, openWith, openWithPasskey, takeToken } from "./api";
 import { CodeField } from "./code";
 import { Kid, busy, h, icon, say } from "./dom";
+import { showDevices } from "./devices";
+import { enrol } from "./enrol";
 import { HeldPage } from "./held";
+import { confirm, hasPasskeys } from "./passkey";
 import { details, facts, outcome, people, results } from "./parts";
 import { failure } from "./failure";
-import { askToDecline, askToSign, what } from "./sheets";
+import { Act, askToDecline, askToSign, confirmToSign, what, withoutTime } from "./sheets";
 import { Viewer, forget } from "./viewer";
+import { enrols, ways } from "./ways";
 import { assets, choose, has, lang, languages, left, prefer, t } from "./words";
 
 const app = document.getElementById("app")!;
@@ -38,7 +42,8 @@ function show(title: string, narrow: boolean, ...kids: Kid[]): void {
   const organisation = visit?.organisation ?? held?.organisation ?? document.documentElement.dataset.organisation!;
   app.replaceChildren(
     h("header", { class: "top" },
-      h("span", { class: "brand" }, h("img", { class: "mark", src: assets + "/icon.svg", alt: "", width: 30, height: 30 }), h("span", {}, organisation)), pick),
+      h("span", { class: "brand" }, h("img", { class: "mark", src: assets + "/icon.svg", alt: "", width: 30, height: 30 }), h("span", {}, organisation)),
+      h("span", { class: "tools" }, visit?.enrol && !problem && h("button", { type: "button", class: "tool named", "aria-label": t("devices.open"), onclick: devices }, icon("device"), h("span", {}, t("devices.open"))), pick)),
     h("main", { id: "main", class: narrow ? "narrow" : "spread" }, ...kids));
   document.title = `${title} · ${organisation}`;
   if (!first) app.querySelector<HTMLElement>("h1")?.focus();
@@ -82,27 +87,41 @@ function drawLocked(v: Visit): void {
   const asks = v.who.signatory && v.who.state === "waiting" && !ended;
   const title = asks ? t(v.who.sender ? "locked.self" : "locked.asks", { name: v.sender.name }) : t("locked.title." + v.state);
   const open = h("button", { type: "submit", class: "button primary grow" }, icon("lock"), t("locked.open"));
-  const code = new CodeField(v.who.mail, t("code.send"), true, open);
+  const byPasskey = hasPasskeys() && v.opens.includes("passkey");
+  const code = new CodeField(v.who.mail, t("code.send"), !byPasskey, open);
+  const opened = async (next: Visit): Promise<void> => {
+    visit = next;
+    await choose(visit.who.language);
+    draw();
+    again(true);
+  };
   const submit = async (e: Event): Promise<void> => {
     e.preventDefault();
     if (code.value.length !== 6) return code.fail(t("error.bad-code"));
     const given = code.value;
     try {
-      visit = await busy(open, () => openWith(given));
+      const next = await busy(open, () => openWith(given));
       keepCode(given);
-      await choose(visit.who.language);
-      draw();
-      again(true);
+      await opened(next);
     } catch (e) {
       code.fail(failure(e));
     }
   };
+  const error = h("p", { class: "error", role: "alert" });
+  const key = h("button", { type: "button", class: "button primary", onclick: async () => {
+    error.textContent = "";
+    try {
+      await opened(await busy(key, async () => openWithPasskey({ passkey: await confirm("open", []) })));
+    } catch (e) {
+      error.textContent = failure(e);
+    }
+  } }, icon("key"), h("span", {}, t("locked.passkey")));
   show(title, true, h("div", { class: "card" },
     h("div", { class: "pad" }, h("p", { class: "eyebrow" }, ...eyebrow(v, !!asks)),
       heading(title), h("p", { class: "subject" }, v.subject || t("no-subject")),
       v.message && h("blockquote", {}, v.message)),
     h("form", { class: "pad band", novalidate: true, onsubmit: submit },
-      h("p", {}, h("strong", {}, t(asks ? "locked.why" : "locked.why-result"))), code.el),
+      h("p", {}, h("strong", {}, t(asks ? "locked.why" : "locked.why-result"))), ...(byPasskey ? [key, error, h("p", { class: "quiet" }, t("locked.or"))] : []), code.el),
     h("div", { class: "pad" }, facts(v), details(v))));
 }
 
@@ -111,15 +130,11 @@ function drawReview(v: Visit): void {
   const docs = (v.documents ?? []).filter((d) => d.kind === "mailed");
   const title = t(v.who.sender ? "locked.self" : "locked.asks", { name: v.sender.name });
   const view = new Viewer(docs);
-  const notice = h("p", { class: "notice" }, icon("clock"), h("span", {}, t("tsa.away")));
+  const notice = h("p", { class: "notice" }, icon("clock"), h("span", {}, withoutTime(v)));
   notice.hidden = true;
-  const press = h("button", { type: "button", class: "button primary grow", disabled: true,
-    onclick: () => askToSign(v, docs, view.shown, away, after) }, icon("pen"), h("span", { class: "fit" }, t("sign.open", { what: what(docs) })));
-  const no = h("button", { type: "button", class: "button", onclick: () => askToDecline(v, after) }, t("decline.open"));
   // The document first: on a phone, the mail's words wait behind "Details".
   const more = details(v, ...(v.message ? [h("blockquote", {}, v.message)] : []), people(v));
   more.toggleAttribute("open", matchMedia("(min-width: 1000px)").matches);
-  const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
   show(title, false,
     h("aside", { class: "card side" }, h("div", { class: "pad" },
       h("p", { class: "eyebrow" }, ...eyebrow(v, true)),
@@ -133,13 +148,48 @@ function drawReview(v: Visit): void {
       more)),
     h("div", { class: "desk" }, view.el));
   viewer = view;
-  app.append(h("div", { class: "bar" }, h("div", { class: "inner" }, hint, no, press)));
-  void view.ready.then((good) => {
-    press.disabled = !good;
-    hint.textContent = t(good ? "review.hint" : "review.bad");
-  });
-  void isReady().then((r) => { away = !r; notice.hidden = r; if (!r) say(t("tsa.away")); }).catch(() => undefined);
+  app.append(bar(v, docs, view));
+  void isReady().then((r) => { away = !r; notice.hidden = r; if (!r) say(withoutTime(v)); }).catch(() => undefined);
 }
+
+/** bar holds the two choices; with a passkey, one tap on it signs. */
+function bar(v: Visit, docs: Doc[], view: Viewer): HTMLElement {
+  const act = (): Act => ({ visit: v, docs, view, away, done: after, enrol: setUp });
+  const way = ways(v)[0], able = enrols(v);
+  const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
+  const name = v.who.name;
+  const press = h("button", { type: "button", class: "button primary grow", disabled: true, onclick: () => {
+    if (way === "passkey") confirmToSign(act(), { typed: name });
+    else if (way) askToSign(act(), way);
+    else setUp();
+  } }, icon(way ? "pen" : "key"), h("span", { class: "fit" }, way || !able ? t("sign.open", { what: what(docs) }) : t("enrol.open")));
+  const draws = h("button", { type: "button", class: "link", disabled: true, onclick: () => askToSign(act(), "passkey") }, t("sign.draw"));
+  const no = h("button", { type: "button", class: "button", onclick: () => askToDecline(v, after) }, t("decline.open"));
+  void view.ready.then((good) => {
+    const can = good && !!(way || able);
+    press.disabled = draws.disabled = !can;
+    hint.textContent = t(!good ? "review.bad" : way ? "review.hint" : able ? "review.enrol" : "review.cannot");
+    hint.classList.toggle("always", good && !way);
+  });
+  return h("section", { class: "bar", "aria-label": t("sign.title", { what: what(docs) }) }, h("div", { class: "inner" },
+    way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), draws) : null, hint, h("div", { class: "acts" }, no, press)));
+}
+
+/** setUp enrols this device; the documents stay where they are. */
+function setUp(): void {
+  enrol(visit!, (v) => {
+    if (!v) return void refresh();
+    visit = v;
+    if (viewer && v.state === "open" && v.who.state === "waiting") {
+      drawn = JSON.stringify(v);
+      const docs = (v.documents ?? []).filter((d) => d.kind === "mailed");
+      document.querySelector(".bar")!.replaceWith(bar(v, docs, viewer));
+      viewer.ready.then(() => document.querySelector<HTMLElement>(".bar .primary")?.focus({ preventScroll: true }));
+    } else draw();
+  });
+}
+
+const devices = (): void => showDevices(visit!, setUp, () => void refresh());
 
 /** after is called when the visitor has decided; without a session, it is looked up again. */
 function after(v: Visit | null): void {

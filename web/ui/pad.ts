@@ -17,13 +17,11 @@ export class Hand {
   private drawing = false;
   private readonly watch: ResizeObserver;
 
-  /** changed is called when something is drawn or typed. */
-  constructor(name: string, changed: () => void) {
+  /** changed is called when something is drawn or typed. Where there is a finger or pen, drawing comes first; where there is a mouse, typing. */
+  constructor(name: string, changed: () => void, draws = matchMedia("(pointer: coarse)").matches) {
     const how = id(), field = id();
-    // Where there is a finger or pen, drawing comes first; where there is a mouse, typing.
-    const finger = matchMedia("(pointer: coarse)").matches;
-    this.draw = h("input", { type: "radio", name: how, value: "draw", checked: finger, onchange: () => this.choose() });
-    this.type = h("input", { type: "radio", name: how, value: "type", checked: !finger, onchange: () => this.choose() });
+    this.draw = h("input", { type: "radio", name: how, value: "draw", checked: draws, onchange: () => this.choose() });
+    this.type = h("input", { type: "radio", name: how, value: "type", checked: !draws, onchange: () => this.choose() });
     const preview = h("p", { class: "typed-preview", "aria-hidden": "true" });
     this.typed = h("input", {
       id: field, type: "text", autocomplete: "name", maxlength: 100, spellcheck: "false", placeholder: name,

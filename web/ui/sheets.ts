@@ -1,42 +1,112 @@
 // The two acts, each in a dialog of its own: sign and decline.
 
-import { Doc, Refused, Shown, Visit, decline, dropCode, freshCode, sign } from "./api";
-import { CodeField } from "./code";
-import { Kid, busy, h, icon, id } from "./dom";
+import { Appearance, Doc, Refused, Visit, decline, dropCode, freshCode } from "./api";
+import { Ceremony, Prove, Step, begin, byPasskey } from "./ceremony";
+import { AppField, CodeField, Digits } from "./code";
+import { busy, h, icon, id } from "./dom";
 import { failure } from "./failure";
 import { Hand } from "./pad";
+import { dialog, outdated } from "./sheet";
+import { Viewer } from "./viewer";
+import { Way, enrols, ways } from "./ways";
 import { list, t } from "./words";
 
 /** what names the documents that are signed: the one by its name, more by their number. */
 export const what = (docs: Doc[]): string => (docs.length === 1 ? docs[0].name : t("documents", { n: docs.length }));
 
-/** dialog shows a sheet from below on phones, in the middle elsewhere, and returns it open. */
-function dialog(title: string, ...kids: Kid[]): HTMLDialogElement {
-  const name = id();
-  const d = h("dialog", { class: "sheet", "aria-labelledby": name }, h("h2", { id: name, tabindex: "-1" }, title), ...kids);
-  d.addEventListener("close", () => d.remove());
-  document.body.append(d);
-  d.showModal();
-  return d;
+/** withoutTime says what an authority that is away means: on behalf of somebody, a signature waits for it; with an own key, its owner does. */
+export const withoutTime = (v: Visit): string => t(v.level === "standard" ? "tsa.away" : "tsa.away.own");
+
+/** Act is what a sheet to sign needs: whose, which documents, and whom to tell. */
+export interface Act {
+  visit: Visit; docs: Doc[]; view: Viewer; away: boolean;
+  /** done gets the session as it is then, or null to look again. */
+  done(v: Visit | null): void;
+  /** enrol leads to the device's enrolment. */
+  enrol(): void;
 }
 
-/** outdated are refusals that mean: the session has moved on, look again. */
-const outdated = ["ended", "already-decided", "gone", "not-proven", "preparing", "not-signatory", "unknown-link"];
-
-/** askToSign takes signature and proof; done gets the session as it is then, or null to look again. */
-export function askToSign(v: Visit, docs: Doc[], shown: Shown[], away: boolean, done: (v: Visit | null) => void): void {
+/** confirmToSign is the short way: a passkey's prompt, and words while it works. */
+export function confirmToSign(a: Act, look: Appearance): void {
+  const status = h("p", { role: "status" });
+  const line = h("div", { class: "step" }, h("span", { class: "spin", "aria-hidden": "true" }), status);
   const error = h("p", { class: "error", role: "alert" });
-  const hand = new Hand(v.who.name, () => error.classList.add("past"));
-  let code: CodeField | undefined;
-  const proof = h("div", { class: "proof" });
-  const ask = (): void => {
-    code = new CodeField(v.who.mail, t("sign.code"), false);
-    proof.replaceChildren(code.el);
-  };
-  if (freshCode()) proof.append(h("p", { class: "have" }, icon("check"), h("span", {}, t("sign.have-code"))));
-  else ask();
+  const again = h("button", { type: "button", class: "button primary grow", onclick: () => run() });
+  const cancel = h("button", { type: "button", class: "button", onclick: () => d.close() }, t("back"));
+  const others = h("div", { class: "others" });
+  const step = (s: Step): void => { status.textContent = t("step." + s); };
+  const ceremony: Ceremony = begin(a.visit, a.view, look, byPasskey, step);
+  let signed = false;
 
-  const press = h("button", { type: "submit", class: "button primary grow" }, icon("pen"), h("span", { class: "fit" }, t("sign.do", { what: what(docs) })));
+  const run = async (): Promise<void> => {
+    line.hidden = false;
+    again.hidden = true;
+    error.textContent = "";
+    others.replaceChildren();
+    try {
+      const v = await ceremony.run();
+      signed = true;
+      d.close();
+      a.done(v);
+    } catch (e) {
+      if (!d.open) return; // given up meanwhile
+      const why = e instanceof Refused ? e.reason : "";
+      if (outdated.includes(why)) {
+        d.close();
+        return a.done(null);
+      }
+      line.hidden = true;
+      error.textContent = failure(e);
+      if (why === "check-failed") return; // nobody should try until it passes
+      again.hidden = false;
+      again.replaceChildren(icon("key"), h("span", {}, t(why === "passkey-cancelled" ? "confirm.again" : "try-again")));
+      offer(why);
+      again.focus();
+    }
+  };
+
+  /** offer names other ways, where the passkey is what failed. */
+  const offer = (why: string): void => {
+    if (!/passkey/.test(why)) return;
+    const go = (label: string, then: () => void): HTMLElement =>
+      h("button", { type: "button", class: "link", onclick: () => { d.close(); then(); } }, label);
+    if (enrols(a.visit)) others.append(go(t("enrol.other"), a.enrol));
+    const rest = ways(a.visit).filter((w) => w !== "passkey");
+    if (rest.length) others.append(go(t("proof." + rest[0]), () => askToSign(a, rest[0])));
+  };
+
+  const d = dialog(t("sign.title", { what: what(a.docs) }),
+    h("div", { class: "hand" },
+      a.docs.length > 1 && h("p", { class: "quiet" }, list(a.docs.map((x) => x.name))),
+      line, error, others,
+      h("p", { class: "quiet small" }, t(`level.${a.visit.level}.sign`, { organisation: a.visit.organisation, name: a.visit.who.name })),
+      h("div", { class: "acts" }, cancel, again)));
+  d.addEventListener("close", () => { if (!signed) ceremony.stop(); });
+  void run();
+}
+
+/** askToSign takes the signature's look, and a proof that is typed. */
+export function askToSign(a: Act, way: Way): void {
+  const v = a.visit;
+  const error = h("p", { class: "error", role: "alert" });
+  const hand = new Hand(v.who.name, () => error.classList.add("past"), way === "passkey" || undefined);
+  const proof = h("div", { class: "proof" });
+  let field: Digits | undefined;
+  const ask = (): void => {
+    field = way === "totp" ? new AppField() : new CodeField(v.who.mail, t("sign.code"), false);
+    proof.replaceChildren(field.el);
+  };
+  if (way === "code" && freshCode()) proof.append(h("p", { class: "have" }, icon("check"), h("span", {}, t("sign.have-code"))));
+  else if (way !== "passkey") ask();
+
+  const typed: Prove = async () => {
+    const digits = field ? field.value : freshCode();
+    if (!digits && !field) ask(); // its ten minutes ended while the sheet was open
+    if (digits.length !== 6) throw new Refused(digits ? "bad-code" : "need-code", "");
+    return way === "totp" ? { totp: digits } : { code: digits };
+  };
+  const press = h("button", { type: "submit", class: "button primary grow" }, icon("pen"), h("span", { class: "fit" }, t("sign.do", { what: what(a.docs) })));
+  let ceremony: Ceremony | undefined, made = "", signed = false;
   const submit = async (e: Event): Promise<void> => {
     e.preventDefault();
     error.textContent = "";
@@ -47,38 +117,47 @@ export function askToSign(v: Visit, docs: Doc[], shown: Shown[], away: boolean, 
       hand.focus();
       return;
     }
-    const digits = code ? code.value : freshCode();
-    if (!digits && !code) ask(); // its ten minutes ended while the sheet was open
-    if (digits.length !== 6) {
-      code!.fail(t(digits ? "error.bad-code" : "sign.need-code"));
-      return;
+    if (way === "passkey") {
+      d.close();
+      return confirmToSign(a, look);
     }
     try {
-      const next = await busy(press, () => sign(shown, look, digits));
+      await typed("sign", [], new AbortController().signal); // before anything is prepared
+      if (made !== JSON.stringify(look)) { // what was prepared shows another look
+        ceremony?.stop();
+        ceremony = begin(v, a.view, look, typed, () => undefined);
+        made = JSON.stringify(look);
+      }
+      const next = await busy(press, () => ceremony!.run());
       dropCode();
+      signed = true;
       d.close();
-      done(next);
+      a.done(next);
     } catch (e) {
-      const reason = e instanceof Refused ? e.reason : "";
-      if (outdated.includes(reason)) {
+      if (!d.open) return;
+      const why = e instanceof Refused ? e.reason : "";
+      if (outdated.includes(why)) {
         d.close();
-        done(null);
-      } else if (["code-expired", "wrong-code", "bad-code"].includes(reason)) {
-        dropCode();
-        if (!code || reason === "code-expired") ask();
-        code!.fail(failure(e));
+        a.done(null);
+      } else if (["code-expired", "wrong-code", "bad-code", "need-code", "wrong-totp"].includes(why)) {
+        if (why !== "need-code") dropCode();
+        if (!field || why === "code-expired") ask();
+        field!.fail(why === "need-code" ? t("sign.need-" + way) : failure(e));
       } else error.textContent = failure(e);
     }
   };
   const cancel = h("button", { type: "button", class: "button", onclick: () => d.close() }, t("back"));
-  const d = dialog(t("sign.title", { what: what(docs) }),
+  const d = dialog(t("sign.title", { what: what(a.docs) }),
     h("form", { novalidate: true, onsubmit: submit },
-      docs.length > 1 && h("p", { class: "quiet" }, list(docs.map((x) => x.name))),
-      away && h("p", { class: "notice" }, icon("clock"), h("span", {}, t("tsa.away"))),
+      a.docs.length > 1 && h("p", { class: "quiet" }, list(a.docs.map((x) => x.name))),
+      a.away && h("p", { class: "notice" }, icon("clock"), h("span", {}, withoutTime(v))),
       hand.el, error, proof,
       h("p", { class: "quiet small" }, t(`level.${v.level}.sign`, { organisation: v.organisation, name: v.who.name })),
       h("div", { class: "acts" }, cancel, press)));
-  d.addEventListener("close", () => hand.close());
+  d.addEventListener("close", () => {
+    hand.close();
+    if (!signed) ceremony?.stop();
+  });
   hand.focus();
 }
 

@@ -2,6 +2,7 @@
 // with a text layer for search, copying and screen readers.
 
 import { Doc, Loaded, Refused, Shown, load } from "./api";
+import { Bytes } from "./bytes";
 import { h, icon, say } from "./dom";
 import { assets, size, t } from "./words";
 import { failure } from "./failure";
@@ -33,7 +34,26 @@ function pdfjs(): Promise<PdfJs> {
   })());
 }
 
-interface Opened extends Loaded { pdf: Pdf; pages: PdfPage[] }
+interface Opened extends Loaded { pages: PdfPage[] }
+
+/** parse has pdf.js read a file. */
+async function parse(bytes: Bytes): Promise<PdfPage[]> {
+  const lib = await pdfjs(), base = location.origin + assets + "/pdfjs/";
+  let pdf: Pdf;
+  try {
+    pdf = await lib.getDocument({
+      data: bytes.slice(), // pdf.js keeps what it gets, and we keep what was hashed
+      cMapUrl: base + "cmaps/", cMapPacked: true, standardFontDataUrl: base + "standard_fonts/",
+      wasmUrl: base + "wasm/", iccUrl: base + "iccs/", useWorkerFetch: true, isEvalSupported: false,
+      enableXfa: false, stopAtErrors: false,
+    }).promise;
+  } catch {
+    throw new Refused("unreadable", "");
+  }
+  const pages: PdfPage[] = [];
+  for (let n = 1; n <= pdf.numPages; n++) pages.push(await pdf.getPage(n));
+  return pages;
+}
 
 // Documents outlive a redrawing of the page: another language loads nothing anew.
 const cache = new Map<number, Promise<Opened>>();
@@ -42,22 +62,8 @@ function open(d: Doc): Promise<Opened> {
   let p = cache.get(d.index);
   if (!p) {
     p = (async () => {
-      const [lib, file] = await Promise.all([pdfjs(), load(d)]);
-      const base = location.origin + assets + "/pdfjs/";
-      let pdf: Pdf;
-      try {
-        pdf = await lib.getDocument({
-          data: file.bytes.slice(), // pdf.js keeps what it gets, and we keep what was hashed
-          cMapUrl: base + "cmaps/", cMapPacked: true, standardFontDataUrl: base + "standard_fonts/",
-          wasmUrl: base + "wasm/", iccUrl: base + "iccs/", useWorkerFetch: true, isEvalSupported: false,
-          enableXfa: false, stopAtErrors: false,
-        }).promise;
-      } catch {
-        throw new Refused("unreadable", "");
-      }
-      const pages: PdfPage[] = [];
-      for (let n = 1; n <= pdf.numPages; n++) pages.push(await pdf.getPage(n));
-      return { ...file, pdf, pages };
+      const [, file] = await Promise.all([pdfjs(), load(d)]);
+      return { ...file, pages: await parse(file.bytes) };
     })();
     p.catch(() => cache.delete(d.index));
     cache.set(d.index, p);
@@ -141,8 +147,9 @@ export class Viewer {
   /** ready resolves when every document was loaded, checked and laid out; false if one must not be signed. */
   readonly ready: Promise<boolean>;
   private zoom = 0;
+  private closed = false;
   private readonly sheets = new Map<Element, Sheet>();
-  private readonly columns: { host: HTMLElement; sheets: Sheet[] }[] = [];
+  private readonly columns: { document: number; host: HTMLElement; file: Opened; sheets: Sheet[] }[] = [];
   private readonly place = h("span", { class: "place" });
   private readonly sight: IntersectionObserver;
   private readonly resize: ResizeObserver;
@@ -174,6 +181,7 @@ export class Viewer {
   }
 
   close(): void {
+    this.closed = true;
     this.sight.disconnect();
     this.resize.disconnect();
     removeEventListener("scroll", this.track);
@@ -197,20 +205,15 @@ export class Viewer {
       state, ...notes(d), column));
     return async () => {
       try {
-        const [lib, file] = await Promise.all([pdfjs(), open(d)]);
+        const file = await open(d);
         this.shown.push(file.shown);
         state.replaceWith(digests(d, file));
         facts.textContent = t("pages", { n: file.pages.length }) + " · " + size(d.head_size);
         download.disabled = false;
         download.addEventListener("click", () => save(d, file.bytes));
-        const sheets = file.pages.map((p, i) => new Sheet(p, lib, t("page", { i: i + 1, of: file.pages.length })));
-        this.columns.push({ host: column, sheets });
-        column.replaceChildren(...sheets.map((s) => s.el));
-        this.layout();
-        for (const s of sheets) {
-          this.sheets.set(s.el, s);
-          this.sight.observe(s.el);
-        }
+        const c = { document: d.index, host: column, file, sheets: [] };
+        this.columns.push(c);
+        await this.fill(c, file.pages);
         this.track();
         if (!file.genuine) say(t("doc.wrong"));
         return file.genuine;
@@ -220,6 +223,34 @@ export class Viewer {
         return false;
       }
     };
+  }
+
+  /** fill puts the pages of a file into a document's column. */
+  private async fill(c: Viewer["columns"][number], pages: PdfPage[]): Promise<void> {
+    const lib = await pdfjs();
+    for (const s of c.sheets) {
+      this.sight.unobserve(s.el);
+      this.sheets.delete(s.el);
+      s.clear();
+    }
+    c.sheets = pages.map((p, i) => new Sheet(p, lib, t("page", { i: i + 1, of: pages.length })));
+    c.host.replaceChildren(...c.sheets.map((s) => s.el));
+    this.layout();
+    for (const s of c.sheets) {
+      this.sheets.set(s.el, s);
+      this.sight.observe(s.el);
+    }
+  }
+
+  /** bytes are those of a document as it was shown. */
+  bytes(document: number): Bytes | undefined { return this.columns.find((c) => c.document === document)?.file.bytes; }
+
+  /** preview shows a document's next revision in the place of the loaded one; without any, all are as they were. */
+  async preview(document?: number, bytes?: Bytes): Promise<void> {
+    for (const c of this.columns) {
+      if (bytes && c.document === document) await this.fill(c, await parse(bytes));
+      else if (!bytes && !this.closed) await this.fill(c, c.file.pages);
+    }
   }
 
   private layout(): void {

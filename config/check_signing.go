@@ -1,0 +1,78 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// checkSigning refuses what would let nobody sign, or somebody with too little.
+func (c *Config) checkSigning(bad func(field, format string, args ...any)) {
+	list := func(field string, values []string, words ...string) {
+		for i, v := range values {
+			if !slices.Contains(words, v) {
+				bad(field, "%q is unknown, want some of %s", v, strings.Join(words, ", "))
+			} else if slices.Contains(values[:i], v) {
+				bad(field, "%q stands there twice", v)
+			}
+		}
+	}
+	list("proofs.standard", c.Proofs.Standard, "code", "passkey", "totp")
+	if len(c.Proofs.Standard) == 0 {
+		bad("proofs.standard", "is empty, so that nobody could sign, want for example [\"code\", \"passkey\"]")
+	}
+	if slices.Contains(c.Proofs.Advanced, "code") {
+		bad("proofs.advanced", "\"code\" is not taken: a mailbox alone never signs in somebody's name, want passkey, totp or both")
+	} else {
+		list("proofs.advanced", c.Proofs.Advanced, "passkey", "totp")
+	}
+	if len(c.Proofs.Advanced) == 0 {
+		bad("proofs.advanced", "is empty, so that nobody could sign, want for example [\"passkey\"]")
+	}
+	list("enrolment.ways", c.Enrolment.Ways, "password", "device", "administrator")
+	switch w := c.Enrolment.Ways; {
+	case slices.Contains(w, "administrator"):
+	case !slices.Contains(w, "password"):
+		bad("enrolment.ways", "lets nobody enrol a first device, want password, administrator or both")
+	case len(c.Directory.LDAP.Servers) == 0:
+		bad("enrolment.ways", "lets nobody enrol a first device, because only LDAP knows passwords, want administrator, too")
+	}
+	if d := c.Certificates.Lifetime; d.bare != "" {
+		bad("certificates.lifetime", "%s has no unit, want for example lifetime = \"30d\"", d.bare)
+	} else if d.Duration < 24*time.Hour || d.Duration > 365*24*time.Hour {
+		bad("certificates.lifetime", "%s is out of range, want 1d to 365d", d)
+	}
+	list("keys.token", c.Keys.Token, "root", "issuing", "seal", "tsa")
+	c.checkToken(bad)
+}
+
+// credentialName is what systemd takes as the name of a credential.
+var credentialName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$`)
+
+func (c *Config) checkToken(bad func(field, format string, args ...any)) {
+	k := c.Keys
+	if len(k.Token) == 0 {
+		if k.Module != "" || k.Label != "" || k.PINFile != "" {
+			bad("keys.token", "names no key, although other fields of the token are set, want for example [\"seal\"]")
+		}
+	} else {
+		switch {
+		case k.Module == "":
+			bad("keys.module", "is missing, want the path of the token's PKCS#11 module")
+		case !filepath.IsAbs(k.Module):
+			bad("keys.module", "%q is relative, want an absolute path", k.Module)
+		}
+		if k.Label == "" {
+			bad("keys.label", "is missing, want the label of the token")
+		}
+		if k.PINFile == "" {
+			bad("keys.pin_file", "is missing, want the path of a file with the token's PIN")
+		}
+	}
+	// Not quoted: somebody may have written the passphrase here.
+	if k.Passphrase != "" && !credentialName.MatchString(k.Passphrase) {
+		bad("keys.passphrase", "is no name of a systemd credential, want for example keys.passphrase (never the passphrase itself)")
+	}
+}

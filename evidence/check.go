@@ -1,0 +1,266 @@
+package evidence
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"milterd/validate"
+	"milterd/workflow"
+)
+
+// Options are what a check knows besides the file.
+type Options struct {
+	Anchors *x509.CertPool // the organisation's root, and those of its timestamp authorities; nil means none
+	Now     time.Time      // zero means the present
+	PDFs    []PDF          // documents of the session
+}
+
+// PDF is a document that the evidence is held against.
+type PDF struct {
+	Name    string
+	Content []byte
+}
+
+// Result is what Check found.
+type Result struct {
+	Indication validate.Indication `json:"indication"` // the worst of all steps
+	Session    string              `json:"session,omitempty"`
+	Steps      []Step              `json:"steps"`
+}
+
+// Step is one thing that was checked.
+type Step struct {
+	What       string              `json:"what"`
+	Indication validate.Indication `json:"indication"`
+	Found      string              `json:"found"` // or what is wrong
+}
+
+// Passed reports whether everything holds.
+func (r *Result) Passed() bool { return r.Indication == validate.Passed }
+
+// Check looks at everything that an evidence file says. It asks no network.
+func Check(file []byte, o Options) *Result {
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	c := &checking{o: o, r: &Result{Indication: validate.Passed}}
+	c.file(file)
+	return c.r
+}
+
+// checking is the state of one Check.
+type checking struct {
+	o Options
+	r *Result
+	e *workflow.Evidence
+}
+
+// step notes an outcome and reports whether it is good.
+func (c *checking) step(what, found string, err error) bool {
+	s := Step{What: what, Indication: validate.Passed, Found: found}
+	if err != nil {
+		s.Indication, s.Found = validate.Failed, err.Error()
+		if errors.Is(err, errUnknown) {
+			s.Indication = validate.Indeterminate
+		}
+	}
+	if c.r.Indication != validate.Failed && s.Indication != validate.Passed {
+		c.r.Indication = s.Indication
+	}
+	c.r.Steps = append(c.r.Steps, s)
+	return err == nil
+}
+
+func (c *checking) file(file []byte) {
+	body, der, err := split(file)
+	if !c.step("form of the file", fmt.Sprintf("%d bytes", len(file)), err) {
+		return
+	}
+	s, err := checkSeal(body, der, c.o.Anchors, c.o.Now)
+	found := ""
+	if err == nil {
+		found = fmt.Sprintf("%s, %s", s.by.Subject.CommonName, stamp(s.time))
+	}
+	c.step("seal over the file", found, err)
+	c.content(body)
+}
+
+// content checks what the evidence itself says.
+func (c *checking) content(body []byte) {
+	var err error
+	if c.e, err = read(body); !c.step("content", "", err) {
+		return
+	}
+	c.r.Session = c.e.Session.ID
+	c.r.Steps[len(c.r.Steps)-1].Found = fmt.Sprintf("session %s, level %s, %s", c.e.Session.ID, c.e.Session.Level, c.e.Session.State)
+	last := ""
+	if n := len(c.e.Events); n > 0 {
+		last = c.e.Events[n-1].Hash.String()
+	}
+	err = workflow.CheckChain(c.e.Session.ID, c.e.Events)
+	if err == nil && last == "" {
+		err = errors.New("it is empty")
+	}
+	c.step("audit trail", fmt.Sprintf("%d entries, the last hash is %s", len(c.e.Events), last), err)
+	for _, i := range c.e.Session.Signatories() {
+		c.signatory(&c.e.Session.People[i])
+	}
+	c.documents()
+}
+
+func read(body []byte) (*workflow.Evidence, error) {
+	e := &workflow.Evidence{}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if err := d.Decode(e); err != nil {
+		return nil, fmt.Errorf("reading the evidence: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("reading the evidence: there is more than one value")
+	}
+	if e.Format != workflow.EvidenceFormat {
+		return nil, fmt.Errorf("%w: the format %q", errUnknown, e.Format)
+	}
+	if e.Session == nil {
+		return nil, errors.New("reading the evidence: no session")
+	}
+	return e, nil
+}
+
+// signatory checks one person's act.
+func (c *checking) signatory(p *workflow.Participant) {
+	switch {
+	case p.State != workflow.Signed && p.State != workflow.Signing:
+		c.step(p.Mail, "has not signed ("+string(p.State)+")", nil)
+		return
+	case p.Act == nil:
+		c.step(p.Mail, "", errors.New("has signed, but how is not told"))
+		return
+	}
+	c.step(p.Mail+": audit trail", "tells the same of this signature", c.told(p))
+	c.proof(p)
+	if c.e.Session.Level != workflow.Advanced {
+		return
+	}
+	c.own(p)
+}
+
+// told compares an act with what the audit trail says of it. The newest entry
+// counts: who had to sign again has several.
+func (c *checking) told(p *workflow.Participant) error {
+	for i := len(c.e.Events) - 1; i >= 0; i-- {
+		e := c.e.Events[i]
+		if e.Kind != workflow.EventSigned || e.Actor != p.Mail {
+			continue
+		}
+		if e.Detail["proof"] != p.Act.Proof.Method || e.Detail["challenge"] != p.Act.Proof.Challenge || e.Client != p.Act.Proof.Client {
+			return fmt.Errorf("entry %d tells another proof", e.Seq)
+		}
+		if !e.Time.Equal(p.Act.At.UTC().Truncate(time.Microsecond)) {
+			return fmt.Errorf("entry %d tells another time", e.Seq)
+		}
+		for _, s := range p.Act.Shown {
+			if e.Detail["document "+strconv.Itoa(s.Document+1)+" shown sha-256"] != s.SHA256.String() {
+				return fmt.Errorf("entry %d tells another digest of document %d", e.Seq, s.Document+1)
+			}
+		}
+		for _, o := range p.Act.Own {
+			if e.Detail["document "+strconv.Itoa(o.Document+1)+" attributes sha-256"] != digest(o.Attributes).String() || e.Detail["certificate"] != o.Certificate {
+				return fmt.Errorf("entry %d tells another signature of document %d", e.Seq, o.Document+1)
+			}
+		}
+		return c.mailed(p.Act.Shown)
+	}
+	return errors.New("it has no entry of this signature")
+}
+
+// mailed wants each mailed document once among what was shown, as one of the
+// revisions that the session had.
+func (c *checking) mailed(shown []workflow.Shown) error {
+	s, seen := c.e.Session, map[int]bool{}
+	for _, sh := range shown {
+		if sh.Document < 0 || sh.Document >= len(s.Documents) || seen[sh.Document] || s.Documents[sh.Document].Kind != workflow.Mailed ||
+			sh.Revision < 0 || sh.Revision >= len(s.Documents[sh.Document].Revisions) ||
+			s.Documents[sh.Document].Revisions[sh.Revision].SHA256 != sh.SHA256 {
+			return fmt.Errorf("document %d was shown as something that the session does not have", sh.Document+1)
+		}
+		seen[sh.Document] = true
+	}
+	if len(seen) != len(s.Mailed()) {
+		return errors.New("not every document was shown")
+	}
+	return nil
+}
+
+// digests is what a passkey must have approved: Advanced the signed attributes,
+// else the documents as they were shown, in their order.
+func digests(level workflow.Level, a *workflow.Act) []workflow.Digest {
+	var out []workflow.Digest
+	if level == workflow.Advanced {
+		for _, o := range a.Own {
+			out = append(out, digest(o.Attributes))
+		}
+		return out
+	}
+	for _, s := range a.Shown {
+		out = append(out, s.SHA256)
+	}
+	return out
+}
+
+func digest(b []byte) workflow.Digest { return sha256.Sum256(b) }
+
+// WriteTo writes the result for people, in English.
+func (r *Result) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, r.Text())
+	return int64(n), err
+}
+
+// Text is what WriteTo writes.
+func (r *Result) Text() string {
+	var b strings.Builder
+	good := 0
+	for _, s := range r.Steps {
+		word := "holds"
+		switch s.Indication {
+		case validate.Passed:
+			good++
+		case validate.Failed:
+			word = "FAILED"
+		default:
+			word = "unknown"
+		}
+		fmt.Fprintf(&b, "%-8s %s\n", word, plain(s.What))
+		if s.Found != "" {
+			fmt.Fprintf(&b, "         %s\n", plain(s.Found))
+		}
+	}
+	verdict := "Everything that the file says holds."
+	switch r.Indication {
+	case validate.Failed:
+		verdict = "The file does NOT prove what it says."
+	case validate.Indeterminate:
+		verdict = "It cannot be decided here whether it all holds."
+	}
+	fmt.Fprintf(&b, "\n%d of %d checks hold. %s\n", good, len(r.Steps), verdict)
+	return b.String()
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
+
+// plain keeps a stranger's text from playing with the terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,194 @@
+package signer
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"milterd/pki"
+	"milterd/signature/cms"
+	"milterd/signature/pades"
+	"milterd/signature/pdf"
+	"milterd/workflow"
+)
+
+// minToken is the place kept for a timestamp token, in bytes before the margin.
+// Between Prepare and Complete another authority may step in, whose token carries
+// a longer chain; nobody should have to sign again for that.
+const minToken = 6 << 10
+
+// Prepare writes the revision that waits for a signatory's own value: field,
+// look and claimed time are in it, only the signature is missing.
+func (s *Signer) Prepare(ctx context.Context, sess *workflow.Session, document, person int, look workflow.Appearance, at time.Time, chain [][]byte, head []byte) (*workflow.Prepared, error) {
+	who := &sess.People[person]
+	p, err := s.prepare(ctx, sess, document, person, look, at, chain, head)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the signature of %s: %w", who.Mail, refusal(err))
+	}
+	return p, nil
+}
+
+func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, person int, look workflow.Appearance, at time.Time, chain [][]byte, head []byte) (*workflow.Prepared, error) {
+	if sess.Level != workflow.Advanced {
+		return nil, refuse("level-unavailable", fmt.Sprintf("The level %s is not signed with a key of one's own.", sess.Level), nil)
+	}
+	certs, err := parse(chain)
+	if err != nil {
+		return nil, err
+	}
+	field, err := s.field(sess, document, person, head)
+	if err != nil {
+		return nil, err
+	}
+	who := &sess.People[person]
+	params := pades.Params{
+		Certificate: certs[0],
+		Chain:       certs[1:],
+		Field:       field,
+		Row:         row(sess, document),
+		Paraphs:     pdf.ParaphName(sess.ID, person),
+		Look:        pdf.SignatoryLook(look, who.Name, sess.Level, s.c.Organisation, at),
+		Time:        at,
+		Name:        who.Name,
+		Reason:      OwnReason(sess.Level, who.Name),
+	}
+	size, err := s.measured(ctx)
+	if err != nil {
+		return nil, err
+	}
+	params.TokenSize = max(size, minToken)
+	prep, err := pades.Prepare(head, params)
+	if errors.Is(err, pades.ErrExpired) {
+		return nil, expired(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &workflow.Prepared{Document: document, Suffix: prep.Suffix, Attributes: prep.Attributes, Size: int64(len(head) + len(prep.Suffix))}
+	h := sha256.New()
+	h.Write(head)
+	h.Write(prep.Suffix)
+	h.Sum(out.SHA256[:0])
+	prep.Suffix, prep.Attributes = nil, nil // kept once
+	out.Signer, err = json.Marshal(prep)
+	return out, err
+}
+
+// OwnReason is the reason that a signature by its signatory's own key gives.
+func OwnReason(level workflow.Level, name string) string {
+	return level.String() + ": signed by " + name + " with a key of their own"
+}
+
+// CheckValue verifies a signature value over p.Attributes. Of an ECDSA value
+// both s and n-s are good: a value is kept from being used twice by its
+// preparation, never by its bytes.
+func (s *Signer) CheckValue(p *workflow.Prepared, value []byte) error {
+	if _, err := checkValue(p, value); err != nil {
+		return fmt.Errorf("checking a signature value: %w", err)
+	}
+	return nil
+}
+
+// checkValue gives the preparation whose attributes the value signs. The attributes
+// are computed again: they must be those of this revision and this certificate,
+// whatever stands in p.
+func checkValue(p *workflow.Prepared, value []byte) (*ownWork, error) {
+	w := &ownWork{}
+	if err := json.Unmarshal(p.Signer, &w.prep); err != nil {
+		return nil, fmt.Errorf("what was prepared: %w", err)
+	}
+	w.prep.Suffix, w.prep.Attributes = p.Suffix, p.Attributes
+	var err error
+	if w.certs, err = parse(w.prep.Certificates); err != nil {
+		return nil, err
+	}
+	want, err := cms.SignedAttributes(w.prep.Algorithm, w.prep.Digest, w.certs[0])
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(want, p.Attributes) {
+		return nil, errors.New("what was prepared: its attributes are those of something else")
+	}
+	if _, err := cms.VerifyValue(w.certs[0], w.prep.Algorithm, p.Attributes, value); err != nil {
+		return nil, refuse("bad-value", "The signature that came from the device is not one over this document. Please sign again.", err)
+	}
+	return w, nil
+}
+
+// ownWork is a preparation read back.
+type ownWork struct {
+	prep  pades.Preparation
+	certs []*x509.Certificate
+}
+
+// Complete embeds p.Value with its time, then the revocation data that makes it B-LT.
+func (s *Signer) Complete(ctx context.Context, sess *workflow.Session, document, person int, head []byte, p *workflow.Prepared) ([]workflow.Increment, error) {
+	made, err := s.complete(ctx, sess, document, head, p)
+	if err != nil {
+		return nil, fmt.Errorf("completing the signature of %s: %w", sess.People[person].Mail, refusal(err))
+	}
+	return made, nil
+}
+
+func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document int, head []byte, p *workflow.Prepared) ([]workflow.Increment, error) {
+	own, err := checkValue(p, p.Value)
+	if err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(head) != p.Head || !own.prep.Covers(head) {
+		return nil, fmt.Errorf("prepared for other bytes: %w", workflow.ErrConflict)
+	}
+	if s.c.Now().After(own.certs[0].NotAfter) { // no time to come could lie within its life
+		return nil, expired(nil)
+	}
+	w := s.work(ctx, sess, document, head)
+	w.field = own.prep.Field
+	suffix, err := own.prep.Finish(ctx, p.Value, w.times)
+	switch {
+	case errors.Is(err, pades.ErrExpired):
+		return nil, expired(err)
+	case tooLarge(err):
+		s.grow(len(w.times.token))
+		return nil, again("signature-outgrown", "The time for your signature did not fit into its place in the document. Please sign once more.", err)
+	case err != nil:
+		return nil, err
+	}
+	w.add(workflow.Signature, suffix)
+	if err := w.revocation(own.certs...); err != nil {
+		if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) && revoked.Name == own.certs[0].Subject.CommonName {
+			return nil, again("certificate-revoked", "The certificate of your device's key was revoked before your signature had its time. Please sign again.", err)
+		}
+		return nil, err
+	}
+	return w.made, w.verify()
+}
+
+func expired(err error) error {
+	return again("certificate-expired", "The certificate of your device's key ran out before your signature had its time. Please sign again.", err)
+}
+
+// again is a refusal that the same person can cure by signing anew; 4.7.0 is
+// about security status (RFC 3463, 3.8), and not for good.
+func again(reason, text string, err error) *workflow.Refusal {
+	return &workflow.Refusal{Code: 450, Enhanced: "4.7.0", Text: text, Reason: reason, Err: err}
+}
+
+func parse(chain [][]byte) ([]*x509.Certificate, error) {
+	certs := make([]*x509.Certificate, len(chain))
+	for i, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d of the chain: %w", i+1, err)
+		}
+		certs[i] = c
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("a chain without certificates")
+	}
+	return certs, nil
+}

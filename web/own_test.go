@@ -1,0 +1,617 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/webauthn"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"milterd/auth"
+	"milterd/workflow"
+)
+
+// authenticator gives a tab a fingerprint reader of its own, which says yes.
+func (b *tab) authenticator() webauthn.AuthenticatorID {
+	b.t.Helper()
+	protocol(b, webauthn.Enable, webauthn.EnableParams{})
+	r, err := chromedp.Call(b.ctx, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
+		Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
+		HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r.AuthenticatorID
+}
+
+// waits lets the authenticator wait for a finger, or touch at once.
+func (b *tab) waits(id webauthn.AuthenticatorID, yes bool) {
+	b.t.Helper()
+	protocol(b, webauthn.SetAutomaticPresenceSimulation, webauthn.SetAutomaticPresenceSimulationParams{AuthenticatorID: id, Enabled: !yes})
+}
+
+// advanced is Jane's session that is signed with a key of her own.
+func advanced(t *testing.T, names ...string) (*stage, string) {
+	t.Helper()
+	st := newStage(t)
+	tok := token("advanced")
+	s := session(t, "advanced", names...)
+	s.Level = workflow.Advanced
+	st.visits[tok] = workflow.Visit{Session: s, Person: 1}
+	return st, tok
+}
+
+// visitor is a tab whose browser has proven Jane's mailbox and has an authenticator.
+func (st *stage) visitor(t *testing.T, b *tab, tok string) (*tab, webauthn.AuthenticatorID) {
+	t.Helper()
+	st.mu.Lock()
+	st.cookies["known"] = "jane.doe@corp.test"
+	st.mu.Unlock()
+	id := b.authenticator()
+	b.cookie(st.URL, "known")
+	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.painted()
+	return b, id
+}
+
+// enrolled is a visitor whose device is set up by password.
+func (st *stage) enrolled(t *testing.T, b *tab, tok string) (*tab, webauthn.AuthenticatorID) {
+	t.Helper()
+	b, id := st.visitor(t, b, tok)
+	b.press("Set up this device")
+	b.enter(`input[type=password]`, fakePassword)
+	b.press("Continue")
+	b.until("the bar that signs", `!document.querySelector(".bar .as button")?.disabled && document.querySelector(".bar .as") && !document.querySelector("dialog")`)
+	return b, id
+}
+
+func (st *stage) locked(fn func()) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	fn()
+}
+
+// TestOwnKey is the first way of a signatory: code, second proof, passkey, one
+// tap; and that the key stays where it is.
+func TestOwnKey(t *testing.T) {
+	chrome := launch(t)
+	for _, w := range []window{phone, small, desktop, {name: "desktop-dark", w: 1280, h: 800, dark: true}, {name: "phone-dark", w: 390, h: 844, phone: true, dark: true}} {
+		t.Run(w.name, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf", "annex.pdf")
+			b := blank(t, chrome, w)
+			b.authenticator()
+			b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+			b.press("Send me a code")
+			b.enter(".digits", fakeCode)
+			b.press("Open the documents")
+			b.painted()
+			b.sees("To sign, set up this device once.")
+			b.until("the button", `!document.querySelector(".bar .primary").disabled`)
+			b.accessible("before enrolment")
+			b.shot("1-review")
+			b.press("Set up this device")
+			b.sees("First, prove once more that it is you")
+			b.enter(`input[type=password]`, "wrong")
+			b.expect = append(b.expect, "403")
+			b.press("Continue")
+			b.sees("You have 2 more tries within this hour")
+			b.accessible("enrolment")
+			b.shot("2-enrol")
+			b.press("Another device of yours")
+			b.accessible("another device")
+			b.shot("3-device")
+			b.press("Your administrator")
+			b.shot("4-administrator")
+			b.press("Your password")
+			b.enter(`input[type=password]`, fakePassword)
+			b.press("Continue")
+			b.sees("Signed as Jane Doe")
+			b.until("the sheet closes", `!document.querySelector("dialog") && !document.querySelector(".bar .primary").disabled`)
+			b.accessible("enrolled")
+			b.shot("5-ready")
+			b.press("Sign 2 documents")
+			b.sees("Your signature is being placed")
+			b.accessible("signed")
+			b.shot("6-signed")
+			st.locked(func() {
+				if len(st.values) != 2 || st.proof.Method != "passkey" || st.signed[0].Typed != "Jane Doe" {
+					t.Errorf("values %x, proof %+v, look %+v", st.values, st.proof, st.signed)
+				}
+				for i, name := range []string{"contract.pdf", "annex.pdf"} {
+					if st.shown[i].SHA256 != sha256.Sum256(st.content[name]) {
+						t.Errorf("shown: %+v", st.shown)
+					}
+				}
+			})
+			if got, want := st.calls(), "enrol password password begin enrol enrolled certify by enrolment prepare begin sign finish"; got != want {
+				t.Errorf("the page called %q, want %q", got, want)
+			}
+			if got := eval[string](b, keyState); got != "P-256 sign false InvalidAccessError" {
+				t.Errorf("the device's key: %s", got)
+			}
+			b.neverSent(tok)
+			b.neverSent(fakeCode)
+			if strings.Contains(st.log.String(), fakePassword) {
+				t.Error("the log holds the password")
+			}
+		})
+	}
+}
+
+// keyState looks at the key that the page keeps, and tries to get it out.
+const keyState = `new Promise((yes, no) => { const r = indexedDB.open("milterd"); r.onerror = no; r.onsuccess = () => {
+	const g = r.result.transaction("keys").objectStore("keys").getAll(); g.onsuccess = async () => {
+		const k = g.result[0].pair.privateKey;
+		const out = await crypto.subtle.exportKey("pkcs8", k).then(() => "exported", e => e.name);
+		r.result.close();
+		yes([k.algorithm.namedCurve, k.usages, k.extractable, out].join(" ")); }; }; })`
+
+// TestLaterVisit opens with the passkey, on a device whose cookie is gone, and
+// signs with one tap: two looks at the phone, nothing typed.
+func TestLaterVisit(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	protocol(b, network.ClearBrowserCookies, cdp.Empty{})
+	st.locked(func() { st.own.log = nil })
+	b.do(chromedp.Reload())
+	b.sees("Open with your passkey")
+	b.accessible("locked")
+	b.shot("locked")
+	b.press("Open with your passkey")
+	b.painted()
+	b.press("Sign contract.pdf")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "begin open prepare begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+}
+
+// TestCeremonyTroubles is what can happen between tap and signature: the page
+// goes on by itself where it can, else it says what to do, and the second press helps.
+func TestCeremonyTroubles(t *testing.T) {
+	chrome := launch(t)
+	forget := `new Promise(y => { const r = indexedDB.open("milterd"); r.onsuccess = () => { const t = r.result.transaction("keys", "readwrite"); t.objectStore("keys").clear(); t.oncomplete = () => { r.result.close(); y(true); }; }; })`
+	for _, c := range []struct {
+		name   string
+		before func(st *stage, b *tab)
+		says   string // then "Try again" is pressed; empty if it goes on by itself
+		calls  string
+	}{
+		{name: "colleague", before: func(st *stage, _ *tab) { st.busy = 2 }, calls: "prepare begin sign finish"},
+		{name: "certificate expired", before: func(st *stage, _ *tab) { st.refuse["prepare"] = "certificate-expired" },
+			calls: "prepare renew certify by device key 64 prepare begin sign finish"},
+		{name: "certificate revoked", before: func(st *stage, _ *tab) { st.refuse["prepare"] = "certificate-revoked" },
+			calls: "prepare begin key certify by passkey prepare begin sign finish"},
+		{name: "key lost", before: func(_ *stage, b *tab) { eval[bool](b, forget) },
+			calls: "begin key certify by passkey prepare begin sign finish"},
+		{name: "renewal refused", before: func(st *stage, _ *tab) { st.refuse["prepare"], st.refuse["renew"] = "certificate-expired", "bad-proof" },
+			calls: "prepare renew begin key certify by passkey prepare begin sign finish"},
+		{name: "time away", before: func(st *stage, _ *tab) { st.refuse["prepare"] = "time-away" },
+			says: "The timestamp authority is away at the moment, so nothing can be signed", calls: "prepare prepare begin sign finish"},
+		{name: "too late", before: func(st *stage, _ *tab) { st.refuse["finish"] = "preparation-gone" },
+			says: "That took too long, or you went on in another window. Nothing was signed", calls: "prepare begin sign finish abandon prepare begin sign finish"},
+		{name: "certificate revoked meanwhile", before: func(st *stage, _ *tab) { st.refuse["finish"] = "certificate-revoked" },
+			says: "The certificate of this device was revoked.", calls: "prepare begin sign finish abandon prepare begin sign finish"},
+		{name: "session over", before: func(st *stage, _ *tab) { st.refuse["finish"] = "already-decided" }, calls: "prepare begin sign finish abandon"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf")
+			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
+			b.expect = []string{"400", "403", "409", "410"}
+			st.locked(func() { st.own.log = nil; c.before(st, b) })
+			b.press("Sign contract.pdf")
+			if c.name == "colleague" {
+				b.sees("A colleague is signing just now. Yours follows by itself")
+				b.shot("waiting")
+			}
+			if c.says != "" {
+				b.sees(c.says)
+				b.accessible(c.name)
+				b.shot(strings.ReplaceAll(c.name, " ", "-"))
+				b.press("Try again")
+			}
+			if c.name == "session over" { // the page looks again, and is where it was
+				b.until("the sheet closes", `!document.querySelector("dialog")`)
+			} else {
+				b.sees("Your signature is being placed")
+			}
+			if got := st.calls(); got != c.calls {
+				t.Errorf("the page called %q, want %q", got, c.calls)
+			}
+		})
+	}
+}
+
+// TestRenewed renews an old certificate without a question.
+func TestRenewed(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	st.lasting = 3 * time.Second // and 3 s later it is in its last third, or over
+	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	time.Sleep(3 * time.Second)
+	st.locked(func() { st.own.log, st.lasting = nil, time.Hour })
+	b.press("Sign contract.pdf")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "renew certify by device key 64 prepare begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+}
+
+// TestSwapped prepares something else than what was shown: the page refuses, in
+// words, before anybody is asked to confirm, and gives the documents back.
+func TestSwapped(t *testing.T) {
+	chrome := launch(t)
+	replace := func(b []byte, old, new string) []byte {
+		i := bytes.LastIndex(b, []byte(old))
+		if i < 0 {
+			panic(old)
+		}
+		return append(append(append([]byte(nil), b[:i]...), new...), b[i+len(old):]...)
+	}
+	for name, swap := range map[string]func(p *workflow.Prepared, b []byte) []byte{
+		"a byte": func(_ *workflow.Prepared, b []byte) []byte { b[len(b)-20] ^= 1; return b },
+		"something behind": func(_ *workflow.Prepared, b []byte) []byte {
+			return append(b, "\n% more\n"...)
+		},
+		"ByteRange": func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "/ByteRange", "/ByteRang ") },
+		"another ByteRange": func(_ *workflow.Prepared, b []byte) []byte {
+			return append(b, "\n1 0 obj <</ByteRange [0 9 99 999]>> endobj\n"...)
+		},
+		"Contents":         func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "0000>", "00a0>") },
+		"another key":      func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "/Contents", "/Cuntents") },
+		"attributes":       func(p *workflow.Prepared, b []byte) []byte { p.Attributes[len(p.Attributes)-1] ^= 1; return b },
+		"no attributes":    func(p *workflow.Prepared, b []byte) []byte { p.Attributes = nil; return b },
+		"another document": func(p *workflow.Prepared, b []byte) []byte { p.Document = 7; return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf")
+			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
+			st.locked(func() { st.own.log, st.swap = nil, swap })
+			b.press("Sign contract.pdf")
+			b.sees("What was prepared is not what this page has shown you")
+			b.accessible(name)
+			b.shot("refused")
+			if eval[bool](b, `[...document.querySelectorAll("dialog .primary")].some(x => x.getClientRects().length)`) {
+				t.Error("the sheet offers to go on")
+			}
+			b.until("the documents are given back", `true`)
+			for end := time.Now().Add(10 * time.Second); !strings.Contains(st.calls(), "abandon") && time.Now().Before(end); {
+				time.Sleep(20 * time.Millisecond)
+			}
+			if got := st.calls(); got != "prepare abandon" {
+				t.Errorf("the page called %q", got)
+			}
+		})
+	}
+}
+
+// TestSwappedOnTheWay changes the bytes after the server has said their digest.
+func TestSwappedOnTheWay(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	eval[bool](b, `(f => { window.fetch = async (...a) => { const r = await f(...a);
+		if (!a[0].endsWith("/prepared")) return r;
+		const x = new Uint8Array(await r.arrayBuffer()); x[40] ^= 1; return new Response(x, r); }; return true; })(window.fetch)`)
+	b.press("Sign contract.pdf")
+	b.sees("What was prepared is not what this page has shown you (SHA-256). Nothing was signed")
+}
+
+// TestUnconfirmed lets the prompt go by: nothing is signed, the same
+// preparation waits for the second press, and Back shows the document as it was.
+func TestUnconfirmed(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, id := st.enrolled(t, blank(t, launch(t), phone), tok)
+	before := eval[string](b, `document.querySelector(".page.drawn canvas").toDataURL()`)
+	verified := func(yes bool) {
+		protocol(b, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id, IsUserVerified: yes})
+	}
+	st.locked(func() { st.own.log = nil })
+	verified(false)
+	b.press("Sign contract.pdf")
+	b.sees("It was not confirmed. Nothing was signed.")
+	b.accessible("unconfirmed")
+	b.shot("unconfirmed")
+	verified(true)
+	b.press("Confirm")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "prepare begin sign begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+
+	st, tok = advanced(t, "contract.pdf")
+	b, id = st.enrolled(t, blank(t, launch(t), phone), tok)
+	st.locked(func() { st.own.log = nil })
+	b.waits(id, true)
+	b.press("Sign contract.pdf")
+	b.sees("Confirm with your fingerprint, face or PIN.")
+	b.accessible("prompt")
+	b.shot("prompt")
+	b.press("Back")
+	b.until("the sheet closes", `!document.querySelector("dialog")`)
+	b.until("the document is as it was", `document.querySelector(".page.drawn canvas")?.toDataURL() === `+quote(before))
+	for end := time.Now().Add(10 * time.Second); st.calls() != "prepare begin sign abandon"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the page called %q", st.calls())
+		}
+	}
+}
+
+// TestReloadAndTwoTabs leaves the prompt by a reload, and goes on in another
+// tab: the newest preparation counts, and each page says what became of its own.
+func TestReloadAndTwoTabs(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, id := st.enrolled(t, blank(t, launch(t), phone), tok)
+	st.locked(func() { st.own.log = nil })
+	b.waits(id, true)
+	b.press("Sign contract.pdf")
+	b.sees("Confirm with your fingerprint, face or PIN.")
+	b.do(chromedp.Reload())
+	b.painted()
+	b.sees("Signed as Jane Doe")
+	if got := st.calls(); got != "prepare begin sign abandon" {
+		t.Errorf("the page called %q", got)
+	}
+	b.press("Sign contract.pdf")
+	b.sees("Confirm with your fingerprint, face or PIN.")
+
+	// The other tab begins anew while this one waits.
+	st.locked(func() { st.preparation.ID = "newer" })
+	b.expect = []string{"410"}
+	b.waits(id, false)
+	b.sees("you went on in another window")
+	b.press("Try again")
+	b.sees("Your signature is being placed")
+}
+
+// TestOffline loses the answer to the last call: the same signatures are sent
+// again, and nobody confirms twice.
+func TestOffline(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	st.locked(func() { st.own.log = nil })
+	eval[bool](b, `(f => { let once = true; window.fetch = (...a) => { if (a[0].endsWith("/finish") && once) { once = false; return Promise.reject(new TypeError("x")); } return f(...a); }; return true; })(window.fetch)`)
+	b.press("Sign contract.pdf")
+	b.sees("The desk cannot be reached.")
+	b.press("Try again")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "prepare begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+}
+
+// TestDrawInstead signs with a drawn look, by the same short way.
+func TestDrawInstead(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.enrolled(t, blank(t, launch(t), small), tok)
+	b.press("Draw instead")
+	b.sees("With a finger, a pen or the mouse")
+	b.draw()
+	b.accessible("drawn")
+	b.shot("drawn")
+	b.press("Sign contract.pdf")
+	b.sees("Your signature is being placed")
+	if len(st.signed) != 1 || len(st.signed[0].Strokes) != 3 {
+		t.Errorf("signed: %+v", st.signed)
+	}
+}
+
+// TestOtherDevice enrols a second device with the yes of the first one, which
+// sees the same number; the second one goes on by itself, also after a reload.
+func TestOtherDevice(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	chrome := launch(t)
+	old, _ := st.enrolled(t, blank(t, chrome, phone), tok)
+	b, _ := st.visitor(t, blank(t, chrome, desktop), tok)
+	b.press("Devices")
+	b.press("Set up this device")
+	b.press("Another device of yours")
+	b.sees("4207")
+	b.do(chromedp.Reload())
+	b.painted()
+	b.press("Devices")
+	b.press("Set up this device")
+	b.sees("4207")
+	if n := strings.Count(st.calls(), "enrol "); n != 3 { // "enrol" of each, and "begin enrol"
+		t.Errorf("%d enrolments: %s", n, st.calls())
+	}
+	old.press("Devices")
+	old.sees("asks to become one of your devices")
+	old.sees("4207")
+	old.accessible("asked")
+	old.shot("asked")
+	old.press("Yes, approve Chrome on Linux with the number 4207")
+	b.sees("It is you. One step is left.")
+	b.accessible("last step")
+	b.shot("last-step")
+	eval[bool](b, `(i => { i.value = "Workshop laptop"; return true; })(document.querySelector("dialog input"))`)
+	b.press("Create the passkey")
+	b.until("the sheet closes", `!document.querySelector("dialog")`)
+	b.press("Devices")
+	b.sees("Workshop laptop")
+	b.shot("devices")
+}
+
+// TestAdministrator comes back to a page that was closed, after somebody's yes.
+func TestAdministrator(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.visitor(t, blank(t, launch(t), phone), tok)
+	b.press("Set up this device")
+	b.press("Your administrator")
+	b.sees("4207")
+	b.do(chromedp.Navigate("about:blank"))
+	st.fake.approve("enrolment0", "administrator")
+	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.painted()
+	b.press("Set up this device")
+	b.press("Create the passkey")
+	b.sees("Signed as Jane Doe")
+}
+
+// TestDevices lists what is enrolled, and takes a device away.
+func TestDevices(t *testing.T) {
+	chrome := launch(t)
+	for _, w := range []window{phone, small, {name: "desktop-dark", w: 1280, h: 800, dark: true}} {
+		t.Run(w.name, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf")
+			st.credentials = []*workflow.Credential{
+				{ID: "b2xk", Mail: "jane.doe@corp.test", Kind: workflow.Passkey, Name: "Safari on iPhone", Enrolled: time.Now().Add(-90 * 24 * time.Hour), ApprovedBy: "administrator", Used: time.Now().Add(-time.Hour)},
+				{ID: "bG9zdA", Mail: "jane.doe@corp.test", Kind: workflow.TOTP, Name: "The old laptop with the very long name that somebody gave it", Enrolled: time.Now().Add(-300 * 24 * time.Hour), ApprovedBy: "device Safari on iPhone", Revoked: time.Now()},
+				{ID: "bWF4", Mail: "max.weber@corp.test", Kind: workflow.Passkey, Name: "Max’s phone", Enrolled: time.Now()},
+			}
+			b, _ := st.visitor(t, blank(t, chrome, w), tok)
+			b.press("Devices")
+			b.press("Set up this device")
+			b.enter(`input[type=password]`, fakePassword)
+			b.press("Continue")
+			b.until("the sheet closes", `!document.querySelector("dialog")`)
+			b.press("Devices")
+			b.sees("this device")
+			b.sees("Safari on iPhone")
+			if strings.Contains(b.text("dialog"), "Max") {
+				t.Error("a colleague's device is in the list")
+			}
+			b.accessible("devices")
+			b.shot("1-list")
+			b.press("1 removed device")
+			b.press("Remove Safari on iPhone")
+			b.accessible("sure")
+			b.shot("2-sure")
+			b.press("Really remove Safari on iPhone?")
+			b.sees("2 removed devices")
+			b.accessible("removed")
+			if st.credentials[0].Revoked.IsZero() || !st.credentials[2].Revoked.IsZero() {
+				t.Error("not that one, or more than that one")
+			}
+		})
+	}
+}
+
+// TestWithoutWebAuthn is a browser that has no passkeys: at Advanced it says
+// what to do; at Standard an authenticator app does.
+func TestWithoutWebAuthn(t *testing.T) {
+	chrome := launch(t)
+	old := func(t *testing.T, st *stage, tok string, w window) *tab {
+		b := blank(t, chrome, w)
+		protocol(b, page.Enable, page.EnableParams{})
+		if _, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: "delete window.PublicKeyCredential"}); err != nil {
+			t.Fatal(err)
+		}
+		st.cookies["known"] = "jane.doe@corp.test"
+		b.cookie(st.URL, "known")
+		b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+		b.painted()
+		return b
+	}
+	st, tok := advanced(t, "contract.pdf")
+	b := old(t, st, tok, phone)
+	b.sees("This browser cannot hold a key for this signature. Open the link in a current Chrome")
+	b.accessible("cannot")
+	b.shot("cannot")
+	b.until("nothing can be pressed", `document.querySelector(".bar .primary").disabled`)
+
+	st, tok = jane(t)
+	b = old(t, st, tok, phone)
+	b.press("Devices")
+	b.press("Set up this device")
+	b.enter(`input[type=password]`, fakePassword)
+	b.press("Continue")
+	b.sees("This browser has no passkeys, so an authenticator app shows codes instead.")
+	b.accessible("app")
+	b.shot("app")
+	b.expect = []string{"403"}
+	b.enter(".digits", "111111")
+	b.press("Done")
+	b.sees("That is not the code that your app shows now")
+	b.enter(".digits", fakeTOTPCode)
+	b.press("Done")
+	b.until("the sheet closes", `!document.querySelector("dialog")`)
+	b.press("Sign contract.pdf")
+	b.press("Type my name")
+	b.enter(".typing input", "Jane Doe")
+	b.press("Sign contract.pdf")
+	b.sees("Type the six digits that your authenticator app shows.")
+	b.enter(".digits", fakeTOTPCode)
+	b.accessible("totp")
+	b.shot("totp")
+	b.press("Sign contract.pdf")
+	b.sees("Your signature is being placed")
+}
+
+// TestStandardByPasskey signs at Standard with one tap, bound to what was shown.
+func TestStandardByPasskey(t *testing.T) {
+	st, tok := jane(t)
+	b, id := st.visitor(t, blank(t, launch(t), phone), tok)
+	b.press("Devices")
+	b.press("Set up this device")
+	b.enter(`input[type=password]`, fakePassword)
+	b.press("Continue")
+	b.sees("Signed as Jane Doe")
+	b.until("the sheet closes", `!document.querySelector("dialog")`)
+	protocol(b, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id})
+	st.locked(func() { st.own.log = nil })
+	b.press("Sign contract.pdf")
+	b.sees("It was not confirmed")
+	b.sees("Use a mailed code instead")
+	b.accessible("other ways")
+	b.shot("other-ways")
+	protocol(b, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id, IsUserVerified: true})
+	b.press("Confirm")
+	b.sees("Your signature is being placed")
+	if got := st.calls(); got != "begin sign begin sign" {
+		t.Errorf("the page called %q", got)
+	}
+}
+
+// TestOwnKeyByKeyboard enrols and signs without a pointer.
+func TestOwnKeyByKeyboard(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.visitor(t, blank(t, launch(t), desktop), tok)
+	b.until("the button", `!document.querySelector(".bar .primary").disabled`)
+	b.tabTo("Set up this device")
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.focused("input[type=password]")
+	b.do(chromedp.KeyEvent(fakePassword + kb.Enter))
+	b.until("the bar has the focus", `document.activeElement.matches(".bar .primary") && document.querySelector(".bar .as")`)
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.sees("Your signature is being placed")
+	b.focused("h1")
+}
+
+// TestOwnKeyLanguages looks at the new sheets in the longer languages, at 320 px.
+func TestOwnKeyLanguages(t *testing.T) {
+	chrome := launch(t)
+	for lang, words := range map[string][2]string{"de": {"Dieses Gerät einrichten", "Geräte"}, "fr": {"Configurer cet appareil", "Appareils"}} {
+		t.Run(lang, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf")
+			st.visits[tok].Session.People[1].Language = lang
+			b, _ := st.visitor(t, blank(t, chrome, small), tok)
+			b.until("the button", `!document.querySelector(".bar .primary").disabled`)
+			b.accessible("bar")
+			b.shot("1-bar")
+			b.press(words[0])
+			b.until("the ways", `document.querySelectorAll(".way").length === 3`)
+			b.accessible("enrolment")
+			b.shot("2-enrol")
+			b.do(chromedp.KeyEvent(kb.Escape))
+			st.fake.approve("enrolment0", auth.WayAdministrator)
+			b.press(words[0])
+			b.until("the last step", `document.querySelector("dialog .primary")`)
+			b.accessible("last step")
+			b.shot("3-last")
+			eval[bool](b, `document.querySelector("dialog .primary").click(), true`)
+			b.until("the sheet closes", `!document.querySelector("dialog")`)
+			b.accessible("ready")
+			b.shot("4-ready")
+			b.press(words[1])
+			b.until("the list", `document.querySelector(".devices li")`)
+			b.accessible("devices")
+			b.shot("5-devices")
+		})
+	}
+}

@@ -1,0 +1,31 @@
+// The device signs what it showed: before it does, it looks for itself at the
+// revision that the server has prepared.
+
+import { Prepared, Refused } from "./api";
+import { Bytes, concat, equal, hex, sha256, unb64 } from "./bytes";
+import { attributes } from "./der";
+
+const refuse = (what: string): never => { throw new Refused("check-failed", what); };
+
+/**
+ * check looks at a prepared revision: that it is what the server said and goes
+ * on from the shown bytes, that its ByteRange leaves out one hex string of
+ * zeros behind those and nothing else, and that the attributes are exactly those
+ * of a signature over the rest with this certificate. It returns the attributes
+ * as the page itself has written them: those are signed.
+ */
+export async function check(bytes: Bytes, shown: number, p: Prepared, certificate: Bytes): Promise<Bytes> {
+  if (bytes.length !== p.size || hex(await sha256(bytes)) !== p.sha256) refuse("SHA-256");
+  const tail = new TextDecoder("latin1").decode(bytes.subarray(shown)); // one character a byte
+  const place = tail.lastIndexOf("/ByteRange");
+  const found = /^\/ByteRange\s*\[\s*0\s+(\d+)\s+(\d+)\s+(\d+)\s*\]/.exec(tail.slice(place, place + 80));
+  if (place < 0 || !found) return refuse("ByteRange");
+  const [gap, after, rest] = found.slice(1).map(Number);
+  if (gap <= shown || after - gap < 4 || (after - gap) % 2 || after + rest !== bytes.length) refuse("ByteRange");
+  const before = tail.slice(0, gap - shown).trimEnd();
+  if (!before.endsWith("/Contents") || !/^<0+>$/.test(tail.slice(gap - shown, after - shown))) refuse("Contents");
+  const digest = await sha256(concat(bytes.subarray(0, gap), bytes.subarray(after)));
+  const own = attributes(digest, await sha256(certificate));
+  if (!equal(own, unb64(p.attributes))) refuse("attributes");
+  return own;
+}
