@@ -239,7 +239,7 @@ func (r *run) result(ctx context.Context, v *visitor, by *Device) bool {
 		signed := bytes.HasPrefix(a.Content, contract)
 		if !r.step(a.Name+" verified", func() (string, error) {
 			if signed && by != nil {
-				return r.judgeOwn(a.Content, v.signatory, by)
+				return r.judgeOwn(a.Content, v.signatory, by.Certificate.Chain[0])
 			}
 			return r.judge(a.Content)
 		}) {

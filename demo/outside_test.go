@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,49 +15,81 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"milterd/workflow"
 )
 
 // The whole job through a real Postfix with mail in real maildirs, and what
 // comes out of it before judges who know nothing of milterd.
 func TestOnceThroughPostfix(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	dir := t.TempDir()
-	var out bytes.Buffer
-	ok, err := Run(ctx, Options{Once: true, Postfix: true, Dir: dir, Out: &out})
-	if err != nil || !ok {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	signed, err := filepath.Glob(filepath.Join(dir, "signed", "*.pdf"))
-	if err != nil || len(signed) != 4 {
-		t.Fatalf("signed documents: %q, %v", signed, err)
-	}
-	root := filepath.Join(dir, "signed", "root.pem")
-	for _, file := range signed {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			judge(t, "qpdf", "qpdf", "--check", file)
-			// Of document timestamps this pdfsig says that it cannot tell.
-			sig := judge(t, "poppler-utils", "pdfsig", "-nocert", file)
-			if n, valid := strings.Count(sig, "ETSI.CAdES.detached"), strings.Count(sig, "Signature is Valid."); n == 0 || valid != n {
-				t.Errorf("pdfsig: %d of %d signatures valid\n%s", valid, n, sig)
+	for level, want := range map[workflow.Level]struct {
+		sessions int
+		signers  []string
+	}{
+		workflow.Standard: {2, []string{"Example Corp"}},
+		workflow.Advanced: {3, []string{"Example Corp", "Jane Roe", "John Doe"}},
+	} {
+		t.Run(string(level), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+			defer cancel()
+			dir := t.TempDir()
+			var out bytes.Buffer
+			ok, err := Run(ctx, Options{Once: true, Level: level, Postfix: true, Dir: dir, Out: &out})
+			if err != nil || !ok {
+				t.Fatalf("%v\n%s", err, out.String())
 			}
-			if strings.Count(sig, "Total document signed") != 1 {
-				t.Errorf("pdfsig: nothing covers the whole document\n%s", sig)
+			signed, err := filepath.Glob(filepath.Join(dir, "signed", "*.pdf"))
+			if err != nil || len(signed) != 2*want.sessions {
+				t.Fatalf("signed documents: %q, %v", signed, err)
 			}
-			judgeCMS(t, file, root)
+			signers := map[string]bool{}
+			for _, file := range signed {
+				t.Run(filepath.Base(file), func(t *testing.T) {
+					for _, s := range judgeAll(t, file, filepath.Join(dir, "signed", "root.pem")) {
+						signers[s] = true
+					}
+				})
+			}
+			if got := slices.Sorted(maps.Keys(signers)); !slices.Equal(got, want.signers) {
+				t.Errorf("signers are %q, want %q", got, want.signers)
+			}
+			mails, err := filepath.Glob(filepath.Join(dir, "mail", "*.eml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			codes := 0
+			for _, file := range mails {
+				codes += judgeQR(t, file)
+			}
+			if codes < want.sessions {
+				t.Errorf("%d mails with a QR code, want one for each invitation", codes)
+			}
 		})
 	}
-	mails, err := filepath.Glob(filepath.Join(dir, "mail", "*.eml"))
-	if err != nil {
-		t.Fatal(err)
+}
+
+var signer = regexp.MustCompile(`Signer Certificate Common Name: (.*)`)
+
+// judgeAll has every judge look at a document, and gives the names of those who
+// signed it.
+func judgeAll(t *testing.T, file, root string) (signers []string) {
+	t.Helper()
+	judge(t, "qpdf", "qpdf", "--check", file)
+	// Of document timestamps this pdfsig says that it cannot tell.
+	sig := judge(t, "poppler-utils", "pdfsig", "-nocert", file)
+	if n, valid := strings.Count(sig, "ETSI.CAdES.detached"), strings.Count(sig, "Signature is Valid."); n == 0 || valid != n {
+		t.Errorf("pdfsig: %d of %d signatures valid\n%s", valid, n, sig)
 	}
-	codes := 0
-	for _, file := range mails {
-		codes += judgeQR(t, file)
+	if strings.Count(sig, "Total document signed") != 1 {
+		t.Errorf("pdfsig: nothing covers the whole document\n%s", sig)
 	}
-	if codes != 2 {
-		t.Errorf("%d invitations with a QR code, want 2", codes)
+	judgeCMS(t, file, root)
+	for _, part := range strings.Split(sig, "\nSignature #") {
+		if m := signer.FindStringSubmatch(part); m != nil && strings.Contains(part, "ETSI.CAdES.detached") {
+			signers = append(signers, m[1])
+		}
 	}
+	return signers
 }
 
 // judge runs an outside program; it fails with the package to install.

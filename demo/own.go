@@ -160,7 +160,7 @@ func (r *run) attack(ctx context.Context, v *visitor, own, other *Device, earlie
 			if err != nil {
 				return "", err
 			}
-			note, err := r.judgeOwn(earlier.content, earlier.signatory, own, crl)
+			note, err := r.judgeOwn(earlier.content, earlier.signatory, own.Certificate.Chain[0], crl)
 			if !errors.Is(err, errNotListed) || ctx.Err() != nil {
 				return note, err
 			}

@@ -58,7 +58,7 @@ var errNotListed = errors.New("the revocation list does not name the certificate
 // judgeOwn is judge for a document that a person signed with a key of their own:
 // besides the seal, one signature, of a certificate in the person's name, which is
 // the device's, and which says so. Where lists are given, they must say that the certificate was revoked since.
-func (h *house) judgeOwn(content []byte, who Person, by *Device, crls ...[]byte) (string, error) {
+func (h *house) judgeOwn(content []byte, who Person, certificate []byte, crls ...[]byte) (string, error) {
 	r, err := validate.Validate(content, validate.Options{Anchors: h.anchors(), CRLs: crls})
 	if err != nil {
 		return "", err
@@ -69,7 +69,7 @@ func (h *house) judgeOwn(content []byte, who Person, by *Device, crls ...[]byte)
 	}
 	s := r.Signatures[0]
 	switch {
-	case !bytes.Equal(s.Certificate, by.Certificate.Chain[0]):
+	case !bytes.Equal(s.Certificate, certificate):
 		return "", fmt.Errorf("signed with the certificate %s of %s, not the device's", s.Serial, s.Subject)
 	case !strings.Contains(s.Subject, "CN="+who.Name+",") && !strings.HasPrefix(s.Subject, "CN="+who.Name) || s.Name != who.Name:
 		return "", fmt.Errorf("signed by %s, not by %s", s.Subject, who.Name)

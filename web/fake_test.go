@@ -256,10 +256,13 @@ func newStage(t *testing.T) *stage {
 
 // serve runs a site on loopback under the name localhost, which browsers trust
 // with Secure cookies.
-func serve(t *testing.T, c Config) *httptest.Server {
+func serve(t *testing.T, c Config, more ...func(*Config)) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(nil)
 	c.URL = "http://" + strings.Replace(srv.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
+	for _, fn := range more { // that need the address
+		fn(&c)
+	}
 	h, err := New(c)
 	if err != nil {
 		t.Fatal(err)

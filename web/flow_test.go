@@ -73,6 +73,14 @@ type house struct {
 	store *store.Store
 	post  *postbox
 	ca    *pki.Authority
+	enrol *auth.Enrolments
+}
+
+// passwords is a directory where everybody's password is the same.
+type passwords struct{}
+
+func (passwords) CheckPassword(_ context.Context, _, password string) (right, asked bool, err error) {
+	return password == fakePassword, true, nil
 }
 
 func newHouse(t *testing.T) *house {
@@ -98,7 +106,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{stage: &stage{log: &bytes.Buffer{}}, store: st, post: &postbox{}, ca: ca}
 	log := slog.New(slog.NewTextHandler(locked{&sync.Mutex{}, h.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	h.desk = &workflow.Desk{
-		Store: st, Notifier: h.post, Secrets: keys, Log: log, Now: time.Now,
+		Store: st, Certifier: ca, Notifier: h.post, Secrets: keys, Log: log, Now: time.Now,
 		Signer: signer.New(signer.Config{Seal: ca.Seal(), Organisation: "Example GmbH",
 			Time: ca.OwnClock(pki.ClockPolicy{AllowUnsynchronised: true}), Evidence: &pki.Gatherer{Own: ca}}),
 		Reporter: report.New(report.Config{Organisation: "Example GmbH"}),
@@ -111,7 +119,15 @@ func newHouse(t *testing.T) *house {
 			}},
 	}
 	h.Server = serve(t, Config{Desk: h.desk, Mailbox: &auth.Mailbox{Store: st, Keys: keys, Now: time.Now},
-		Organisation: "Example GmbH", Domain: "sign.corp.test", Log: log})
+		Organisation: "Example GmbH", Domain: "sign.corp.test", Log: log}, func(c *Config) {
+		passkeys, err := auth.NewPasskeys(auth.Site{Store: st, Keys: keys, URL: c.URL, Organisation: c.Organisation, Now: time.Now, Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.enrol = &auth.Enrolments{Passkeys: passkeys, Passwords: passwords{}, PasswordTries: auth.DefaultPasswordTries,
+			Ways: []string{auth.WayPassword, auth.WayDevice, auth.WayAdministrator}}
+		c.Passkeys, c.Enrolments, c.TOTP, c.Credentials, c.Proofs = passkeys, h.enrol, &auth.TOTP{Enrolments: h.enrol}, st, auth.DefaultProofs()
+	})
 	h.desk.Policy.URL = h.URL
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

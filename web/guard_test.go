@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -30,7 +31,7 @@ func (st *stage) proven(r *http.Request) {
 }
 
 func bodies(tok string) map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"visit": `{"token":"` + tok + `"}`, "code": `{"token":"` + tok + `"}`, "ready": `{"token":"` + tok + `"}`,
 		"open":     `{"token":"` + tok + `","code":"246810"}`,
 		"document": `{"token":"` + tok + `","document":0}`,
@@ -39,6 +40,8 @@ func bodies(tok string) map[string]string {
 		"decline": `{"token":"` + tok + `","comment":"no"}`,
 		"held":    `{"token":"` + tok + `"}`, "confirm": `{"token":"` + tok + `"}`, "deny": `{"token":"` + tok + `"}`,
 	}
+	maps.Copy(all, ownBodies(tok))
+	return all
 }
 
 func TestOnlyPOSTReachesTheInterface(t *testing.T) {

@@ -95,12 +95,12 @@ func TestCertifyRefuses(t *testing.T) {
 		_, _, err := d.Certify(t.Context(), v, csr, credential, "passkey", "")
 		return reason(err)
 	}
-	issued, log := a.issued, d.log(t)
+	issued, log := a.issued.Load(), d.log(t)
 	want(t, "no request", certify(vj, []byte("no"), dj.credential), "bad-csr")
 	want(t, "no credential", certify(vj, request(t, newKey(t)), "nobody's"), "credential-revoked")
 	want(t, "a colleague's credential", certify(vj, request(t, newKey(t)), de.credential), "credential-revoked")
 	want(t, "a colleague's key", certify(vj, request(t, de.key), dj.credential), "key-taken")
-	want(t, "signed", a.issued, issued)
+	want(t, "signed", a.issued.Load(), issued)
 	want(t, "log", d.log(t), log)
 	want(t, "the same key once more", certify(vj, request(t, dj.key), dj.credential), "<nil>")
 	if err := d.RevokeDevice(t.Context(), dj.credential, "administrator"); err != nil {

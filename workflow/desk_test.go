@@ -100,8 +100,12 @@ var (
 )
 
 func newDesk(t *testing.T) *desk {
+	return newDeskOn(t, "sqlite:"+filepath.Join(t.TempDir(), "milterd.db"))
+}
+
+func newDeskOn(t *testing.T, url string) *desk {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "milterd.db")})
+	st, err := store.Open(t.Context(), store.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

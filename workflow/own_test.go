@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,8 +84,8 @@ type authority struct {
 	key     *ecdsa.PrivateKey
 	cert    []byte
 	valid   time.Duration
-	issued  int
-	serials int64
+	issued  atomic.Int64
+	serials atomic.Int64
 	issuing func() // called before it signs
 }
 
@@ -105,8 +106,8 @@ func (a *authority) Draft(p workflow.Person, csr []byte, now time.Time) (*workfl
 	if err != nil || r.CheckSignature() != nil {
 		return nil, &workflow.Refusal{Code: 554, Reason: "bad-csr", Text: "Bad."}
 	}
-	a.serials++
-	return &workflow.Certificate{Serial: fmt.Sprintf("%x", 0xa000+a.serials), Mail: p.Mail, Name: p.Name,
+	n := a.serials.Add(1)
+	return &workflow.Certificate{Serial: fmt.Sprintf("%x", 0xa000+n), Mail: p.Mail, Name: p.Name,
 		Key: sha256.Sum256(r.RawSubjectPublicKeyInfo), PublicKey: r.RawSubjectPublicKeyInfo,
 		NotBefore: now.Add(-time.Minute), NotAfter: now.Add(a.valid)}, nil
 }
@@ -123,7 +124,7 @@ func (a *authority) Issue(_ context.Context, c *workflow.Certificate) error {
 	serial, _ := new(big.Int).SetString(c.Serial, 16)
 	c.DER, err = x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: c.Name},
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter}, ca, pub, a.key)
-	a.issued++
+	a.issued.Add(1)
 	return err
 }
 

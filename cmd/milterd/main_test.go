@@ -82,6 +82,13 @@ func TestFirstSteps(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if _, errs, status := milterd(t, "init", "-c", file); status != exitFailed || !strings.Contains(errs, "those of the sample") {
+		t.Errorf("init with the sample as it is: status %d, %s", status, errs)
+	}
+	text = strings.ReplaceAll(text, `name = "Corp GmbH"`, `name = "Example Corp"`)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, errs, status := milterd(t, "check-config", "-c", file); status != exitFailed || !strings.Contains(errs, "milterd init makes it") {
 		t.Errorf("check-config before init: status %d, %s", status, errs)
 	}

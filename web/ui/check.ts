@@ -26,6 +26,6 @@ export async function check(bytes: Bytes, shown: number, p: Prepared, certificat
   if (!before.endsWith("/Contents") || !/^<0+>$/.test(tail.slice(gap - shown, after - shown))) refuse("Contents");
   const digest = await sha256(concat(bytes.subarray(0, gap), bytes.subarray(after)));
   const own = attributes(digest, await sha256(certificate));
-  if (!equal(own, unb64(p.attributes))) refuse("attributes");
+  if (!equal(own, unb64(p.attributes ?? ""))) refuse("attributes");
   return own;
 }

@@ -90,7 +90,7 @@ class Enrolling {
     });
     this.show(h("h3", {}, t("enrol.prove")), ...parts);
     this.poll();
-    this.body.querySelector<HTMLElement>("input, summary")?.focus();
+    (this.body.querySelector<HTMLElement>("details[open] input") ?? this.body.querySelector("summary"))?.focus();
   }
 
   private readonly number = (): HTMLElement => h("p", { class: "number" }, h("span", { class: "unseen" }, t("enrol.number")), this.e.number);
