@@ -57,6 +57,7 @@ type Program struct {
 	Enrolments *auth.Enrolments
 
 	log         *slog.Logger
+	time        pki.Timestamper
 	metrics     *metrics
 	door        *milter.Door
 	pages       httpHandler
@@ -125,6 +126,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err != nil {
 		return nil, err
 	}
+	p.time = timestamps
 	notifier, err := p.notifier(master)
 	if err != nil {
 		return nil, err

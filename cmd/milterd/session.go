@@ -19,6 +19,8 @@ type sessionCmd struct {
 	Show   sessionShow   `cmd:"" help:"Show a session: people, documents with digests, jobs and the audit trail."`
 	Cancel sessionCancel `cmd:"" help:"Stop a session and tell everyone concerned."`
 	Resend sessionResend `cmd:"" help:"Mail again what a session waits for, and retry its jobs that ran out of tries."`
+
+	Evidence sessionEvidence `cmd:"" help:"Write the evidence of a session: what passkeys and keys of its signatories made, certificates and audit trail, sealed and timestamped."`
 }
 
 // open builds the rooms without serving, for a look from beside.
@@ -133,6 +135,40 @@ func (s sessionResend) Run(c *cli) error {
 	}
 	fmt.Printf("session %s: %d mails and jobs started\n", s.ID, n)
 	return nil
+}
+
+type sessionEvidence struct {
+	ID  string `arg:"" help:"Session."`
+	Out string `short:"o" placeholder:"FILE" help:"Write it there; the file must not exist. Default: standard output."`
+}
+
+func (sessionEvidence) Help() string {
+	return "The file is JSON and holds no document and no secret, but names, addresses and the drawn signatures. milterd verify --evidence checks it years later without network or database. It can still be written when the documents have been deleted."
+}
+
+func (s sessionEvidence) Run(c *cli) error {
+	ctx := context.Background()
+	p, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	content, err := p.Evidence(ctx, s.ID)
+	switch {
+	case errors.Is(err, workflow.ErrNotFound):
+		return fmt.Errorf("session %s: not found", s.ID)
+	case err != nil:
+		return err
+	case s.Out == "":
+		_, err = os.Stdout.Write(content)
+		return err
+	}
+	f, err := os.OpenFile(s.Out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // plain takes the SMTP codes off a refusal.

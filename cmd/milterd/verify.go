@@ -7,66 +7,123 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
+	"milterd/evidence"
 	"milterd/program"
 	"milterd/validate"
 )
 
 type verifyCmd struct {
-	File  string   `arg:"" type:"existingfile" help:"PDF to look at."`
-	Trust []string `type:"existingfile" placeholder:"FILE" help:"Root certificate to trust, PEM or DER; can be given more than once. Besides it, the organisation's own root is trusted where the configuration and its data folder can be read."`
-	JSON  bool     `name:"json" help:"Print the result as JSON."`
+	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF to look at. With --evidence: any number of documents of the session, to be held against it."`
+	Evidence string   `type:"existingfile" placeholder:"FILE" help:"Check the evidence file of a session, as milterd session evidence wrote it."`
+	Trust    []string `type:"existingfile" placeholder:"FILE" help:"Root certificate to trust, PEM or DER; can be given more than once. Besides it, the organisation's own root is trusted where the configuration and its data folder can be read."`
+	CRL      []string `name:"crl" type:"existingfile" placeholder:"FILE" help:"Revocation list to take into account, DER or PEM, perhaps fresher than those in the file; can be given more than once."`
+	JSON     bool     `name:"json" help:"Print the result as JSON."`
 }
 
 func (verifyCmd) Help() string {
-	return "Asks no network: everything comes from the file and the roots. The exit status is 0 if every signature holds and nothing was changed after that may not be, 1 if a signature does not hold, 2 if it cannot be decided here (no PDF that can be read, no signature, unknown root, no revocation data), and 3 for wrong usage."
+	return "Asks no network: everything comes from the file and the roots. The exit status is 0 if every signature holds and nothing was changed after that may not be, 1 if a signature does not hold, 2 if it cannot be decided here (no PDF that can be read, no signature, unknown root, no revocation data), and 3 for wrong usage. With --evidence the same statuses speak of everything that the file says: seal, audit trail, the answers of passkeys, certificates, signature values, and the documents."
 }
 
 func (v verifyCmd) Run(c *cli) error {
-	content, err := os.ReadFile(v.File)
+	anchors, crls, err := v.known()
+	if err == nil && v.Evidence == "" && len(v.Files) != 1 {
+		err = errors.New("verify wants one PDF, or --evidence FILE")
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "milterd: %v\n", err)
+		return exit(exitUsage)
+	}
+	if root := c.ownRoot(); root != nil {
+		anchors.AddCert(root)
+	}
+	if v.Evidence != "" {
+		return v.evidence(anchors)
+	}
+	content, err := os.ReadFile(v.Files[0])
 	if err != nil {
 		return err
 	}
-	anchors := x509.NewCertPool()
+	r, err := validate.Validate(content, validate.Options{Anchors: anchors, CRLs: crls})
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "milterd: %s: %v\n", v.Files[0], err)
+		return exit(exitIndeterminate)
+	}
+	if err := v.print(r); err != nil {
+		return err
+	}
+	return verdict(r.Indication)
+}
+
+// evidence checks an evidence file and the documents that were named with it.
+func (v verifyCmd) evidence(anchors *x509.CertPool) error {
+	file, err := os.ReadFile(v.Evidence)
+	if err != nil {
+		return err
+	}
+	o := evidence.Options{Anchors: anchors}
+	for _, path := range v.Files {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		o.PDFs = append(o.PDFs, evidence.PDF{Name: filepath.Base(path), Content: content})
+	}
+	r := evidence.Check(file, o)
+	if err := v.print(r); err != nil {
+		return err
+	}
+	return verdict(r.Indication)
+}
+
+func (v verifyCmd) print(r io.WriterTo) error {
+	if !v.JSON {
+		_, err := r.WriteTo(os.Stdout)
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(r)
+}
+
+// known reads the roots and revocation lists.
+func (v verifyCmd) known() (anchors *x509.CertPool, crls [][]byte, err error) {
+	anchors = x509.NewCertPool()
 	for _, path := range v.Trust {
 		roots, err := readRoots(path)
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "milterd: %v\n", err)
-			return exit(exitUsage)
+			return nil, nil, err
 		}
 		for _, root := range roots {
 			anchors.AddCert(root)
 		}
 	}
-	if root := c.ownRoot(); root != nil {
-		anchors.AddCert(root)
+	for _, path := range v.CRL {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if block, _ := pem.Decode(b); block != nil {
+			b = block.Bytes
+		}
+		if _, err := x509.ParseRevocationList(b); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+		crls = append(crls, b)
 	}
-	r, err := validate.Validate(content, validate.Options{Anchors: anchors})
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "milterd: %s: %v\n", v.File, err)
-		return exit(exitIndeterminate)
-	}
-	if v.JSON {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		err = out.Encode(r)
-	} else {
-		_, err = r.WriteTo(os.Stdout)
-	}
-	if err != nil {
-		return err
-	}
-	return verdict(r)
+	return anchors, crls, nil
 }
 
 // verdict turns a result into an exit status.
-func verdict(r *validate.Result) error {
-	switch {
-	case r.Passed():
+func verdict(i validate.Indication) error {
+	switch i {
+	case validate.Passed:
 		return nil
-	case r.Indication == validate.Failed:
+	case validate.Failed:
 		return exit(exitFailed)
 	}
 	return exit(exitIndeterminate)
