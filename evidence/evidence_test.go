@@ -43,6 +43,12 @@ func TestEverythingHolds(t *testing.T) {
 			t.Errorf("%s, 30 years later:\n%s", name, r.Text())
 		}
 	}
+	// And when the documents are deleted; those that people kept still fit.
+	kept := s.h.pdfs(s.standard)
+	s.h.must(s.h.desk.Run(t.Context(), workflow.Job{Kind: workflow.JobRetain, Session: s.standard}))
+	if r := Check(s.h.file(s.standard), s.options(kept...)); !r.Passed() {
+		t.Errorf("after retention:\n%s", r.Text())
+	}
 }
 
 // Every flipped bit of the file is noticed.

@@ -279,6 +279,7 @@ func finished(t *testing.T) *sessions {
 	if made.s == nil {
 		t.Fatal("the sessions could not be made")
 	}
+	made.s.h.t = t // the test that asks, not the one that asked first
 	return made.s
 }
 

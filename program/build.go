@@ -53,6 +53,7 @@ type Program struct {
 	Desk      *workflow.Desk
 	Directory directory.Backend
 	Authority *pki.Authority
+	Signer    *signer.Signer
 	// Enrolments take new devices in; an administrator approves them here.
 	Enrolments *auth.Enrolments
 
@@ -137,10 +138,12 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		}
 		p.metrics.age("pages", func() time.Time { return p.certificate.now.Load().Leaf.NotAfter })
 	}
+	p.Signer = signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
+		Time: timestamps, Evidence: gatherer})
 	p.Desk = &workflow.Desk{
-		Store: p.Store,
-		Signer: signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
-			Time: timestamps, Evidence: gatherer}),
+		Store:     p.Store,
+		Signer:    p.Signer,
+		Archivist: p.Signer,
 		Certifier: p.Authority,
 		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
 		Notifier:  notifier,

@@ -197,14 +197,18 @@ func (w *work) archive(field string) error {
 		}
 		w.add(workflow.Archive, suffix)
 		_, signer, err := w.times.last()
-		if err != nil || w.known[string(signer.Raw)] {
+		if err != nil {
 			return err
+		}
+		last := &w.made[len(w.made)-1]
+		last.Until = signer.NotAfter
+		if w.known[string(signer.Raw)] {
+			return nil
 		}
 		dss, err := w.evidence()
 		if err != nil {
 			return err
 		}
-		last := &w.made[len(w.made)-1]
 		last.Suffix, w.now = slices.Concat(last.Suffix, dss), slices.Concat(w.now, dss)
 		return nil
 	})

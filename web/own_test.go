@@ -430,6 +430,7 @@ func TestOtherDevice(t *testing.T) {
 	b.sees("It is you. One step is left.")
 	b.accessible("last step")
 	b.shot("last-step")
+	b.until("the name can be seen", `document.querySelector("dialog input").getClientRects().length`)
 	eval[bool](b, `(i => { i.value = "Workshop laptop"; return true; })(document.querySelector("dialog input"))`)
 	b.press("Create the passkey")
 	b.until("the sheet closes", `!document.querySelector("dialog")`)

@@ -29,6 +29,7 @@ const (
 	EventExpired   EventKind = "expired"
 	EventCancelled EventKind = "cancelled"
 	EventResent    EventKind = "resent"
+	EventRenewed   EventKind = "renewed" // a younger archive timestamp stands over the documents
 	EventPurged    EventKind = "purged"
 
 	EventEnrolling      EventKind = "enrolling"      // a device wants to be enrolled

@@ -17,6 +17,7 @@ type Desk struct {
 	Store     Store
 	Signer    Signer
 	Certifier Certifier // of people's own keys
+	Archivist Archivist
 	Reporter  Reporter
 	Notifier  Notifier
 	Secrets   Secrets

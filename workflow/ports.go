@@ -193,6 +193,7 @@ const (
 	JobRetain  JobKind = "retain"  // when retention is over
 	JobAsk     JobKind = "ask"     // mail a held sender for confirmation
 	JobForget  JobKind = "forget"  // when a held mail has waited long enough
+	JobRenew   JobKind = "renew"   // before the archive timestamps of kept documents age
 )
 
 // Job is work that follows from a transition. It holds no secret: tokens and
@@ -245,6 +246,7 @@ type JobInfo struct {
 type Increment struct {
 	Kind   RevisionKind
 	Suffix []byte
+	Until  time.Time // for Archive: when the certificate of its timestamp ends
 }
 
 // Signer puts pages, signatures and seals into documents. Its errors are
@@ -275,6 +277,22 @@ type Signer interface {
 	// issued after it (B-LT). It has verified what it returns. A *Refusal
 	// "certificate-expired" or "certificate-revoked" says that the person must sign again.
 	Complete(ctx context.Context, s *Session, document, person int, head []byte, p *Prepared) ([]Increment, error)
+}
+
+// Archivist keeps archive timestamps from ageing.
+type Archivist interface {
+	// Renew puts another document timestamp over a document whose newest one
+	// has a certificate that ends before a time, with the evidence about that one
+	// (B-LTA, EN 319 142-1, 6.3). It has verified what it returns. A *Refusal
+	// "no-archive" says that the document has no document timestamp.
+	Renew(ctx context.Context, head []byte, before time.Time) (Renewal, error)
+}
+
+// Renewal is what an Archivist did.
+type Renewal struct {
+	Increments []Increment // none: it was not needed
+	Was        time.Time   // when the certificate of the timestamp that was the newest ends
+	Until      time.Time   // and that of the one that is
 }
 
 // Reporter makes the certificate of completion, an unsigned PDF.

@@ -34,6 +34,8 @@ func (d *Desk) Run(ctx context.Context, j Job) error {
 		err = d.expire(ctx, j)
 	case JobRetain:
 		err = d.purge(ctx, j)
+	case JobRenew:
+		err = d.renewArchive(ctx, j)
 	case JobAsk:
 		err = d.ask(ctx, j)
 	case JobForget:
@@ -48,7 +50,7 @@ func (d *Desk) Run(ctx context.Context, j Job) error {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrGone):
 		return Drop{err}
 	case errors.As(err, &r) && r.Code >= 500:
-		if j.Kind != JobMail {
+		if j.Kind != JobMail && j.Kind != JobRenew {
 			if err := d.giveUp(ctx, j.Session, r); err != nil {
 				return err
 			}
@@ -107,7 +109,7 @@ func (d *Desk) prepare(ctx context.Context, j Job) error {
 			return fmt.Errorf("laying out %s: %w", s.Documents[i].Name, err)
 		}
 		if suffix != nil {
-			made[i] = extend(s, i, original, []Increment{{Layout, suffix}}, -1, d.now())
+			made[i] = extend(s, i, original, []Increment{{Kind: Layout, Suffix: suffix}}, -1, d.now())
 		}
 	}
 	work := s
@@ -148,7 +150,7 @@ func extend(s *Session, document int, head []byte, incs []Increment, person int,
 	for _, inc := range incs {
 		h.Write(inc.Suffix)
 		size += int64(len(inc.Suffix))
-		r := Revision{Number: len(doc.Revisions), Kind: inc.Kind, Size: size, Person: person, Created: now}
+		r := Revision{Number: len(doc.Revisions), Kind: inc.Kind, Size: size, Person: person, Created: now, Until: inc.Until}
 		h.Sum(r.SHA256[:0])
 		doc.Revisions = append(doc.Revisions, r)
 	}

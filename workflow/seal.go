@@ -109,5 +109,8 @@ func (d *Desk) finish(tx Tx, s *Session) error {
 	if err := d.retain(tx, s); err != nil {
 		return err
 	}
+	if err := d.bookRenewal(tx, s); err != nil {
+		return err
+	}
 	return tx.Save(s)
 }

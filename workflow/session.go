@@ -181,6 +181,7 @@ type Revision struct {
 	SHA256  Digest       `json:"sha256"`
 	Person  int          `json:"person"` // who signed; -1 for the organisation
 	Created time.Time    `json:"created"`
+	Until   time.Time    `json:"until,omitzero"` // for Archive: when the certificate of its timestamp ends
 }
 
 // DocumentKind tells mailed documents from the report that we add.

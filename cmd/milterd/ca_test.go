@@ -25,7 +25,7 @@ func house(t *testing.T) (file string) {
 	users := filepath.Join(dir, "users.toml")
 	for path, text := range map[string]string{
 		file: "domain = \"sign.corp.test\"\nurl = \"https://sign.corp.test\"\ndata = \"" + dir + "/data\"\n" +
-			"[organisation]\nname = \"Corp\"\ncountry = \"LU\"\n[directory]\nusers = \"" + users + "\"\n",
+			"[organisation]\nname = \"Corp\"\ncountry = \"LU\"\n[directory]\nusers = \"" + users + "\"\n[timestamps]\nunsynchronised = true\n",
 		users: "[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\nlanguage = \"en\"\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -45,7 +45,8 @@ func milterd(t *testing.T, args ...string) (out, errs string, status int) {
 
 func TestHelp(t *testing.T) {
 	for _, c := range []string{"", "serve", "init", "demo", "verify", "session", "session list", "session show", "session cancel",
-		"session resend", "session evidence", "device", "device list", "device approve", "device revoke", "ca", "ca list", "ca show", "ca revoke", "ca unrevoke", "ca export", "ca crl", "ca request", "ca install", "check-config", "postfix", "postfix print", "version"} {
+		"session resend", "session evidence", "device", "device list", "device approve", "device revoke", "ca", "ca list", "ca show", "ca revoke", "ca unrevoke", "ca export", "ca crl", "ca request", "ca install",
+		"archive", "archive renew", "check-config", "postfix", "postfix print", "version"} {
 		out, errs, status := milterd(t, append(strings.Fields(c), "--help")...)
 		if status != 0 || !strings.HasPrefix(out, "Usage: milterd "+c) || errs != "" {
 			t.Errorf("%s --help: status %d\n%s%s", c, status, out, errs)

@@ -152,7 +152,7 @@ class Enrolling {
     const field = id();
     this.name = h("input", { id: field, type: "text", maxlength: 60, value: this.e.device, autocomplete: "off" });
     const head = [h("p", { class: "have" }, icon("check"), h("span", {}, t("enrol.approved"))),
-      h("div", { class: "typing" }, h("label", { for: field }, t("enrol.name")), this.name)];
+      h("div", { class: "named-field" }, h("label", { for: field }, t("enrol.name")), this.name)];
     if (enrols(this.v) === "passkey") {
       const go = h("button", { type: "button", class: "button primary", onclick: () => void this.work(() => this.register(), go) }, icon("key"), h("span", {}, t("enrol.passkey")));
       this.show(...head, h("p", { class: "quiet" }, t("enrol.passkey.how")), go);
