@@ -2,6 +2,7 @@ package mailparse
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"flag"
@@ -252,6 +253,18 @@ func busy(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// second is what a second of processor time is here and now. While others keep
+// the machine busy, cores and caches are shared, and the same work costs up to
+// three times as much: then as much more is allowed as hashing takes longer.
+func second(t *testing.T) time.Duration {
+	t.Helper()
+	const quiet = 25 * time.Millisecond // for 32 MB, generously
+	b := make([]byte, 32<<20)
+	start := busy(t)
+	sha256.Sum256(b)
+	return time.Second * min(max(busy(t)-start, quiet), 3*quiet) / quiet
+}
+
 // TestLimits feeds what is too much of everything, each within a second.
 func TestLimits(t *testing.T) {
 	head := "From: jane@corp.test\r\nMIME-Version: 1.0\r\n"
@@ -283,7 +296,7 @@ func TestLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			start := busy(t)
 			r, err := Parse([]byte(c.raw), Limits{})
-			if took := busy(t) - start; took > time.Second {
+			if took := busy(t) - start; took > time.Second && took > second(t) {
 				t.Errorf("took %s", took)
 			}
 			var refusal *workflow.Refusal
@@ -319,7 +332,7 @@ func TestCost(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	grown := (after.Sys - before.Sys) >> 20
 	t.Logf("25 MB in %s, %d MB of memory", best, grown)
-	if best > time.Second || grown > 100 {
+	if best > time.Second && best > second(t) || grown > 100 {
 		t.Errorf("25 MB took %s and %d MB", best, grown)
 	}
 }
