@@ -15,9 +15,11 @@ type lookCertificate struct {
 	Serial string    `json:"serial"`
 	Chain  [][]byte  `json:"chain"` // DER, the person's own first
 	Until  time.Time `json:"until"`
+	// Seconds until then: the clock of the visitor's device may be wrong.
+	Seconds int `json:"seconds"`
 }
 
-func newCertificate(chain [][]byte, serial string) (*lookCertificate, error) {
+func (s *site) newCertificate(chain [][]byte, serial string) (*lookCertificate, error) {
 	if len(chain) == 0 {
 		return nil, fmt.Errorf("certificate %s: no chain", serial)
 	}
@@ -25,7 +27,7 @@ func newCertificate(chain [][]byte, serial string) (*lookCertificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", serial, err)
 	}
-	return &lookCertificate{serial, chain, cert.NotAfter}, nil
+	return &lookCertificate{serial, chain, cert.NotAfter, s.seconds(cert.NotAfter)}, nil
 }
 
 // certify has a device's key certified.
@@ -34,7 +36,7 @@ func (s *site) certify(ctx context.Context, c *call, csr []byte, credential, by 
 	if err != nil {
 		return nil, err
 	}
-	return newCertificate(chain, serial)
+	return s.newCertificate(chain, serial)
 }
 
 // keyIssue certifies a new key of a device whose passkey, or generator of
@@ -91,7 +93,7 @@ func (s *site) keyRenew(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, err := newCertificate(chain, serial)
+	out, err := s.newCertificate(chain, serial)
 	if err != nil {
 		return err
 	}

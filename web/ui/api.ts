@@ -24,7 +24,7 @@ export interface Passkey { ceremony: string; response: object }
 export interface Begun { ceremony: string; options: { publicKey: any } }
 /** Proof is one of the three. */
 export interface Proof { code?: string; totp?: string; passkey?: Passkey }
-export interface Certificate { serial: string; chain: string[]; until: string }
+export interface Certificate { serial: string; chain: string[]; until: string; seconds: number }
 export interface Prepared { document: number; revision: number; head: string; sha256: string; size: number; attributes: string }
 export interface Preparation { id: string; seconds: number; documents?: Prepared[] }
 export interface Enrolment { id: string; enrolment: string; number: string; device: string; ways?: string[]; approved: boolean; by?: string; seconds: number }

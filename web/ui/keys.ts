@@ -69,7 +69,9 @@ export async function makeKey(): Promise<Key> {
 
 /** keepKey remembers a key with its certificate. */
 export async function keepKey(mail: string, k: Key, c: Certificate, device: string): Promise<Own> {
-  const own: Own = { pair: k.pair, serial: c.serial, certificate: unb64(c.chain[0]), since: Date.now(), until: new Date(c.until).getTime(), device };
+  // By this device's own clock, be it right or wrong.
+  const since = Date.now(), until = since + c.seconds * 1000;
+  const own: Own = { pair: k.pair, serial: c.serial, certificate: unb64(c.chain[0]), since, until, device };
   await write("keys", mail, own);
   void navigator.storage?.persist?.().catch(() => undefined); // a wish
   return own;

@@ -1,0 +1,245 @@
+package web
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/webauthn"
+	"github.com/chromedp/chromedp"
+
+	"milterd/workflow"
+)
+
+// TestCeremonyTroubles is what can happen between tap and signature: the page
+// goes on by itself where it can, else it says what to do, and the second press helps.
+func TestCeremonyTroubles(t *testing.T) {
+	chrome := launch(t)
+	forget := `new Promise(y => { const r = indexedDB.open("milterd"); r.onsuccess = () => { const t = r.result.transaction("keys", "readwrite"); t.objectStore("keys").clear(); t.oncomplete = () => { r.result.close(); y(true); }; }; })`
+	for _, c := range []struct {
+		name   string
+		before func(st *stage, b *tab)
+		says   string // then "Try again" is pressed; empty if it goes on by itself
+		calls  string
+	}{
+		{name: "colleague", before: func(st *stage, _ *tab) { st.busy = 2 }, calls: "prepare begin sign finish"},
+		{name: "certificate expired", before: func(st *stage, _ *tab) { st.refuse["prepare"] = "certificate-expired" },
+			calls: "prepare renew certify by device key 64 prepare begin sign finish"},
+		{name: "certificate revoked", before: func(st *stage, _ *tab) { st.refuse["prepare"] = "certificate-revoked" },
+			calls: "prepare begin key certify by passkey prepare begin sign finish"},
+		{name: "key lost", before: func(_ *stage, b *tab) { eval[bool](b, forget) },
+			calls: "begin key certify by passkey prepare begin sign finish"},
+		{name: "renewal refused", before: func(st *stage, _ *tab) { st.refuse["prepare"], st.refuse["renew"] = "certificate-expired", "bad-proof" },
+			calls: "prepare renew begin key certify by passkey prepare begin sign finish"},
+		{name: "time away", before: func(st *stage, _ *tab) { st.refuse["prepare"] = "time-away" },
+			says: "The timestamp authority is away at the moment, so nothing can be signed", calls: "prepare prepare begin sign finish"},
+		{name: "too late", before: func(st *stage, _ *tab) { st.refuse["finish"] = "preparation-gone" },
+			says: "That took too long, or you went on in another window. Nothing was signed", calls: "prepare begin sign finish abandon prepare begin sign finish"},
+		{name: "certificate revoked meanwhile", before: func(st *stage, _ *tab) { st.refuse["finish"] = "certificate-revoked" },
+			says: "The certificate of this device was revoked.", calls: "prepare begin sign finish abandon prepare begin sign finish"},
+		{name: "session over", before: func(st *stage, _ *tab) { st.refuse["finish"] = "already-decided" }, calls: "prepare begin sign finish abandon"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf")
+			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
+			b.expect = []string{"400", "403", "409", "410"}
+			st.locked(func() { st.own.log = nil; c.before(st, b) })
+			b.press("Sign contract.pdf")
+			if c.name == "colleague" {
+				b.sees("A colleague is signing just now. Yours follows by itself")
+				b.shot("waiting")
+			}
+			if c.says != "" {
+				b.sees(c.says)
+				b.accessible(c.name)
+				b.shot(strings.ReplaceAll(c.name, " ", "-"))
+				b.press("Try again")
+			}
+			if c.name == "session over" { // the page looks again, and is where it was
+				b.until("the sheet closes", `!document.querySelector("dialog")`)
+			} else {
+				b.sees("Your signature is being placed")
+			}
+			if got := st.calls(); got != c.calls {
+				t.Errorf("the page called %q, want %q", got, c.calls)
+			}
+		})
+	}
+}
+
+// TestRenewed renews an old certificate without a question.
+func TestRenewed(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	st.lasting = 3 * time.Second // and 3 s later it is in its last third, or over
+	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	time.Sleep(3 * time.Second)
+	st.locked(func() { st.own.log, st.lasting = nil, time.Hour })
+	b.press("Sign contract.pdf")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "renew certify by device key 64 prepare begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+}
+
+// TestSwapped prepares something else than what was shown: the page refuses, in
+// words, before anybody is asked to confirm, and gives the documents back.
+func TestSwapped(t *testing.T) {
+	chrome := launch(t)
+	replace := func(b []byte, old, new string) []byte {
+		i := bytes.LastIndex(b, []byte(old))
+		if i < 0 {
+			panic(old)
+		}
+		return append(append(append([]byte(nil), b[:i]...), new...), b[i+len(old):]...)
+	}
+	for name, swap := range map[string]func(p *workflow.Prepared, b []byte) []byte{
+		"a byte": func(_ *workflow.Prepared, b []byte) []byte { b[len(b)-20] ^= 1; return b },
+		"something behind": func(_ *workflow.Prepared, b []byte) []byte {
+			return append(b, "\n% more\n"...)
+		},
+		"ByteRange": func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "/ByteRange", "/ByteRang ") },
+		"another ByteRange": func(_ *workflow.Prepared, b []byte) []byte {
+			return append(b, "\n1 0 obj <</ByteRange [0 9 99 999]>> endobj\n"...)
+		},
+		"Contents":         func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "0000>", "00a0>") },
+		"another key":      func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "/Contents", "/Cuntents") },
+		"attributes":       func(p *workflow.Prepared, b []byte) []byte { p.Attributes[len(p.Attributes)-1] ^= 1; return b },
+		"no attributes":    func(p *workflow.Prepared, b []byte) []byte { p.Attributes = nil; return b },
+		"another document": func(p *workflow.Prepared, b []byte) []byte { p.Document = 7; return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf")
+			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
+			st.locked(func() { st.own.log, st.swap = nil, swap })
+			b.press("Sign contract.pdf")
+			b.sees("What was prepared is not what this page has shown you")
+			b.accessible(name)
+			b.shot("refused")
+			if eval[bool](b, `[...document.querySelectorAll("dialog .primary")].some(x => x.getClientRects().length)`) {
+				t.Error("the sheet offers to go on")
+			}
+			b.until("the documents are given back", `true`)
+			for end := time.Now().Add(10 * time.Second); !strings.Contains(st.calls(), "abandon") && time.Now().Before(end); {
+				time.Sleep(20 * time.Millisecond)
+			}
+			if got := st.calls(); got != "prepare abandon" {
+				t.Errorf("the page called %q", got)
+			}
+		})
+	}
+}
+
+// TestSwappedOnTheWay changes the bytes after the server has said their digest.
+func TestSwappedOnTheWay(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	eval[bool](b, `(f => { window.fetch = async (...a) => { const r = await f(...a);
+		if (!a[0].endsWith("/prepared")) return r;
+		const x = new Uint8Array(await r.arrayBuffer()); x[40] ^= 1; return new Response(x, r); }; return true; })(window.fetch)`)
+	b.press("Sign contract.pdf")
+	b.sees("What was prepared is not what this page has shown you (SHA-256). Nothing was signed")
+}
+
+// TestUnconfirmed lets the prompt go by: nothing is signed, the same
+// preparation waits for the second press, and Back shows the document as it was.
+func TestUnconfirmed(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, id := st.enrolled(t, blank(t, launch(t), phone), tok)
+	before := eval[string](b, `document.querySelector(".page.drawn canvas").toDataURL()`)
+	verified := func(yes bool) {
+		protocol(b, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id, IsUserVerified: yes})
+	}
+	st.locked(func() { st.own.log = nil })
+	verified(false)
+	b.press("Sign contract.pdf")
+	b.sees("It was not confirmed. Nothing was signed.")
+	b.accessible("unconfirmed")
+	b.shot("unconfirmed")
+	verified(true)
+	b.press("Confirm")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "prepare begin sign begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+
+	st, tok = advanced(t, "contract.pdf")
+	b, id = st.enrolled(t, blank(t, launch(t), phone), tok)
+	st.locked(func() { st.own.log = nil })
+	b.waits(id, true)
+	b.press("Sign contract.pdf")
+	b.sees("Confirm with your fingerprint, face or PIN.")
+	b.accessible("prompt")
+	b.shot("prompt")
+	b.press("Back")
+	b.until("the sheet closes", `!document.querySelector("dialog")`)
+	b.until("the document is as it was", `document.querySelector(".page.drawn canvas")?.toDataURL() === `+quote(before))
+	for end := time.Now().Add(10 * time.Second); st.calls() != "prepare begin sign abandon"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the page called %q", st.calls())
+		}
+	}
+}
+
+// TestReloadAndTwoTabs leaves the prompt by a reload, and goes on in another
+// tab: the newest preparation counts, and each page says what became of its own.
+func TestReloadAndTwoTabs(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, id := st.enrolled(t, blank(t, launch(t), phone), tok)
+	st.locked(func() { st.own.log = nil })
+	b.waits(id, true)
+	b.press("Sign contract.pdf")
+	b.sees("Confirm with your fingerprint, face or PIN.")
+	b.do(chromedp.Reload())
+	b.painted()
+	b.sees("Signed as Jane Doe")
+	if got := st.calls(); got != "prepare begin sign abandon" {
+		t.Errorf("the page called %q", got)
+	}
+	b.press("Sign contract.pdf")
+	b.sees("Confirm with your fingerprint, face or PIN.")
+
+	// The other tab begins anew while this one waits.
+	st.locked(func() { st.preparation.ID = "newer" })
+	b.expect = []string{"410"}
+	b.waits(id, false)
+	b.sees("you went on in another window")
+	b.press("Try again")
+	b.sees("Your signature is being placed")
+}
+
+// TestOffline loses the answer to the last call: the same signatures are sent
+// again, and nobody confirms twice.
+func TestOffline(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	st.locked(func() { st.own.log = nil })
+	eval[bool](b, `(f => { let once = true; window.fetch = (...a) => { if (a[0].endsWith("/finish") && once) { once = false; return Promise.reject(new TypeError("x")); } return f(...a); }; return true; })(window.fetch)`)
+	b.press("Sign contract.pdf")
+	b.sees("The desk cannot be reached.")
+	b.press("Try again")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "prepare begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+}
+
+// TestClockSkew is a device whose clock is a year ahead: its certificate is as
+// young as anybody's.
+func TestClockSkew(t *testing.T) {
+	st, tok := advanced(t, "contract.pdf")
+	b := blank(t, launch(t), phone)
+	protocol(b, page.Enable, page.EnableParams{})
+	if _, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: "(now => { Date.now = () => now() + 365 * 864e5; })(Date.now)"}); err != nil {
+		t.Fatal(err)
+	}
+	st.enrolled(t, b, tok)
+	st.locked(func() { st.own.log = nil })
+	b.press("Sign contract.pdf")
+	b.sees("Your signature is being placed")
+	if got, want := st.calls(), "prepare begin sign finish"; got != want {
+		t.Errorf("the page called %q, want %q", got, want)
+	}
+}
