@@ -70,10 +70,7 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 		return nil, err
 	}
 	out := &workflow.Prepared{Document: document, Suffix: prep.Suffix, Attributes: prep.Attributes, Size: int64(len(head) + len(prep.Suffix))}
-	h := sha256.New()
-	h.Write(head)
-	h.Write(prep.Suffix)
-	h.Sum(out.SHA256[:0])
+	out.SHA256 = prep.Whole(head)
 	prep.Suffix, prep.Attributes = nil, nil // kept once
 	out.Signer, err = json.Marshal(prep)
 	return out, err
@@ -104,7 +101,7 @@ func checkValue(p *workflow.Prepared, value []byte) (*ownWork, error) {
 	}
 	w.prep.Suffix, w.prep.Attributes = p.Suffix, p.Attributes
 	var err error
-	if w.certs, err = parse(w.prep.Certificates); err != nil {
+	if w.certs, err = parse(w.prep.Certificates[:min(1, len(w.prep.Certificates))]); err != nil {
 		return nil, err
 	}
 	want, err := cms.SignedAttributes(w.prep.Algorithm, w.prep.Digest, w.certs[0])
@@ -123,7 +120,7 @@ func checkValue(p *workflow.Prepared, value []byte) (*ownWork, error) {
 // ownWork is a preparation read back.
 type ownWork struct {
 	prep  pades.Preparation
-	certs []*x509.Certificate
+	certs []*x509.Certificate // the signatory's own
 }
 
 // Complete embeds p.Value with its time, then the revocation data that makes it B-LT.
@@ -146,6 +143,10 @@ func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document 
 	if s.c.Now().After(own.certs[0].NotAfter) { // no time to come could lie within its life
 		return nil, expired(nil)
 	}
+	chain, err := parse(own.prep.Certificates)
+	if err != nil {
+		return nil, err
+	}
 	w := s.work(ctx, sess, document, head)
 	w.field = own.prep.Field
 	suffix, err := own.prep.Finish(ctx, p.Value, w.times)
@@ -159,7 +160,7 @@ func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document 
 		return nil, err
 	}
 	w.add(workflow.Signature, suffix)
-	if err := w.revocation(own.certs...); err != nil {
+	if err := w.revocation(chain...); err != nil {
 		if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) && revoked.Name == own.certs[0].Subject.CommonName {
 			return nil, again("certificate-revoked", "The certificate of your device's key was revoked before your signature had its time. Please sign again.", err)
 		}

@@ -2,9 +2,11 @@ package pades
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"hash"
 	"time"
 
 	"milterd/signature/cms"
@@ -46,7 +48,22 @@ type Preparation struct {
 	Digest       []byte        `json:"digest"`       // of the ByteRange, under the hash of Algorithm
 	Attributes   []byte        `json:"attributes"`   // DER of the signed attributes: this is what gets signed
 
-	certs []*x509.Certificate
+	certs  []*x509.Certificate
+	hashed hash.Hash // the head, with SHA-256; nil where it was hashed otherwise
+}
+
+// Whole is the SHA-256 of head and Suffix. Just after Prepare, the head need
+// not be hashed a second time for it.
+func (p *Preparation) Whole(head []byte) (sum [sha256.Size]byte) {
+	h := p.hashed
+	if h == nil {
+		h = sha256.New()
+		h.Write(head)
+	}
+	p.hashed = nil
+	h.Write(p.Suffix)
+	h.Sum(sum[:0])
+	return sum
 }
 
 // Prepare writes the revision that will hold a signature. It fails with
@@ -99,12 +116,17 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 		return nil, err
 	}
 	h := p.Algorithm.Hash().New()
-	if _, err := placed.WriteTo(h); err != nil {
+	h.Write(head) // never fails (hash.Hash)
+	prep := &Preparation{Field: p.Field, Time: p.Time, Algorithm: p.Algorithm, HeadSize: len(head), Suffix: placed.Suffix, certs: certs}
+	if c, ok := h.(hash.Cloner); ok && h.Size() == sha256.Size {
+		if prep.hashed, err = c.Clone(); err != nil {
+			return nil, err
+		}
+	}
+	if err := placed.WriteAfter(h); err != nil {
 		return nil, err
 	}
-	prep := &Preparation{
-		Field: p.Field, Time: p.Time, Algorithm: p.Algorithm, HeadSize: len(head), Suffix: placed.Suffix, Digest: h.Sum(nil), certs: certs,
-	}
+	prep.Digest = h.Sum(nil)
 	prep.Offset, prep.Room = placed.Contents()
 	for _, c := range certs {
 		prep.Certificates = append(prep.Certificates, c.Raw)

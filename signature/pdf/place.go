@@ -114,15 +114,21 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 
 // WriteTo writes the two signed ranges, head and suffix without the value, to a hash.
 func (p *Placed) WriteTo(w io.Writer) (int64, error) {
-	var n int64
-	for _, b := range [][]byte{p.head, p.Suffix[:p.contents-1], p.Suffix[p.contents+2*p.reserve+1:]} {
-		m, err := w.Write(b)
-		n += int64(m)
-		if err != nil {
-			return n, err
+	n, err := w.Write(p.head)
+	if err != nil {
+		return int64(n), err
+	}
+	return int64(len(p.head) + len(p.Suffix) - 2*p.reserve - 2), p.WriteAfter(w)
+}
+
+// WriteAfter writes what is signed after the head: the suffix without the value.
+func (p *Placed) WriteAfter(w io.Writer) error {
+	for _, b := range [][]byte{p.Suffix[:p.contents-1], p.Suffix[p.contents+2*p.reserve+1:]} {
+		if _, err := w.Write(b); err != nil {
+			return err
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // Contents is where the value stands: offset in Suffix of its first hex digit,
