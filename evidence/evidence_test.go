@@ -321,6 +321,30 @@ func TestSwappedEvidence(t *testing.T) {
 	}
 }
 
+// An answer of the right passkey over the right digests, but for another purpose,
+// session or person, is none. All of these are consistent in themselves.
+func TestAnswersForSomethingElse(t *testing.T) {
+	s := finished(t)
+	for _, c := range []struct {
+		name, label, session, mail string
+		flags                      bool // that the person was verified
+		want                       validate.Indication
+	}{
+		{"the right one", "sign", s.advanced, john.Mail, true, validate.Passed},
+		{"another purpose", "key", s.advanced, john.Mail, true, validate.Failed},
+		{"another session", "sign", s.another, john.Mail, true, validate.Failed},
+		{"another person", "sign", s.advanced, zoe.Mail, true, validate.Failed},
+		{"nobody verified", "sign", s.advanced, john.Mail, false, validate.Failed},
+	} {
+		e := clone(t, s.file)
+		pr := &e.Session.People[0].Act.Proof
+		pr.Assertion = s.john.answer(t, pr.Assertion, c.label, c.session, c.mail, !c.flags)
+		if r := s.judge(t, e); r.Indication != c.want {
+			t.Errorf("%s: %s, want %s\n%s", c.name, r.Indication, c.want, r.Text())
+		}
+	}
+}
+
 // Revoked later, and said so: the signature stands.
 func TestRevokedAfterwards(t *testing.T) {
 	s := finished(t)

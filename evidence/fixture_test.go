@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -301,4 +302,37 @@ func clone(t testing.TB, file []byte) *workflow.Evidence {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// answer has the device answer anew, over the digests of an older answer.
+func (p *person) answer(t *testing.T, old *workflow.Assertion, label, session, mail string, unverified bool) *workflow.Assertion {
+	t.Helper()
+	a := *old
+	a.Label, a.Session, a.Mail = label, session, mail
+	challenge := auth.Challenge(label, session, mail, a.Digests, a.Nonce)
+	options, err := json.Marshal(map[string]any{"publicKey": map[string]any{
+		"challenge": base64.RawURLEncoding.EncodeToString(challenge[:]), "rpId": a.RelyingParty,
+		"allowCredentials": []map[string]string{{"type": "public-key", "id": a.Credential}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.device.Unverified = unverified
+	defer func() { p.device.Unverified = false }()
+	b, err := p.device.Get(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Response struct{ AuthenticatorData, ClientDataJSON, Signature string }
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	for text, to := range map[string]*[]byte{got.Response.AuthenticatorData: &a.AuthenticatorData, got.Response.ClientDataJSON: &a.ClientData,
+		got.Response.Signature: &a.Signature} {
+		if *to, err = base64.RawURLEncoding.DecodeString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &a
 }

@@ -356,6 +356,8 @@ func TestSwappedBetweenPrepareAndFinish(t *testing.T) {
 	other := prepare(t, s, sess, 0, d, otherHead)
 	theirs := a.device(t, workflow.Person{Name: "Eve", Mail: "eve@corp.test"}, time.Hour)
 	ctx := context.Background()
+	asked := &counting{Timestamper: s.c.Time}
+	s.c.Time = asked
 	spoilt := bytes.Clone(head)
 	spoilt[bytes.Index(spoilt, []byte("obj"))+5] ^= 1
 	for name, c := range map[string]struct {
@@ -391,13 +393,39 @@ func TestSwappedBetweenPrepareAndFinish(t *testing.T) {
 		if incs, err := s.Complete(ctx, sess, 0, 0, c.head, q); err == nil {
 			t.Errorf("%s: completed with %d increments", name, len(incs))
 		}
+		if asked.times > 0 && name != "another field than the signed one" { // which only the result shows
+			t.Errorf("%s: found out only when it had its time", name)
+		}
+		asked.times = 0
 	}
-	if _, err := s.Complete(ctx, sess, 0, 0, head, p); err != nil {
+	if _, err := s.Complete(ctx, sess, 0, 0, head, p); err != nil || asked.times != 1 {
 		t.Errorf("and unchanged: %v", err)
+	}
+	// A value is never taken for attributes that are not the preparation's own.
+	q := stored(t, p)
+	q.Attributes = other.Attributes
+	if err := s.CheckValue(q, d.sign(t, other.Attributes, false)); err == nil {
+		t.Error("a good value over attributes of another document is taken")
+	}
+	q = stored(t, p)
+	q.Signer = swapCertificate(t, q.Signer, theirs)
+	if err := s.CheckValue(q, theirs.sign(t, q.Attributes, false)); err == nil {
+		t.Error("a good value by somebody else is taken")
 	}
 	if _, err := s.Complete(ctx, sess, 0, 0, otherHead, stored(t, p)); !errors.Is(err, workflow.ErrConflict) {
 		t.Errorf("a head that moved: %v", err)
 	}
+}
+
+// counting counts what it is asked.
+type counting struct {
+	pki.Timestamper
+	times int
+}
+
+func (c *counting) Timestamp(ctx context.Context, digest []byte) ([]byte, error) {
+	c.times++
+	return c.Timestamper.Timestamp(ctx, digest)
 }
 
 func swapField(t *testing.T, signer []byte, key string, value any) []byte {
