@@ -47,7 +47,7 @@ check:
 
 # The figures that the issues ask for, as ratios within one run (docs/bench.md). About 20 minutes; it wants a quiet machine.
 bench: packages build
-	@status=0; for b in mail pades "own bin/milterd" "rest bin/milterd" "door bin/milterd" "flow bin/milterd" "opened bin/milterd" \
+	@status=0; for b in mail pades ca "own bin/milterd" "rest bin/milterd" "door bin/milterd" "flow bin/milterd" "opened bin/milterd" \
 	  "standing bin/milterd" "standing -postgres bin/milterd"; do $(GO) run ./bench/$$b || status=1; done; exit $$status
 
 # Kills a serving milterd 200 times while people send and sign; nothing may be lost or doubled.

@@ -104,9 +104,11 @@ func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, 
 	if h.program, err = program.Build(ctx, cfg, log); err != nil {
 		return nil, err
 	}
-	if h.root, err = program.Root(cfg); err != nil {
+	roots, err := program.Roots(cfg)
+	if err != nil {
 		return nil, err
 	}
+	h.root = roots[0]
 	run, stop := context.WithCancel(ctx)
 	h.stop, h.ended = stop, make(chan error, 1)
 	go func() { h.ended <- h.program.Run(run) }()

@@ -215,10 +215,10 @@ func (a *Authority) Organisation() string { return a.seal.Leaf().Subject.Organiz
 func (a *Authority) Seal() Identity { return a.seal }
 
 // RootCertificates are those that results are judged by: the root above the
-// issuing CA, and those that were above it before, our own first.
+// issuing CA first, then those that were above it before, and our own.
 func (a *Authority) RootCertificates() []*x509.Certificate {
-	out := []*x509.Certificate{a.root.Leaf()}
-	for _, i := range append([]*Identity{&a.issuing}, a.former...) {
+	var out []*x509.Certificate
+	for _, i := range append([]*Identity{&a.issuing, &a.root}, a.former...) {
 		if last := i.Chain[len(i.Chain)-1]; !slices.ContainsFunc(out, last.Equal) {
 			out = append(out, last)
 		}

@@ -75,14 +75,14 @@ func whereKeys(c *config.Config) pki.Keys {
 	return pki.Keys{Passphrase: c.Keys.Passphrase, Token: c.Keys.Token, Module: c.Keys.Module, Label: c.Keys.Label, PINFile: c.Keys.PINFile}
 }
 
-// Root is the root certificate of the organisation's authority.
-func Root(c *config.Config) (*x509.Certificate, error) {
+// Roots are the root certificates that results are judged by: the one that the
+// organisation's authority has now first, then those that it had.
+func Roots(c *config.Config) ([]*x509.Certificate, error) {
 	a, err := pki.Open(pki.Config{Dir: keysDir(c), Keys: whereKeys(c)})
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	chain := a.Seal().Chain
-	return chain[len(chain)-1], nil
+	return a.RootCertificates(), nil
 }
 
 // Build loads keys, directory and database and puts the rooms together. It

@@ -210,6 +210,6 @@ func TestEverythingHasWords(t *testing.T) {
 		}
 	}
 	// The authority's log is not a session's, and a held mail has no session.
-	kinds("audit.go", "EventKind", "e.", "issuing", "issued", "revoked", "unrevoked", "entered")
+	kinds("audit.go", "EventKind", "e.", "issuing", "issued", "revoked", "unrevoked", "entered", "installed")
 	kinds("ports.go", "MailKind", "m.", "confirm")
 }

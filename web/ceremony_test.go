@@ -2,6 +2,10 @@ package web
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
+	"milterd/signature/cms"
 	"milterd/workflow"
 )
 
@@ -83,8 +88,20 @@ func TestRenewed(t *testing.T) {
 	}
 }
 
-// TestSwapped prepares something else than what was shown: the page refuses, in
-// words, before anybody is asked to confirm, and gives the documents back.
+// again makes the attributes fit what was changed, as a server that lies would:
+// those of a signature over all but b[gap:after], up to end.
+func again(p *workflow.Prepared, b []byte, gap, after, end int, own *x509.Certificate) []byte {
+	h := sha256.Sum256(slices.Concat(b[:gap], b[after:end]))
+	var err error
+	if p.Attributes, err = cms.SignedAttributes(cms.ES256, h[:], own); err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// TestSwapped prepares something else than what was shown, with attributes that
+// fit it where a server could make them fit: the page refuses, in words, before
+// anybody is asked to confirm, and gives the documents back.
 func TestSwapped(t *testing.T) {
 	chrome := launch(t)
 	replace := func(b []byte, old, new string) []byte {
@@ -92,22 +109,60 @@ func TestSwapped(t *testing.T) {
 		if i < 0 {
 			panic(old)
 		}
-		return append(append(append([]byte(nil), b[:i]...), new...), b[i+len(old):]...)
+		return slices.Concat(b[:i], []byte(new), b[i+len(old):])
 	}
-	for name, swap := range map[string]func(p *workflow.Prepared, b []byte) []byte{
-		"a byte": func(_ *workflow.Prepared, b []byte) []byte { b[len(b)-20] ^= 1; return b },
-		"something behind": func(_ *workflow.Prepared, b []byte) []byte {
-			return append(b, "\n% more\n"...)
+	// ranges gives where Contents stands.
+	ranges := func(b []byte) (gap, after int) {
+		if _, err := fmt.Sscanf(string(b[bytes.LastIndex(b, []byte("/ByteRange")):]), "/ByteRange [0 %d %d", &gap, &after); err != nil {
+			panic(err)
+		}
+		return gap, after
+	}
+	// ranged writes another ByteRange, in the place of the one that is there.
+	ranged := func(b []byte, gap, after int) []byte {
+		i := bytes.LastIndex(b, []byte("/ByteRange ["))
+		copy(b[i:], fmt.Sprintf("/ByteRange [0 %010d %010d %010d]", gap, after, len(b)-after))
+		return b
+	}
+	for name, swap := range map[string]func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte{
+		"a byte": func(_ *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { b[len(b)-20] ^= 1; return b },
+		"something behind": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+			gap, after := ranges(b)
+			end := len(b)
+			return again(p, append(b, "\n% more\n"...), gap, after, end, own)
 		},
-		"ByteRange": func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "/ByteRange", "/ByteRang ") },
-		"another ByteRange": func(_ *workflow.Prepared, b []byte) []byte {
-			return append(b, "\n1 0 obj <</ByteRange [0 9 99 999]>> endobj\n"...)
+		"no ByteRange": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+			gap, after := ranges(b)
+			return again(p, replace(b, "/ByteRange", "/ByteRang "), gap, after, len(b), own)
 		},
-		"Contents":         func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "0000>", "00a0>") },
-		"another key":      func(_ *workflow.Prepared, b []byte) []byte { return replace(b, "/Contents", "/Cuntents") },
-		"attributes":       func(p *workflow.Prepared, b []byte) []byte { p.Attributes[len(p.Attributes)-1] ^= 1; return b },
-		"no attributes":    func(p *workflow.Prepared, b []byte) []byte { p.Attributes = nil; return b },
-		"another document": func(p *workflow.Prepared, b []byte) []byte { p.Document = 7; return b },
+		"a wider gap": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+			gap, after := ranges(b)
+			return again(p, ranged(b, gap-10, after), gap-10, after, len(b), own)
+		},
+		"a gap in what was shown": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+			i := bytes.Index(b, []byte("stream")) // of the original, written over with what the page takes for Contents
+			return again(p, ranged(b, i, i+20), i, i+20, len(b), own)
+		},
+		"Contents": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+			gap, after := ranges(b)
+			return again(p, replace(b, "0000>", "00a0>"), gap, after, len(b), own)
+		},
+		"another key than Contents": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+			gap, after := ranges(b)
+			return again(p, replace(b, "/Contents", "/Cuntents"), gap, after, len(b), own)
+		},
+		"attributes": func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
+			p.Attributes[len(p.Attributes)-1] ^= 1
+			return b
+		},
+		"no attributes": func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Attributes = nil; return b },
+		"another certificate": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+			gap, after := ranges(b)
+			other := *own
+			other.Raw = append(slices.Clone(own.Raw), 0)
+			return again(p, b, gap, after, len(b), &other)
+		},
+		"another document": func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Document = 7; return b },
 	} {
 		t.Run(name, func(t *testing.T) {
 			st, tok := advanced(t, "contract.pdf")
@@ -120,7 +175,6 @@ func TestSwapped(t *testing.T) {
 			if eval[bool](b, `[...document.querySelectorAll("dialog .primary")].some(x => x.getClientRects().length)`) {
 				t.Error("the sheet offers to go on")
 			}
-			b.until("the documents are given back", `true`)
 			for end := time.Now().Add(10 * time.Second); !strings.Contains(st.calls(), "abandon") && time.Now().Before(end); {
 				time.Sleep(20 * time.Millisecond)
 			}

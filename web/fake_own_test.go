@@ -34,7 +34,7 @@ type own struct {
 	busy    int               // so many times, a colleague is signing
 	refuse  map[string]string // call to reason, once
 	lasting time.Duration     // of certificates
-	swap    func(p *workflow.Prepared, content []byte) []byte
+	swap    func(p *workflow.Prepared, content []byte, own *x509.Certificate) []byte
 	log     []string // calls that changed something
 }
 
@@ -168,7 +168,7 @@ func (f *fake) Prepare(_ context.Context, v workflow.Visit, shown []workflow.Sho
 		whole := append(slices.Clone(head), prep.Suffix...)
 		out := workflow.Prepared{Document: sh.Document, Revision: sh.Revision, Head: sh.SHA256, Attributes: prep.Attributes}
 		if f.swap != nil {
-			whole = f.swap(&out, whole)
+			whole = f.swap(&out, whole, cert)
 		}
 		out.SHA256, out.Size = sha256.Sum256(whole), int64(len(whole))
 		p.contents[sh.Document] = whole

@@ -38,7 +38,7 @@ func (v verifyCmd) Run(c *cli) error {
 		fmt.Fprintf(os.Stderr, "milterd: %v\n", err)
 		return exit(exitUsage)
 	}
-	if root := c.ownRoot(); root != nil {
+	for _, root := range c.ownRoots() {
 		anchors.AddCert(root)
 	}
 	if v.Evidence != "" {
@@ -129,9 +129,9 @@ func verdict(i validate.Indication) error {
 	return exit(exitIndeterminate)
 }
 
-// ownRoot is the organisation's root, or nil where there is none to be read:
-// whoever verifies need not be the one who serves.
-func (c *cli) ownRoot() *x509.Certificate {
+// ownRoots are the organisation's, present and former, or none where there are
+// none to be read: whoever verifies need not be the one who serves.
+func (c *cli) ownRoots() []*x509.Certificate {
 	cfg, err := c.load()
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
@@ -139,14 +139,11 @@ func (c *cli) ownRoot() *x509.Certificate {
 		}
 		return nil
 	}
-	root, err := program.Root(cfg)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			fmt.Fprintf(os.Stderr, "milterd: the organisation's root is not used: %v\n", err)
-		}
-		return nil
+	roots, err := program.Roots(cfg)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		fmt.Fprintf(os.Stderr, "milterd: the organisation's root is not used: %v\n", err)
 	}
-	return root
+	return roots
 }
 
 // readRoots reads certificates, PEM or DER.
