@@ -300,3 +300,29 @@ func TestEnrolledMail(t *testing.T) {
 	}
 	want(t, "told of", names, []string{"phone", "tablet"})
 }
+
+// Nor does one whose entry an administrator revokes in that moment.
+func TestEntryRevokedWhileIssuing(t *testing.T) {
+	d, a := ownDesk(t)
+	s := open(t, d, advanced("m1", john))
+	v := d.visit(t, s, john)
+	dev := d.enrol(t, v, "phone")
+	a.issuing = func() {
+		all, err := d.store.Certificates(t.Context(), workflow.CertificateFilter{Mail: john.Mail})
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%d, %v", len(all), err)
+		}
+		for _, c := range all {
+			if c.Serial != dev.serial {
+				if err := d.RevokeCertificate(t.Context(), c.Serial, 9, "administrator"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	_, _, err := d.Certify(t.Context(), v, request(t, newKey(t)), dev.credential, "passkey", "")
+	want(t, "certify", reason(err), "certificate-revoked")
+	if all, err := d.store.Certificates(t.Context(), workflow.CertificateFilter{Revoked: true}); err != nil || len(all) != 1 || len(all[0].DER) != 0 {
+		t.Errorf("register: %+v, %v", all, err)
+	}
+}
