@@ -111,7 +111,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	}
 	p.metrics.watch(p.Store)
 	if p.Authority, err = pki.Open(pki.Config{Dir: keysDir(c), Keys: whereKeys(c), URL: c.URL, Validity: c.Certificates.Lifetime.Duration, Register: p.Store}); err != nil {
-		return nil, fmt.Errorf("keys: %w (milterd init makes them)", err)
+		return nil, fmt.Errorf("keys: %w", err)
 	}
 	if err = p.Authority.Enter(ctx); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
