@@ -58,6 +58,11 @@ func errEncoding(what string, cause error) error {
 		fmt.Sprintf("%s is damaged: its transfer encoding cannot be read; attach it to a new mail", what), cause)
 }
 
+func errManyLines(what string, limit int) error {
+	return refuse("5.6.3", "too-many-lines",
+		fmt.Sprintf("%s comes in quoted-printable with more than %d lines; attach it to a new mail as base64", what, limit), nil)
+}
+
 func errUnknownEncoding(what, encoding string) error {
 	return refuse("5.6.1", "unknown-encoding",
 		fmt.Sprintf("%s has the transfer encoding %q, which the signature desk does not read; send it as base64", what, encoding), nil)

@@ -19,6 +19,7 @@ type walk struct {
 	parts      int
 	boundaries map[string]bool
 	names      map[string]bool
+	lines      int // of quoted-printable documents
 	documents  []Document
 	plain      string // the first body text of each kind
 	html       string
@@ -176,7 +177,7 @@ func (w *walk) leaf(h textproto.Header, ct, cd field, body io.Reader, c within) 
 	if text {
 		return w.body(h, ct, body)
 	}
-	content, err := decode(h, body, what(name))
+	content, err := w.decode(h, body, what(name))
 	if err != nil {
 		return err
 	}
@@ -236,16 +237,22 @@ func (w *walk) text() string {
 }
 
 // decode undoes the transfer encoding of a document, exactly or not at all.
-func decode(h textproto.Header, body io.Reader, what string) ([]byte, error) {
+func (w *walk) decode(h textproto.Header, body io.Reader, what string) ([]byte, error) {
 	enc := h.Get("Content-Transfer-Encoding")
-	src := &source{r: body}
+	src := &source{r: body, lines: &w.lines}
 	r, err := decoder(enc, src)
 	if err != nil {
 		return nil, errUnknownEncoding(what, oneLine(enc))
 	}
+	if _, ok := r.(*quotedprintable.Reader); !ok {
+		src.lines = new(int) // lines cost only there
+	}
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(r); err != nil {
-		if src.err != nil {
+		switch {
+		case errors.Is(src.err, errLines):
+			return nil, errManyLines(what, maxLines)
+		case src.err != nil:
 			return nil, errMIME(src.err) // the part ended without its boundary
 		}
 		return nil, errEncoding(what, err)
@@ -253,14 +260,26 @@ func decode(h textproto.Header, body io.Reader, what string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// source tells whether an error came from what the decoder reads.
+// maxLines bounds the lines of all quoted-printable documents of a mail: each
+// costs as much to decode as 100 bytes do, whatever it holds. 25 MB in the
+// longest lines that RFC 2045, 6.7 allows are 345,000.
+const maxLines = 1_000_000
+
+var errLines = errors.New("too many lines")
+
+// source tells whether an error came from what the decoder reads, and counts
+// its lines.
 type source struct {
-	r   io.Reader
-	err error
+	r     io.Reader
+	err   error
+	lines *int
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
+	if *s.lines += bytes.Count(p[:n], []byte("\n")); *s.lines > maxLines {
+		err = errLines
+	}
 	if err != nil && err != io.EOF {
 		s.err = err
 	}
