@@ -4,6 +4,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -55,15 +58,20 @@ var behind = map[string]func(t *testing.T) (rig.Options, *rig.Gate){
 			t.Fatal(err)
 		}
 		g = gate(t, u.Host)
-		roots := filepath.Join(t.TempDir(), "roots.pem")
-		if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tsa.Root.Raw}), 0o644); err != nil {
-			t.Fatal(err)
-		}
 		u.Host = g.Address
-		o.Trust = []*x509.Certificate{tsa.Root}
-		o.Extra = fmt.Sprintf("[timestamps]\nurls = [%q]\nroots = %q\n", u, roots)
-		return o, g
+		return timestamps(t, tsa, u.String()), g
 	},
+}
+
+// timestamps are the options of a site that asks an authority at a URL before it.
+func timestamps(t *testing.T, tsa *tsatest.Server, at string) (o rig.Options) {
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tsa.Root.Raw}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Trust = []*x509.Certificate{tsa.Root}
+	o.Extra = fmt.Sprintf("[timestamps]\nurls = [%q]\nroots = %q\n", at, roots)
+	return o
 }
 
 // stuck is the work that waits for a server that is away. Without directory or
@@ -167,4 +175,62 @@ func TestAwayAndBack(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The timestamp authority gives a signature its time and is gone when the seal
+// asks for one: the session waits signed, nothing is mailed, and it is sealed
+// when the authority is back.
+func TestAwayBeforeSeal(t *testing.T) {
+	t.Parallel()
+	tsa := tsatest.New(t)
+	target, err := url.Parse(tsa.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Path = ""
+	pass := httputil.NewSingleHostReverseProxy(target)
+	var signed func() bool // everyone has, and the seal is to come
+	var back atomic.Bool
+	var refused atomic.Int64
+	before := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !back.Load() && signed() {
+			refused.Add(1)
+			http.Error(w, "away", http.StatusServiceUnavailable)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(before.Close)
+	s := configure(t, timestamps(t, tsa, before.URL+"/tsa"))
+	if _, err := s.Place.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := s.Store(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	signed = func() bool {
+		list, err := db.List(t.Context(), workflow.Filter{Limit: 2})
+		if err != nil || len(list) != 1 {
+			t.Errorf("%d sessions, %v", len(list), err)
+		}
+		return err == nil && len(list) == 1 && list[0].State == workflow.Sealing
+	}
+	answer(t, s)
+	_, id, err := s.Send(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	met(t, s, workflow.JobSeal)
+	if !signed() || refused.Load() == 0 {
+		t.Errorf("the seal does not wait for its time, refused %d times", refused.Load())
+	}
+	for n := 1; s.Boxes.Letter(n) != nil; n++ {
+		if m, err := s.Boxes.Letter(n).Open(); err != nil || len(m.Attachments) > 0 {
+			t.Errorf("mailed before the seal: %v, %v", m, err)
+		}
+	}
+	back.Store(true)
+	judge(t, s, 3*time.Minute, id)
 }
