@@ -2,9 +2,11 @@ package intake
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"path"
 	"strings"
+	"sync"
 
 	"milterd/mailparse"
 	"milterd/workflow"
@@ -32,14 +34,18 @@ func (in *Intake) documents(ctx context.Context, attached []mailparse.Document) 
 	}
 	out := make([]workflow.NewDocument, 0, len(attached))
 	for _, d := range attached {
+		var sum workflow.Digest
+		var beside sync.WaitGroup // the inspection is another process's work
+		beside.Go(func() { sum = sha256.Sum256(d.Content) })
 		f, err := in.Inspector.Inspect(ctx, d.Content)
+		beside.Wait()
 		if err != nil {
 			return nil, named(d.Name, err)
 		}
 		if n := in.Config.Pages; n > 0 && f.Pages > n {
 			return nil, errTooManyPages(d.Name, f.Pages, n)
 		}
-		out = append(out, workflow.NewDocument{Name: d.Name, Content: d.Content, Pages: f.Pages, Signed: f.Signed, Notes: f.Notes})
+		out = append(out, workflow.NewDocument{Name: d.Name, Content: d.Content, SHA256: sum, Pages: f.Pages, Signed: f.Signed, Notes: f.Notes})
 	}
 	return out, nil
 }

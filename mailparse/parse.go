@@ -9,6 +9,7 @@ import (
 	"net/mail"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/emersion/go-message/textproto"
 )
@@ -25,9 +26,12 @@ func Parse(raw []byte, l Limits) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.BodyHash = bodyHash(body)
 	w := &walk{limits: l, in: &gate{r: bytes.NewReader(body)}, names: map[string]bool{}, boundaries: map[string]bool{}}
-	if err := w.entity(h, w.in, 0, within{}); err != nil {
+	var beside sync.WaitGroup // either takes a third of a millisecond for 100 KB
+	beside.Go(func() { r.BodyHash = bodyHash(body) })
+	err = w.entity(h, w.in, 0, within{})
+	beside.Wait()
+	if err != nil {
 		return nil, err
 	}
 	r.Documents = w.documents

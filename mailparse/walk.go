@@ -305,6 +305,9 @@ type noBlanks struct{ r io.Reader }
 
 func (n noBlanks) Read(p []byte) (int, error) {
 	k, err := n.r.Read(p)
+	if bytes.IndexByte(p[:k], ' ') < 0 && bytes.IndexByte(p[:k], '\t') < 0 {
+		return k, err
+	}
 	for i, c := range p[:k] {
 		if c == ' ' || c == '\t' {
 			p[i] = '\n'

@@ -33,6 +33,7 @@ type Opening struct {
 type NewDocument struct {
 	Name    string
 	Content []byte
+	SHA256  Digest // of Content; Open makes it where it is zero
 	Pages   int
 	Signed  bool     // has signatures already
 	Notes   []string // what the signatory must be told
@@ -51,7 +52,9 @@ func (d *Desk) Open(ctx context.Context, o Opening) (s *Session, created bool, e
 	}
 	sums := make([]Digest, len(o.Documents)) // made before anybody has to wait for us
 	for i, n := range o.Documents {
-		sums[i] = sha256.Sum256(n.Content)
+		if sums[i] = n.SHA256; sums[i] == (Digest{}) {
+			sums[i] = sha256.Sum256(n.Content)
+		}
 	}
 	err = d.Store.Do(ctx, func(tx Tx) error {
 		now := d.now()
