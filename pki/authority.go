@@ -68,8 +68,9 @@ type Authority struct {
 func Load(dir string) (*Authority, error) { return Open(Config{Dir: dir}) }
 
 // Open reads what Init made. It refuses keys that others can read, keys that do
-// not belong to their certificate, chains that do not hold and certificates
-// that have expired; each error names the file.
+// not belong to their certificate, chains that do not hold and authorities
+// that have expired; each error names the file. What else cannot be used, Unlocked
+// says.
 func Open(c Config) (*Authority, error) {
 	a := &Authority{dir: c.Dir, keys: c.Keys, url: strings.TrimRight(c.URL, "/"), validity: cmp.Or(c.Validity, personValidity),
 		register: c.Register, now: c.Now, crls: map[string]*crl{}}
@@ -135,31 +136,38 @@ func (a *Authority) identity(name string, issuers []*x509.Certificate) (Identity
 	return a.pair(name, append([]*x509.Certificate{cert}, issuers...))
 }
 
-// pair finds the key of a chain's first certificate.
+// pair finds the key of a chain's first certificate. Seal and timestamp
+// certificates may have expired, because one looks at an authority to renew them;
+// their keys are then locked.
 func (a *Authority) pair(name string, chain []*x509.Certificate) (Identity, error) {
 	cert, certPath := chain[0], filepath.Join(a.dir, name+".crt")
+	if err := a.valid(certPath, cert); err != nil {
+		if (name == sealName || name == tsaName) && a.now().After(cert.NotAfter) {
+			return Identity{Key: locked{public: cert.PublicKey, why: fmt.Errorf("%w: milterd ca renew %s", err, name)}, Chain: chain}, nil
+		}
+		return Identity{}, err
+	}
 	keyPath := filepath.Join(a.dir, name+".key")
-	var key crypto.Signer
+	var keys []crypto.Signer
 	var err error
 	if a.keys.inToken(name) {
 		keyPath = fmt.Sprintf("the key %q in the token %q", name, a.keys.Label)
-		key, err = a.keys.tokenKey(name)
+		keys, err = a.keys.tokenKeys(name)
 	} else {
-		key, err = a.keys.readKey(keyPath)
+		keys, err = a.keys.readKeys(keyPath)
 	}
 	if errors.Is(err, errLocked) {
-		key, err = locked{public: cert.PublicKey, why: err}, nil
+		return Identity{Key: locked{public: cert.PublicKey, why: err}, Chain: chain}, nil
 	}
 	if err != nil {
 		return Identity{}, err
 	}
-	if pub, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(key.Public()) {
+	pub, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	i := slices.IndexFunc(keys, func(k crypto.Signer) bool { return ok && pub.Equal(k.Public()) })
+	if i < 0 {
 		return Identity{}, fmt.Errorf("%s does not belong to %s", keyPath, certPath)
 	}
-	if err := a.valid(certPath, cert); err != nil {
-		return Identity{}, err
-	}
-	return Identity{Key: key, Chain: chain}, nil
+	return Identity{Key: keys[i], Chain: chain}, nil
 }
 
 func (a *Authority) valid(path string, cert *x509.Certificate) error {
