@@ -28,6 +28,28 @@ type Identity struct {
 // Leaf is the key's own certificate.
 func (i Identity) Leaf() *x509.Certificate { return i.Chain[0] }
 
+// VAT is the VAT number in the certificate with its country, "LU12345678", "" if
+// there is none: organizationIdentifier, EN 319 412-1, 5.1.4.
+func (i Identity) VAT() string {
+	for _, n := range i.Leaf().Subject.Names {
+		if id, ok := n.Value.(string); ok && n.Type.Equal(oidOrganizationIdentifier) && len(id) > 6 && id[:3] == "VAT" {
+			return id[3:5] + id[6:]
+		}
+	}
+	return ""
+}
+
+// Ends is when the first certificate of the chain expires.
+func (i Identity) Ends() time.Time {
+	end := i.Leaf().NotAfter
+	for _, c := range i.Chain {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
+	}
+	return end
+}
+
 // Register is where certificates are entered before they are signed, and
 // revoked: a workflow.Store is one.
 type Register interface {
@@ -221,6 +243,9 @@ func (a *Authority) Organisation() string { return a.seal.Leaf().Subject.Organiz
 // Seal is the organisation's seal: the key for "sealed by ORG on behalf of NAME"
 // and for the seal over the whole.
 func (a *Authority) Seal() Identity { return a.seal }
+
+// TSA is the embedded timestamp authority.
+func (a *Authority) TSA() Identity { return a.tsa }
 
 // RootCertificates are those that results are judged by: the root above the
 // issuing CA first, then those that were above it before, and our own.

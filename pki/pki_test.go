@@ -69,6 +69,9 @@ func TestInitMakesNestedCertificates(t *testing.T) {
 		if got := a.Organisation(); got != o.Organisation {
 			t.Errorf("organisation %q", got)
 		}
+		if got := a.Seal().VAT(); got != o.VAT {
+			t.Errorf("VAT number %q", got)
+		}
 		run(t, "openssl", "verify", "-x509_strict", "-CAfile", dir+"/root.crt", "-untrusted", dir+"/issuing.crt", dir+"/seal.crt")
 		run(t, "openssl", "verify", "-x509_strict", "-purpose", "timestampsign", "-CAfile", dir+"/root.crt", "-untrusted", dir+"/issuing.crt", dir+"/tsa.crt")
 		for _, id := range []Identity{a.issuing, a.seal, a.tsa} {
