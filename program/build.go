@@ -116,7 +116,9 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err = p.Authority.Enter(ctx); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	p.metrics.sealAge(p.Authority.Seal())
+	for _, c := range p.working() {
+		p.metrics.age(c.name, c.Ends)
+	}
 	if p.Directory, err = OpenDirectory(ctx, c, log); err != nil {
 		return nil, err
 	}
