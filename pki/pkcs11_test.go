@@ -165,12 +165,3 @@ func TestKeysInToken(t *testing.T) {
 		t.Errorf("after a failure: %v", err)
 	}
 }
-
-func sealed(t *testing.T, a *Authority, digest []byte) []byte {
-	t.Helper()
-	value, err := a.Seal().Key.Sign(rand.Reader, digest, crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
-}

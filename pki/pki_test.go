@@ -274,3 +274,13 @@ func TestCRLsRefuseTheFuture(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// sealed is a signature by the seal's key.
+func sealed(t *testing.T, a *Authority, digest []byte) []byte {
+	t.Helper()
+	value, err := a.Seal().Key.Sign(rand.Reader, digest, crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
