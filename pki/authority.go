@@ -259,6 +259,15 @@ func (a *Authority) RootCertificates() []*x509.Certificate {
 	return out
 }
 
+// RootAddress is where the root certificate that people must trust is to be had
+// from us; "" where that is the company's.
+func (a *Authority) RootAddress() string {
+	if !a.RootCertificates()[0].Equal(a.root.Leaf()) {
+		return ""
+	}
+	return a.url + "/pki/" + rootName + ".cer"
+}
+
 // Roots is a pool with the RootCertificates alone.
 func (a *Authority) Roots() *x509.CertPool {
 	p := x509.NewCertPool()

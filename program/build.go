@@ -147,7 +147,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Signer:    p.Signer,
 		Archivist: p.Signer,
 		Certifier: p.Authority,
-		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
+		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs, Root: p.Authority.RootAddress()}),
 		Notifier:  notifier,
 		Secrets:   keys,
 		Log:       log,
@@ -275,7 +275,7 @@ func (p *Program) notifier(master []byte) (*notify.Notifier, error) {
 		relay.Pass = strings.TrimRight(string(b), "\r\n")
 	}
 	return notify.New(notify.Config{Domain: c.Domain, Organisation: c.Organisation.Name, Master: master, Relay: relay,
-		TSA: c.Timestamps.URLs})
+		TSA: c.Timestamps.URLs, Root: p.Authority.RootAddress()})
 }
 
 // Logger writes the log as the configuration says.
