@@ -20,10 +20,11 @@ import (
 
 // renewable are the certificates that Renew renews, with the years that a new one
 // lasts. The OCSP responder renews its own; people's devices ask for theirs.
-var renewable = map[string]int{sealName: sealYears, tsaName: tsaYears}
+var renewable = map[string]int{sealName: sealYears, tsaName: tsaYears, issuingName: issuingYears}
 
-// Renew makes a new certificate for the organisation's seal ("seal") or the
-// embedded timestamp authority ("tsa"): check, persist, audit, sign, and only then
+// Renew makes a new certificate for the organisation's seal ("seal"), the
+// embedded timestamp authority ("tsa"), or the issuing CA below our root
+// ("issuing"), whose end bounds those of the others: check, persist, audit, sign, and only then
 // the file, whose first certificate is used from the next start on. The present
 // one stays valid, in the file and in the register.
 //
@@ -43,20 +44,33 @@ func (a *Authority) Renew(ctx context.Context, name string, newKey bool) (*x509.
 func (a *Authority) renew(ctx context.Context, name string, newKey bool) (*x509.Certificate, error) {
 	years, ok := renewable[name]
 	if !ok {
-		return nil, errors.New("it is neither seal nor tsa")
+		return nil, errors.New("it is neither seal, tsa nor issuing")
 	}
-	if l, ok := a.issuing.Key.(locked); ok {
+	id, by := a.seal, a.issuing
+	switch name {
+	case tsaName:
+		id = a.tsa
+	case issuingName:
+		id, by = a.issuing, a.root
+		if newKey {
+			return nil, errors.New("the issuing CA keeps its key: what it has signed hangs on it")
+		}
+		if !id.Chain[1].Equal(by.Leaf()) {
+			return nil, fmt.Errorf("it is below %q: milterd ca request, and milterd ca install", id.Chain[1].Subject.CommonName)
+		}
+	}
+	if l, ok := by.Key.(locked); ok {
 		return nil, l.why
 	}
-	id, issuer := a.seal, a.issuing.Leaf()
-	if name == tsaName {
-		id = a.tsa
-	}
 	old := id.Leaf()
-	t := a.again(old, issuer, a.now().UTC().Truncate(time.Second).AddDate(years, 0, 0))
+	t := a.again(old, by.Leaf(), a.now().UTC().Truncate(time.Second).AddDate(years, 0, 0))
+	if name == issuingName {
+		t.IsCA, t.MaxPathLenZero = true, true
+		t.OCSPServer, t.CRLDistributionPoints, t.IssuingCertificateURL = nil, old.CRLDistributionPoints, old.IssuingCertificateURL
+	}
 	if !newKey && !t.NotAfter.After(old.NotAfter) {
-		return nil, fmt.Errorf("a new one would last no longer than the present one, until %s: the certificate of the issuing CA ends at %s",
-			old.NotAfter.UTC().Format(time.DateOnly), issuer.NotAfter.UTC().Format(time.DateOnly))
+		return nil, fmt.Errorf("a new one would last no longer than the present one, until %s: the certificate of %q ends at %s",
+			old.NotAfter.UTC().Format(time.DateOnly), by.Leaf().Subject.CommonName, by.Leaf().NotAfter.UTC().Format(time.DateOnly))
 	}
 	public := old.PublicKey
 	if newKey {
@@ -68,7 +82,14 @@ func (a *Authority) renew(ctx context.Context, name string, newKey bool) (*x509.
 	} else if err := a.unspoilt(ctx, old); err != nil {
 		return nil, err
 	}
-	return a.certifyOwn(ctx, name, t, public)
+	made, err := a.certifyOwn(ctx, old.Subject.CommonName, t, public, by)
+	if err != nil {
+		return nil, err
+	}
+	if name == issuingName { // one certificate alone is below our root: loadIssuing
+		return made, replaceFile(filepath.Join(a.dir, name+".crt"), encode([]*x509.Certificate{made}), 0o644)
+	}
+	return made, a.prepend(name+".crt", made)
 }
 
 // unspoilt refuses a key of which a certificate was revoked.
@@ -83,8 +104,8 @@ func (a *Authority) unspoilt(ctx context.Context, c *x509.Certificate) error {
 	return nil
 }
 
-// certifyOwn goes persist, audit, sign, verify, audit, file.
-func (a *Authority) certifyOwn(ctx context.Context, name string, t *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
+// certifyOwn goes persist, audit, sign, verify, audit.
+func (a *Authority) certifyOwn(ctx context.Context, name string, t *x509.Certificate, public crypto.PublicKey, by Identity) (*x509.Certificate, error) {
 	spki, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return nil, err
@@ -93,7 +114,7 @@ func (a *Authority) certifyOwn(ctx context.Context, name string, t *x509.Certifi
 		return nil, err
 	}
 	t.SubjectKeyId = keyID(spki)
-	e := &workflow.Certificate{Serial: serialText(t.SerialNumber), Name: a.nameOf(name), By: "milterd ca renew",
+	e := &workflow.Certificate{Serial: serialText(t.SerialNumber), Name: name, By: "milterd ca renew",
 		Key: sha256.Sum256(spki), PublicKey: spki, NotBefore: t.NotBefore, NotAfter: t.NotAfter}
 	record := func(kind workflow.EventKind, sum string) error {
 		return wrap("register", a.register.Do(ctx, func(tx workflow.Tx) error {
@@ -111,29 +132,21 @@ func (a *Authority) certifyOwn(ctx context.Context, name string, t *x509.Certifi
 	if err := record(workflow.EventIssuing, ""); err != nil {
 		return nil, err
 	}
-	made, err := sign(t, public, a.issuing.Leaf(), a.issuing.Key)
+	made, err := sign(t, public, by.Leaf(), by.Key)
 	if err != nil {
 		return nil, err
 	}
-	switch err := made.CheckSignatureFrom(a.issuing.Leaf()); {
+	switch err := made.CheckSignatureFrom(by.Leaf()); {
 	case err != nil:
 		return nil, fmt.Errorf("what was signed does not verify: %w", err)
-	case !bytes.Equal(made.RawSubjectPublicKeyInfo, spki) || made.SerialNumber.Cmp(t.SerialNumber) != 0 || made.IsCA:
+	case !bytes.Equal(made.RawSubjectPublicKeyInfo, spki) || made.SerialNumber.Cmp(t.SerialNumber) != 0 || made.IsCA != t.IsCA:
 		return nil, errors.New("what was signed is not what was drawn up")
 	}
 	e.DER = made.Raw
 	if err := record(workflow.EventIssued, workflow.Digest(sha256.Sum256(made.Raw)).String()); err != nil {
 		return nil, err
 	}
-	return made, a.prepend(name+".crt", made)
-}
-
-// nameOf is the common name of seal or tsa.
-func (a *Authority) nameOf(name string) string {
-	if name == tsaName {
-		return a.tsa.Leaf().Subject.CommonName
-	}
-	return a.seal.Leaf().Subject.CommonName
+	return made, nil
 }
 
 // anotherKey makes a key of the same kind before the present one in its file, or

@@ -162,6 +162,53 @@ func TestRenewWithNewKey(t *testing.T) {
 	}
 }
 
+// TestRenewIssuing: the issuing CA lasts longer under its name and key, so that
+// what is below it stays, and can be renewed for longer, too.
+func TestRenewIssuing(t *testing.T) {
+	_, dir := authority(t)
+	reg := &memory{}
+	now := in(7)
+	a := again(t, dir, Config{Register: reg, Now: now})
+	person, _ := certified(t, a, john)
+	made, err := a.Renew(t.Context(), issuingName, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Renew(t.Context(), issuingName, true); err == nil || !strings.Contains(err.Error(), "keeps its key") {
+		t.Errorf("with a new key: %v", err)
+	}
+	b := again(t, dir, Config{Register: reg, Now: now})
+	if !b.issuing.Leaf().Equal(made) || made.NotAfter.Before(time.Now().AddDate(16, 11, 0)) || string(made.SubjectKeyId) != string(a.issuing.Leaf().SubjectKeyId) {
+		t.Errorf("until %s", b.issuing.Leaf().NotAfter)
+	}
+	if tsa, err := b.Renew(t.Context(), tsaName, false); err != nil || tsa.NotAfter.Before(time.Now().AddDate(12, 11, 0)) {
+		t.Errorf("timestamps below it: %v", err)
+	}
+	if err := b.Enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := run(t, "openssl", "x509", "-in", dir+"/issuing.crt", "-noout", "-text")
+	for _, want := range []string{"CA:TRUE, pathlen:0", "Certificate Sign, CRL Sign", "URI:https://sign.corp.test/pki/root.crl", "CA Issuers - URI:https://sign.corp.test/pki/root.cer"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+	at := strconv.FormatInt(now().Unix(), 10)
+	for _, cert := range []string{writeCert(t, person.DER), dir + "/tsa.crt"} {
+		run(t, "openssl", "verify", "-x509_strict", "-attime", at, "-CAfile", dir+"/root.crt", "-untrusted", dir+"/issuing.crt", cert)
+	}
+	// Both of its certificates are the root's to revoke; the lists verify under either.
+	for _, c := range []*x509.Certificate{a.issuing.Leaf(), made} {
+		if b.issuer(c) != &b.root {
+			t.Error("whose is it?")
+		}
+	}
+	_, list := lists(t, b)
+	if err := list.CheckSignatureFrom(a.issuing.Leaf()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A key file with a passphrase gets its new key under the same.
 func TestRenewWithPassphrase(t *testing.T) {
 	creds, dir := t.TempDir(), filepath.Join(t.TempDir(), "keys")

@@ -155,6 +155,9 @@ func TestSubordinate(t *testing.T) {
 	if err := b.Enter(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := b.Renew(t.Context(), issuingName, false); err == nil || !strings.Contains(err.Error(), "milterd ca request") {
+		t.Errorf("renewed below the company's CA: %v", err)
+	}
 	if got := b.RootAddress(); got != "" {
 		t.Errorf("the company's root at %q", got)
 	}

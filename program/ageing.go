@@ -39,8 +39,8 @@ func (p *Program) Ageing(now time.Time) (warnings []string) {
 			continue
 		}
 		what := fmt.Sprintf("milterd ca renew %s, then restart milterd", c.name)
-		if end.Before(c.Leaf().NotAfter) {
-			what = "with that of an authority above it: milterd ca request asks a company's CA for another"
+		if !end.Before(c.Chain[1].NotAfter) {
+			what = "first milterd ca renew issuing (below a company's CA: ca request and ca install), restart, then " + what
 		}
 		warnings = append(warnings, fmt.Sprintf("the certificate of %s ends at %s: %s", c.name, end.UTC().Format(time.DateOnly), what))
 	}

@@ -451,6 +451,23 @@ func TestAgeing(t *testing.T) {
 			}
 		}
 	}
+	// What the issuing CA's end bounds, it is told to renew first.
+	now := p.Authority
+	later := func() (a *pki.Authority) {
+		a, err := pki.Open(pki.Config{Dir: keysDir(c), Register: p.Store, Now: func() time.Time { return time.Now().AddDate(7, 0, 0) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if _, err := later().Renew(t.Context(), "tsa", false); err != nil {
+		t.Fatal(err)
+	}
+	p.Authority = later()
+	if got := strings.Join(p.Ageing(time.Now().AddDate(9, 6, 0)), "\n"); !strings.Contains(got, "tsa ends at") || !strings.Contains(got, "first milterd ca renew issuing") {
+		t.Errorf("got %q", got)
+	}
+	p.Authority = now
 	// Where another authority tells the time, nobody waits for the own clock's.
 	c.Timestamps.URLs = []string{"http://tsa.corp.test"}
 	if got := p.Ageing(time.Now().AddDate(5, 5, 3)); len(got) != 1 {

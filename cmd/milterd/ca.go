@@ -25,7 +25,7 @@ type caCmd struct {
 	Unrevoke caUnrevoke `cmd:"" help:"Take a certificate off hold."`
 	Export   caExport   `cmd:"" help:"Write a certificate to standard output."`
 	CRL      caCRL      `cmd:"" name:"crl" help:"Write a revocation list, as it stands now, to standard output."`
-	Renew    caRenew    `cmd:"" help:"Make a certificate for the organisation's seal or its own clock that lasts longer."`
+	Renew    caRenew    `cmd:"" help:"Make a certificate for the organisation's seal, its own clock or its issuing CA that lasts longer."`
 	Request  caRequest  `cmd:"" help:"Write the request by which a company's CA takes the issuing CA below itself."`
 	Install  caInstall  `cmd:"" help:"Install the certificate that a company's CA gave for the request."`
 }

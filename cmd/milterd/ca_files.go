@@ -125,12 +125,12 @@ func (i caInstall) Run(c *cli) error {
 }
 
 type caRenew struct {
-	Which  string `arg:"" enum:"seal,tsa" help:"Whose: ${enum} (the own clock's timestamp authority)."`
+	Which  string `arg:"" enum:"seal,tsa,issuing" help:"Whose: ${enum}: the organisation's seal, the own clock, or the issuing CA above both."`
 	NewKey bool   `name:"new-key" help:"With a new key, in the place where the present one is: after a certificate of the present key was revoked."`
 }
 
 func (caRenew) Help() string {
-	return "The new certificate is entered in the register and the log, then signed by the issuing CA and put first in its file; the present one stays valid and in the register. Start milterd again after it: until then it goes on with the present one. The seal lasts three years, the own clock's certificate six: renew that one seven months before its end, because archive timestamps are renewed half a year before theirs. Certificates of people's devices and of the OCSP responder are renewed without a command."
+	return "The new certificate is entered in the register and the log, then signed by the issuing CA and put first in its file; the present one stays valid and in the register. Start milterd again after it: until then it goes on with the present one. The seal lasts three years, the own clock's certificate six: renew that one seven months before its end, because archive timestamps are renewed half a year before theirs. None lasts longer than the issuing CA (ten years), which is renewed by our root, under its name and key. Certificates of people's devices and of the OCSP responder are renewed without a command."
 }
 
 func (r caRenew) Run(c *cli) error {
