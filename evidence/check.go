@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,8 +107,14 @@ func (c *checking) content(body []byte) {
 		last = c.e.Events[n-1].Hash.String()
 	}
 	err = workflow.CheckChain(c.e.Session.ID, c.e.Events)
-	if err == nil && last == "" {
+	state := c.e.Session.State
+	switch {
+	case err != nil:
+	case last == "":
 		err = errors.New("it is empty")
+	case state.Ended() && !slices.ContainsFunc(c.e.Events, func(e workflow.Event) bool { return string(e.Kind) == string(state) }):
+		// Each end has an event of its name; a chain holds without its last links.
+		err = fmt.Errorf("it does not tell how the session came to be %s: it was cut short", state)
 	}
 	c.step("audit trail", fmt.Sprintf("%d entries, the last hash is %s", len(c.e.Events), last), err)
 	for _, i := range c.e.Session.Signatories() {

@@ -288,6 +288,7 @@ func TestSwappedEvidence(t *testing.T) {
 		"no credentials":                       func(e *workflow.Evidence) { e.Credentials = nil },
 		"no trail":                             func(e *workflow.Evidence) { e.Events = nil },
 		"a trail without its middle":           func(e *workflow.Evidence) { e.Events = slices.Delete(e.Events, 3, 4) },
+		"a trail without its end":              func(e *workflow.Evidence) { e.Events = e.Events[:len(e.Events)-1] },
 		"the trail of another session":         func(e *workflow.Evidence) { e.Events = other.Events },
 		"a label of another purpose":           func(e *workflow.Evidence) { act(e, 0).Proof.Assertion.Label = "open" },
 		"a weaker proof":                       func(e *workflow.Evidence) { act(e, 0).Proof.Method, act(e, 0).Proof.Assertion = "mailed code", nil },

@@ -24,7 +24,7 @@ type block struct {
 	Text  string   // title, para; heading of items and quote; label of button; sentence of qr; the code
 	Items []item   // items, facts
 	Lines []string // quote
-	URL   string   // button
+	URL   string   // button; para: the address that it ends with
 	Alt   string   // qr
 	Help  string   // button: what stands before the address
 }
@@ -54,6 +54,7 @@ type writer struct {
 	sender *workflow.Participant
 	org    string
 	tsa    []string
+	root   string
 	domain string
 	b      []block
 }
@@ -84,7 +85,7 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 		return nil, err
 	}
 	s, to := notice.Session, notice.Recipient()
-	w := &writer{words: speak(to.Language), n: notice, s: s, org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, domain: n.c.Domain}
+	w := &writer{words: speak(to.Language), n: notice, s: s, org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, root: n.c.Root, domain: n.c.Domain}
 	c := &content{Lang: w.tag.String(), Brand: n.c.From}
 	footer := w.say("footer", data{"Org": w.org, "Domain": w.domain})
 	if s == nil {
@@ -272,7 +273,17 @@ func (w *writer) result() {
 	}
 	w.documents("")
 	w.askedBy(w.level())
-	w.para(w.say("result.verify", data{"Org": w.org}))
+	w.trust()
+}
+
+// trust says how signatures are checked, and where the root certificate is that a
+// reader must know.
+func (w *writer) trust() {
+	if w.root == "" {
+		w.para(w.say("result.verify", nil) + " " + w.say("result.trust.other", data{"Org": w.org}))
+		return
+	}
+	w.add(block{Is: "para", Text: w.say("result.verify", nil) + " " + w.say("result.trust", data{"Org": w.org}), URL: w.root})
 }
 
 // clock says whose time it is (design.md, decision 11).

@@ -179,7 +179,7 @@ func TestEveryMail(t *testing.T) {
 			t.Errorf("the parts differ\ntext %s\nhtml %s", a, b)
 		}
 		for _, l := range links {
-			if l != notice.Link {
+			if l != notice.Link && (notice.Kind != workflow.MailResult || l != "https://sign.corp.test/pki/root.cer") {
 				t.Errorf("link to %q", l)
 			}
 		}
@@ -336,5 +336,22 @@ func TestThreads(t *testing.T) {
 	got := strings.Fields(header(a).Get("References"))
 	if len(got) != 21 || got[0] != "<0@mx>" || got[1] != "<81@mx>" || got[20] != "<20261123.1030@mx.corp.test>" {
 		t.Errorf("References %q", got)
+	}
+}
+
+// TestRootElsewhere: a root that is the company's own is not ours to hand out.
+func TestRootElsewhere(t *testing.T) {
+	n := testNotifier(t, Relay{})
+	n.c.Root = ""
+	c, err := n.write(cases("en")["result"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.text(); !strings.Contains(got, "certificates of Example Corp.") || strings.Contains(got, "root.cer") {
+		t.Error(got)
+	}
+	n.c.Root = "javascript:alert(1)"
+	if _, err := New(n.c); err == nil {
+		t.Error("any address is taken")
 	}
 }

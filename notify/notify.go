@@ -37,6 +37,7 @@ type Config struct {
 	Master       []byte // at least 32 bytes; bounce tokens and Message-IDs are derived from it
 	Relay        Relay
 	TSA          []string         // hosts of the timestamp authorities; none means the organisation's own clock
+	Root         string           // address of the organisation's root certificate; "" where that is somebody else's
 	Now          func() time.Time // nil means time.Now
 }
 
@@ -62,6 +63,9 @@ func New(c Config) (*Notifier, error) {
 	}
 	if len(c.Master) < 32 {
 		return nil, errors.New("master key: want at least 32 bytes")
+	}
+	if c.Root != "" && !goodLink(c.Root) {
+		return nil, errors.New("root certificate: not an http address")
 	}
 	if c.Relay, err = c.Relay.check(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)

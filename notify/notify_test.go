@@ -25,7 +25,7 @@ func testNotifier(t testing.TB, relay Relay) *Notifier {
 	}
 	n, err := New(Config{
 		Domain: "sign.corp.test", Organisation: "Example Corp", Master: bytes.Repeat([]byte{7}, 32),
-		Relay: relay, Now: func() time.Time { return testNow },
+		Relay: relay, Root: "https://sign.corp.test/pki/root.cer", Now: func() time.Time { return testNow },
 	})
 	if err != nil {
 		t.Fatal(err)

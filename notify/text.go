@@ -58,6 +58,9 @@ func (k *block) text(b *strings.Builder) {
 		b.WriteString("    " + k.Text + "\n")
 	default:
 		wrap(b, k.Text, "", "")
+		if k.URL != "" {
+			wrap(b, k.URL, "", "")
+		}
 	}
 }
 

@@ -28,6 +28,28 @@ type Identity struct {
 // Leaf is the key's own certificate.
 func (i Identity) Leaf() *x509.Certificate { return i.Chain[0] }
 
+// VAT is the VAT number in the certificate with its country, "LU12345678", "" if
+// there is none: organizationIdentifier, EN 319 412-1, 5.1.4.
+func (i Identity) VAT() string {
+	for _, n := range i.Leaf().Subject.Names {
+		if id, ok := n.Value.(string); ok && n.Type.Equal(oidOrganizationIdentifier) && len(id) > 6 && id[:3] == "VAT" {
+			return id[3:5] + id[6:]
+		}
+	}
+	return ""
+}
+
+// Ends is when the first certificate of the chain expires.
+func (i Identity) Ends() time.Time {
+	end := i.Leaf().NotAfter
+	for _, c := range i.Chain {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
+	}
+	return end
+}
+
 // Register is where certificates are entered before they are signed, and
 // revoked: a workflow.Store is one.
 type Register interface {
@@ -68,8 +90,9 @@ type Authority struct {
 func Load(dir string) (*Authority, error) { return Open(Config{Dir: dir}) }
 
 // Open reads what Init made. It refuses keys that others can read, keys that do
-// not belong to their certificate, chains that do not hold and certificates
-// that have expired; each error names the file.
+// not belong to their certificate, chains that do not hold and authorities
+// that have expired; each error names the file. What else cannot be used, Unlocked
+// says.
 func Open(c Config) (*Authority, error) {
 	a := &Authority{dir: c.Dir, keys: c.Keys, url: strings.TrimRight(c.URL, "/"), validity: cmp.Or(c.Validity, personValidity),
 		register: c.Register, now: c.Now, crls: map[string]*crl{}}
@@ -135,31 +158,38 @@ func (a *Authority) identity(name string, issuers []*x509.Certificate) (Identity
 	return a.pair(name, append([]*x509.Certificate{cert}, issuers...))
 }
 
-// pair finds the key of a chain's first certificate.
+// pair finds the key of a chain's first certificate. Seal and timestamp
+// certificates may have expired, because one looks at an authority to renew them;
+// their keys are then locked.
 func (a *Authority) pair(name string, chain []*x509.Certificate) (Identity, error) {
 	cert, certPath := chain[0], filepath.Join(a.dir, name+".crt")
+	if err := a.valid(certPath, cert); err != nil {
+		if (name == sealName || name == tsaName) && a.now().After(cert.NotAfter) {
+			return Identity{Key: locked{public: cert.PublicKey, why: fmt.Errorf("%w: milterd ca renew %s", err, name)}, Chain: chain}, nil
+		}
+		return Identity{}, err
+	}
 	keyPath := filepath.Join(a.dir, name+".key")
-	var key crypto.Signer
+	var keys []crypto.Signer
 	var err error
 	if a.keys.inToken(name) {
 		keyPath = fmt.Sprintf("the key %q in the token %q", name, a.keys.Label)
-		key, err = a.keys.tokenKey(name)
+		keys, err = a.keys.tokenKeys(name)
 	} else {
-		key, err = a.keys.readKey(keyPath)
+		keys, err = a.keys.readKeys(keyPath)
 	}
 	if errors.Is(err, errLocked) {
-		key, err = locked{public: cert.PublicKey, why: err}, nil
+		return Identity{Key: locked{public: cert.PublicKey, why: err}, Chain: chain}, nil
 	}
 	if err != nil {
 		return Identity{}, err
 	}
-	if pub, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(key.Public()) {
+	pub, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	i := slices.IndexFunc(keys, func(k crypto.Signer) bool { return ok && pub.Equal(k.Public()) })
+	if i < 0 {
 		return Identity{}, fmt.Errorf("%s does not belong to %s", keyPath, certPath)
 	}
-	if err := a.valid(certPath, cert); err != nil {
-		return Identity{}, err
-	}
-	return Identity{Key: key, Chain: chain}, nil
+	return Identity{Key: keys[i], Chain: chain}, nil
 }
 
 func (a *Authority) valid(path string, cert *x509.Certificate) error {
@@ -214,6 +244,9 @@ func (a *Authority) Organisation() string { return a.seal.Leaf().Subject.Organiz
 // and for the seal over the whole.
 func (a *Authority) Seal() Identity { return a.seal }
 
+// TSA is the embedded timestamp authority.
+func (a *Authority) TSA() Identity { return a.tsa }
+
 // RootCertificates are those that results are judged by: the root above the
 // issuing CA first, then those that were above it before, and our own.
 func (a *Authority) RootCertificates() []*x509.Certificate {
@@ -224,6 +257,15 @@ func (a *Authority) RootCertificates() []*x509.Certificate {
 		}
 	}
 	return out
+}
+
+// RootAddress is where the root certificate that people must trust is to be had
+// from us; "" where that is the company's.
+func (a *Authority) RootAddress() string {
+	if !a.RootCertificates()[0].Equal(a.root.Leaf()) {
+		return ""
+	}
+	return a.url + "/pki/" + rootName + ".cer"
 }
 
 // Roots is a pool with the RootCertificates alone.

@@ -17,11 +17,14 @@ import (
 	"milterd/workflow"
 )
 
+// CRLDelay is how long a published CRL does without asking the register again:
+// how far it lags a revocation at most.
+const CRLDelay = 2 * time.Second
+
 // Times of a CRL.
 const (
 	crlLifetime = 7 * 24 * time.Hour // thisUpdate to nextUpdate
 	crlRefresh  = time.Hour          // a published CRL is made anew after this
-	crlTrust    = 2 * time.Second    // a published CRL does without asking the register again
 	maxAhead    = 15 * time.Second   // how far a timestamp may be ahead of our clock
 )
 

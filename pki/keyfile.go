@@ -21,19 +21,37 @@ var errLocked = errors.New("locked")
 // maxKeyFile bounds what is read: an RSA key with 4096 bits has 3.3 KB.
 const maxKeyFile = 64 << 10
 
-// readKey reads a private key in PEM form (PKCS #8), plain or encrypted. It
-// refuses a file that anybody but its owner can read or write; it asks the open
-// file, so that nobody can put another one there in between.
-func (k *Keys) readKey(path string) (crypto.Signer, error) {
+// readKeys reads private keys in PEM form (PKCS #8), plain or encrypted: at least
+// one, and those before it where a key was renewed. It refuses a file that anybody
+// but its owner can read or write; it asks the open file, so that nobody can put
+// another one there in between.
+func (k *Keys) readKeys(path string) (keys []crypto.Signer, err error) {
 	b, err := readPrivate(path)
 	if err != nil {
 		return nil, err
 	}
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		key, err := k.parseKey(path, block)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, noKey(path)
+	}
+	return keys, nil
+}
+
+func noKey(path string) error { return fmt.Errorf("%s: no private key in PEM form (PKCS #8)", path) }
+
+func (k *Keys) parseKey(path string, block *pem.Block) (crypto.Signer, error) {
 	var key any
-	switch block, _ := pem.Decode(b); {
-	case block != nil && block.Type == "PRIVATE KEY":
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case block != nil && block.Type == "ENCRYPTED PRIVATE KEY":
+	case "ENCRYPTED PRIVATE KEY":
 		if k.Passphrase == "" {
 			return nil, fmt.Errorf("%s is encrypted: want keys.passphrase, the name of a credential", path)
 		}
@@ -45,7 +63,7 @@ func (k *Keys) readKey(path string) (crypto.Signer, error) {
 			err = fmt.Errorf("it is encrypted, and the credential %q does not open it: %w", k.Passphrase, err)
 		}
 	default:
-		return nil, fmt.Errorf("%s: no private key in PEM form (PKCS #8)", path)
+		return nil, noKey(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -109,7 +127,8 @@ func credential(name string) ([]byte, error) {
 	return b, nil
 }
 
-// locked stands for a key whose passphrase or PIN is not here.
+// locked stands for a key that cannot be used: its passphrase or PIN is not
+// here, or its certificate has expired.
 type locked struct {
 	public crypto.PublicKey
 	why    error
@@ -120,7 +139,8 @@ func (l locked) Public() crypto.PublicKey { return l.public }
 func (l locked) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, l.why }
 
 // Unlocked reports which of the keys cannot be used, because its passphrase or
-// PIN is not here. A command that only looks needs none of them.
+// PIN is not here, or the certificate of seal or timestamps has expired. A
+// command that only looks needs none of them.
 func (a *Authority) Unlocked() error {
 	for _, id := range []Identity{a.root, a.issuing, a.seal, a.tsa} {
 		if l, ok := id.Key.(locked); ok {

@@ -45,16 +45,15 @@ func (k *Keys) pin() (string, error) {
 	return string(bytes.TrimRight(b, "\r\n")), nil
 }
 
-// tokenKey finds a key by its label. None, or several, is an error.
-func (k *Keys) tokenKey(name string) (crypto.Signer, error) {
+// tokenKeys finds keys by their label: at least one, and those before it where a
+// key was renewed.
+func (k *Keys) tokenKeys(name string) ([]crypto.Signer, error) {
 	found, err := k.find(name)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("key %q in token %q: %w", name, k.Label, err)
 	case len(found) == 0:
 		return nil, fmt.Errorf("token %q: it holds no key with the label %q", k.Label, name)
-	case len(found) > 1:
-		return nil, fmt.Errorf("token %q: it holds %d keys with the label %q", k.Label, len(found), name)
 	}
-	return found[0], nil
+	return found, nil
 }

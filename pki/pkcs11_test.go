@@ -91,6 +91,17 @@ func TestKeysInToken(t *testing.T) {
 		t.Errorf("seal: %v", err)
 	}
 
+	// A new key is made beside the old one; its certificate says which is used.
+	old := a.Seal().Leaf()
+	reg := &memory{}
+	if _, err := again(t, dir, Config{Keys: first, Register: reg, Now: in(1)}).Renew(t.Context(), sealName, true); err != nil {
+		t.Fatal(err)
+	}
+	next := again(t, dir, Config{Keys: first, Register: reg, Now: in(1)})
+	if leaf := next.Seal().Leaf(); leaf.Equal(old) || leaf.CheckSignature(leaf.SignatureAlgorithm, data, sealed(t, next, digest[:])) != nil {
+		t.Error("the new seal")
+	}
+
 	// A second folder takes no other one's keys.
 	if err := Init(filepath.Join(t.TempDir(), "keys"), o); err == nil || !strings.Contains(err.Error(), "never overwritten") {
 		t.Errorf("a second time: %v", err)
@@ -153,13 +164,4 @@ func TestKeysInToken(t *testing.T) {
 	if err := Init(filepath.Join(t.TempDir(), "keys"), o); err != nil {
 		t.Errorf("after a failure: %v", err)
 	}
-}
-
-func sealed(t *testing.T, a *Authority, digest []byte) []byte {
-	t.Helper()
-	value, err := a.Seal().Key.Sign(rand.Reader, digest, crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
 }

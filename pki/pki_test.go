@@ -2,6 +2,8 @@ package pki
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"os"
@@ -66,6 +68,9 @@ func TestInitMakesNestedCertificates(t *testing.T) {
 		}
 		if got := a.Organisation(); got != o.Organisation {
 			t.Errorf("organisation %q", got)
+		}
+		if got := a.Seal().VAT(); got != o.VAT {
+			t.Errorf("VAT number %q", got)
 		}
 		run(t, "openssl", "verify", "-x509_strict", "-CAfile", dir+"/root.crt", "-untrusted", dir+"/issuing.crt", dir+"/seal.crt")
 		run(t, "openssl", "verify", "-x509_strict", "-purpose", "timestampsign", "-CAfile", dir+"/root.crt", "-untrusted", dir+"/issuing.crt", dir+"/tsa.crt")
@@ -146,6 +151,11 @@ func TestInitRefuses(t *testing.T) {
 	}
 }
 
+// in is a clock that is some years ahead.
+func in(years int) func() time.Time {
+	return func() time.Time { return time.Now().AddDate(years, 0, 0) }
+}
+
 // replace overwrites a file with another one's content.
 func replace(path, by string) error {
 	b, err := os.ReadFile(by)
@@ -178,11 +188,21 @@ func TestLoadRefuses(t *testing.T) {
 		}
 	}
 	_, dir := authority(t)
-	for years, want := range map[int]string{4: "seal.crt expired at", -1: "root.crt is valid from", 11: "issuing.crt expired at"} {
-		now := time.Now().AddDate(years, 0, 0)
-		if _, err := Open(Config{Dir: dir, Now: func() time.Time { return now }}); err == nil || !strings.Contains(err.Error(), want) {
+	for years, want := range map[int]string{-1: "root.crt is valid from", 11: "issuing.crt expired at"} {
+		if _, err := Open(Config{Dir: dir, Now: in(years)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+	// One can look at it to renew it, but neither serve nor sign with it.
+	a, err := Open(Config{Dir: dir, Now: in(4)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Unlocked(); err == nil || !strings.Contains(err.Error(), "seal.crt expired at") || !strings.Contains(err.Error(), "milterd ca renew seal") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := a.Seal().Key.Sign(rand.Reader, make([]byte, 32), crypto.SHA256); err == nil {
+		t.Error("a seal that has expired seals")
 	}
 	_, other := authority(t)
 	for _, f := range []string{"/root.crt", "/root.key"} {
@@ -253,4 +273,14 @@ func TestCRLsRefuseTheFuture(t *testing.T) {
 	if _, err := a.CRLs(ctx, time.Now().Add(5*time.Second)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// sealed is a signature by the seal's key.
+func sealed(t *testing.T, a *Authority, digest []byte) []byte {
+	t.Helper()
+	value, err := a.Seal().Key.Sign(rand.Reader, digest, crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
 }

@@ -43,7 +43,7 @@ func (m *memory) Certificates(_ context.Context, f workflow.CertificateFilter) (
 	}
 	var out []*workflow.Certificate
 	for _, c := range slices.Backward(m.certs) {
-		if (f.Mail == "" || f.Mail == c.Mail) && (!f.Revoked || !c.Revoked.IsZero()) && c.NotAfter.After(f.ValidAfter) {
+		if (f.Mail == "" || f.Mail == c.Mail) && (f.Key == workflow.Digest{} || f.Key == c.Key) && (!f.Revoked || !c.Revoked.IsZero()) && c.NotAfter.After(f.ValidAfter) {
 			d := *c
 			out = append(out, &d)
 		}

@@ -109,12 +109,12 @@ func TestPublishedListFollowsTheRegister(t *testing.T) {
 		t.Fatal(code, list)
 	}
 	revoke(t, a, c, 0)
-	now = now.Add(crlTrust)
+	now = now.Add(CRLDelay)
 	if code, list := get(); code != 200 || len(list.RevokedCertificateEntries) != 1 {
 		t.Fatal(code, list)
 	}
 	a.register.(*memory).err = errors.New("away")
-	now = now.Add(crlTrust)
+	now = now.Add(CRLDelay)
 	if code, _ := get(); code != 503 {
 		t.Errorf("register away: %d", code)
 	}

@@ -19,7 +19,7 @@ func (a *Authority) Handler() http.Handler {
 			publish(w, "application/pkix-cert", 24*time.Hour, i.id.Leaf().Raw)
 		})
 		mux.HandleFunc("GET /pki/"+i.name+".crl", func(w http.ResponseWriter, r *http.Request) {
-			c, err := a.crl(r.Context(), i.id, crlTrust, func(c *crl) bool { return a.now().Sub(c.this) < crlRefresh })
+			c, err := a.crl(r.Context(), i.id, CRLDelay, func(c *crl) bool { return a.now().Sub(c.this) < crlRefresh })
 			if err != nil {
 				http.Error(w, "the revocation list cannot be made", http.StatusServiceUnavailable)
 				return

@@ -136,7 +136,7 @@ func (a *Authority) switchTo(chain []*x509.Certificate) error {
 		if issuedBy(old, chain[0]) && bytes.Equal(old.AuthorityKeyId, chain[0].SubjectKeyId) {
 			continue
 		}
-		c, err := a.again(old, chain[0])
+		c, err := issue(a.again(old, chain[0], old.NotAfter), old.PublicKey, chain[0], a.issuing.Key)
 		if err != nil {
 			return fmt.Errorf("%s certificate: %w", name, err)
 		}
@@ -150,11 +150,12 @@ func (a *Authority) switchTo(chain []*x509.Certificate) error {
 	return replaceFile(filepath.Join(a.dir, issuingName+".crt"), encode(chain), 0o644)
 }
 
-// again issues a certificate like an old one below another name of the CA.
-func (a *Authority) again(old, issuer *x509.Certificate) (*x509.Certificate, error) {
+// again draws up a certificate like an old one, for longer or below another name
+// of the CA, but never for longer than the CA's.
+func (a *Authority) again(old, issuer *x509.Certificate, until time.Time) *x509.Certificate {
 	from := a.now().UTC().Truncate(time.Second).Add(-time.Hour)
 	t := &x509.Certificate{
-		RawSubject: old.RawSubject, NotBefore: from, NotAfter: old.NotAfter,
+		RawSubject: old.RawSubject, NotBefore: from, NotAfter: until,
 		BasicConstraintsValid: true, KeyUsage: old.KeyUsage, Policies: old.Policies,
 	}
 	if from.Before(issuer.NotBefore) {
@@ -169,7 +170,7 @@ func (a *Authority) again(old, issuer *x509.Certificate) (*x509.Certificate, err
 		}
 	}
 	a.publish(t)
-	return issue(t, old.PublicKey, issuer, a.issuing.Key)
+	return t
 }
 
 // prepend adds certificates at the beginning of a file that need not be there.

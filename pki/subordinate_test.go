@@ -136,6 +136,9 @@ func TestSubordinate(t *testing.T) {
 	if err != nil || len(chain) != 2 || chain[0].Subject.CommonName != "Signatures of Brasserie" {
 		t.Fatalf("%v %v", chain, err)
 	}
+	if got := a.RootAddress(); got != "https://sign.corp.test/pki/root.cer" {
+		t.Errorf("root at %q", got)
+	}
 	// What runs goes on as it was.
 	certified(t, a, john)
 	if _, err := g.Gather(t.Context(), time.Now(), []*x509.Certificate{beforeCert, a.Seal().Leaf()}, nil); err != nil {
@@ -151,6 +154,12 @@ func TestSubordinate(t *testing.T) {
 	}
 	if err := b.Enter(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := b.Renew(t.Context(), issuingName, false); err == nil || !strings.Contains(err.Error(), "milterd ca request") {
+		t.Errorf("renewed below the company's CA: %v", err)
+	}
+	if got := b.RootAddress(); got != "" {
+		t.Errorf("the company's root at %q", got)
 	}
 	if _, err := b.Install(t.Context(), g, given); err == nil || !strings.Contains(err.Error(), "installed already") {
 		t.Errorf("once more: %v", err)

@@ -116,7 +116,9 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err = p.Authority.Enter(ctx); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	p.metrics.sealAge(p.Authority.Seal())
+	for _, c := range p.working() {
+		p.metrics.age(c.name, c.Ends)
+	}
 	if p.Directory, err = OpenDirectory(ctx, c, log); err != nil {
 		return nil, err
 	}
@@ -145,7 +147,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Signer:    p.Signer,
 		Archivist: p.Signer,
 		Certifier: p.Authority,
-		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs}),
+		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs, Root: p.Authority.RootAddress()}),
 		Notifier:  notifier,
 		Secrets:   keys,
 		Log:       log,
@@ -273,7 +275,7 @@ func (p *Program) notifier(master []byte) (*notify.Notifier, error) {
 		relay.Pass = strings.TrimRight(string(b), "\r\n")
 	}
 	return notify.New(notify.Config{Domain: c.Domain, Organisation: c.Organisation.Name, Master: master, Relay: relay,
-		TSA: c.Timestamps.URLs})
+		TSA: c.Timestamps.URLs, Root: p.Authority.RootAddress()})
 }
 
 // Logger writes the log as the configuration says.

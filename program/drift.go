@@ -34,15 +34,7 @@ func (p *Program) Drift() (warnings []string) {
 	}
 	differs("organisation.name", o.Name, leaf.Subject.Organization...)
 	differs("organisation.country", o.Country, leaf.Subject.Country...)
-	vat := ""
-	for _, n := range leaf.Subject.Names {
-		if id, ok := n.Value.(string); ok && n.Type.String() == "2.5.4.97" { // organizationIdentifier, EN 319 412-1, 5.1.4
-			if rest, ok := strings.CutPrefix(id, "VAT"); ok && len(rest) > 3 {
-				vat = rest[:2] + rest[3:]
-			}
-		}
-	}
-	differs("organisation.vat", o.VAT, vat)
+	differs("organisation.vat", o.VAT, p.Authority.Seal().VAT())
 	for _, list := range leaf.CRLDistributionPoints {
 		if !strings.HasPrefix(list, p.Config.URL+"/") {
 			differs("url", p.Config.URL, strings.TrimSuffix(list, "/pki/issuing.crl"))

@@ -56,7 +56,8 @@ func newMetrics() *metrics {
 	for _, r := range []string{"ok", "failed"} {
 		m.timestamps.WithLabelValues(r)
 	}
-	for _, k := range []workflow.JobKind{workflow.JobPrepare, workflow.JobMail, workflow.JobSign, workflow.JobSeal} {
+	for _, k := range []workflow.JobKind{workflow.JobPrepare, workflow.JobMail, workflow.JobSign, workflow.JobSeal, workflow.JobExpire,
+		workflow.JobRetain, workflow.JobAsk, workflow.JobForget, workflow.JobRenew} {
 		m.jobs.WithLabelValues(string(k), string(store.Completed))
 		m.jobs.WithLabelValues(string(k), string(store.Failed))
 	}
@@ -70,19 +71,8 @@ func (m *metrics) watch(s counter) { m.registry.MustRegister(stored{s}) }
 // because a certificate can be read again.
 func (m *metrics) age(role string, end func() time.Time) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "milterd", Name: "certificate_expiry_timestamp_seconds",
-		Help: "When a certificate ends, as Unix time: seal with its issuers, or pages.", ConstLabels: prometheus.Labels{"certificate": role}},
+		Help: "When a certificate ends, as Unix time: seal or tsa (the own clock) with their issuers, or pages.", ConstLabels: prometheus.Labels{"certificate": role}},
 		func() float64 { return float64(end().Unix()) }))
-}
-
-// sealAge adds the seal's certificate: it ends with the first of its chain.
-func (m *metrics) sealAge(seal pki.Identity) {
-	end := seal.Leaf().NotAfter
-	for _, c := range seal.Chain {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
-	}
-	m.age("seal", func() time.Time { return end })
 }
 
 func (m *metrics) handler() http.Handler {

@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -199,9 +200,24 @@ func TestHealthAndMetrics(t *testing.T) {
 	}
 	body, _ := io.ReadAll(resp.Body)
 	for _, want := range []string{`milterd_sessions{state="open"} 0`, "milterd_jobs_discarded 0", `milterd_http_seconds_count{code="200",method="get"} 1`, "milterd_milter_connections 0",
-		`milterd_timestamp_seconds_count{result="failed"} 0`, `milterd_certificate_expiry_timestamp_seconds{certificate="seal"} `} {
+		`milterd_timestamp_seconds_count{result="failed"} 0`, `milterd_certificate_expiry_timestamp_seconds{certificate="seal"} `, `milterd_certificate_expiry_timestamp_seconds{certificate="tsa"} `} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("/metrics lacks %q", want)
+		}
+	}
+	source, err := os.ReadFile("../workflow/ports.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := regexp.MustCompile(`Job[A-Z][a-z]+ +JobKind = "([a-z]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(kinds) < 9 {
+		t.Fatalf("%d kinds of job", len(kinds))
+	}
+	for _, k := range kinds {
+		for _, outcome := range []string{"completed", "failed"} {
+			if want := fmt.Sprintf(`milterd_job_seconds_count{kind="%s",outcome="%s"} `, k[1], outcome); !strings.Contains(string(body), want) {
+				t.Errorf("/metrics lacks %q", want)
+			}
 		}
 	}
 	if err := stop(); err != nil {
@@ -404,5 +420,57 @@ func TestDrift(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not told in:\n%s", want, got)
 		}
+	}
+}
+
+// TestAgeing: one is told while there is time, and what to do.
+func TestAgeing(t *testing.T) {
+	c := configured(t)
+	p, err := Build(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	for _, at := range []struct {
+		years, months int
+		want          []string
+	}{
+		{0, 0, nil},
+		{2, 10, nil},
+		{2, 11, []string{"the certificate of seal ends at ", "milterd ca renew seal"}},
+		{5, 6, []string{"milterd ca renew seal", "the certificate of tsa ends at ", "milterd ca renew tsa"}},
+		{9, 10, []string{"renew seal", "renew tsa"}},
+	} {
+		got := strings.Join(p.Ageing(time.Now().AddDate(at.years, at.months, 3)), "\n")
+		if (got == "") != (at.want == nil) {
+			t.Errorf("after %d years and %d months: %q", at.years, at.months, got)
+		}
+		for _, w := range at.want {
+			if !strings.Contains(got, w) {
+				t.Errorf("want %q in %q", w, got)
+			}
+		}
+	}
+	// What the issuing CA's end bounds, it is told to renew first.
+	now := p.Authority
+	later := func() (a *pki.Authority) {
+		a, err := pki.Open(pki.Config{Dir: keysDir(c), Register: p.Store, Now: func() time.Time { return time.Now().AddDate(7, 0, 0) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if _, err := later().Renew(t.Context(), "tsa", false); err != nil {
+		t.Fatal(err)
+	}
+	p.Authority = later()
+	if got := strings.Join(p.Ageing(time.Now().AddDate(9, 6, 0)), "\n"); !strings.Contains(got, "tsa ends at") || !strings.Contains(got, "first milterd ca renew issuing") {
+		t.Errorf("got %q", got)
+	}
+	p.Authority = now
+	// Where another authority tells the time, nobody waits for the own clock's.
+	c.Timestamps.URLs = []string{"http://tsa.corp.test"}
+	if got := p.Ageing(time.Now().AddDate(5, 5, 3)); len(got) != 1 {
+		t.Errorf("got %q", got)
 	}
 }

@@ -107,6 +107,7 @@ func (p *Program) Run(ctx context.Context) error {
 	for _, w := range p.Drift() {
 		p.log.Warn("keys and configuration differ", "what", w)
 	}
+	go p.remind(serving)
 	go p.sweep(serving)
 	go watchdog(serving, p.healthy)
 	p.log.Info("serving", "milter", p.Config.Milter.Listen, "lmtp", p.Config.LMTP.Listen, "pages", p.Config.URL, "version", Version())

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -20,6 +19,7 @@ import (
 // Config is what every report says of the house.
 type Config struct {
 	Organisation string
+	Root         string   // address of the organisation's root certificate; "" where that is somebody else's
 	TSA          []string // addresses of the timestamp authorities; none means the organisation's own clock
 }
 
@@ -50,6 +50,9 @@ func (r *Reporter) Report(_ context.Context, s *workflow.Session, events []workf
 		p.small(w.say("clock.tsa", strings.Join(r.c.TSA, ", ")))
 	}
 	p.small(w.say("verify"))
+	if r.c.Root != "" {
+		p.small(w.say("root", r.c.Root))
+	}
 	if slices.ContainsFunc(s.People, func(q workflow.Participant) bool { return q.Act != nil && q.Act.Proof.Assertion != nil }) {
 		p.small(w.say("evidence", s.ID))
 	}
@@ -64,9 +67,9 @@ func (p *page) overview(s *workflow.Session, events []workflow.Event) {
 	w := p.words
 	p.row(w.say("session"), s.ID)
 	p.row(w.say("subject"), s.Thread.Subject)
-	p.row(w.say("level"), s.Level.String())
+	p.row(w.say("level"), w.say("level."+string(s.Level)))
 	p.row(w.say("sender"), address(s.Sender().Person))
-	p.row(w.say("proven"), s.ProvenBy)
+	p.row(w.say("proven"), w.sender(s.ProvenBy))
 	p.row(w.say("asked"), when(s.Created))
 	p.row(w.say("deadline"), when(s.Deadline))
 	for _, e := range events {
@@ -109,6 +112,7 @@ func (p *page) signatories(s *workflow.Session) {
 			if a.Proof.Approved != "" {
 				p.row(w.say("enrolled"), w.say("approved", when(a.Proof.Enrolled), w.approvedBy(a.Proof.Approved)))
 			}
+			p.shown(s, a.Shown)
 			if len(a.Own) > 0 {
 				p.row(w.say("key"), w.say("own key", a.Own[0].Certificate))
 			}
@@ -125,6 +129,17 @@ func (p *page) signatories(s *workflow.Session) {
 	}
 }
 
+// shown are the digests that the page computed from what it showed; each with its
+// document's name where there are several.
+func (p *page) shown(s *workflow.Session, shown []workflow.Shown) {
+	for _, d := range shown {
+		if len(shown) > 1 && d.Document < len(s.Documents) {
+			p.row("", s.Documents[d.Document].Name)
+		}
+		p.digest(p.words.say("shown"), d.SHA256.String())
+	}
+}
+
 func (p *page) trail(events []workflow.Event) {
 	w := p.words
 	p.section(w.say("trail"))
@@ -137,8 +152,8 @@ func (p *page) trail(events []workflow.Event) {
 	p.gap()
 }
 
-// told are the details that the trail shows; the others are for programs.
-var told = []string{"proof", "comment", "reason", "device", "message-id", "approved by", "by", "certificate", "signatory"}
+// told are the details that the trail shows, in this order; the others are for programs.
+var told = []string{"certificate", "proof", "device", "signatory", "approved by", "by", "reason", "comment", "message-id"}
 
 // what is an event in words; some read otherwise after another proof.
 func (w words) what(e workflow.Event) string {
@@ -156,13 +171,39 @@ func (w words) how(p *workflow.Proof, mail string) string {
 	return w.say(p.Method, mail)
 }
 
-// approvedBy is the second proof of a device's enrolment.
+// sender says how the sender was recognised (workflow.Opening, ProvenBy).
+func (w words) sender(by string) string {
+	how, who, _ := strings.Cut(by, " ")
+	switch how {
+	case "sasl":
+		return w.say("by.login", who)
+	case "client":
+		return w.say("by.client", who)
+	case "dkim":
+		if domain, by, ok := strings.Cut(who, " checked by "); ok {
+			return w.say("by.dkim.checked", domain, by)
+		}
+		return w.say("by.dkim", who)
+	case "confirmed":
+		return w.say("by.mailbox")
+	}
+	return by
+}
+
+// approvedBy is the second proof of a device's enrolment, or what a key was
+// certified on.
 func (w words) approvedBy(by string) string {
-	switch name, ok := strings.CutPrefix(by, "device "); {
-	case ok:
+	if serial, ok := strings.CutPrefix(by, "device key "); ok {
+		return w.say("by.key", serial)
+	}
+	if name, ok := strings.CutPrefix(by, "device "); ok {
 		return w.say("by.device", name)
-	case by == "directory password":
+	}
+	switch by {
+	case "directory password":
 		return w.say("by.password")
+	case "enrolment", "passkey":
+		return w.say("by." + by)
 	}
 	return w.say("by.administrator")
 }
@@ -176,9 +217,10 @@ func (w words) detail(e workflow.Event) string {
 	case workflow.EventSealedFor:
 		parts = append(parts, e.Detail["on behalf of"])
 	default:
-		for _, k := range slices.Sorted(maps.Keys(e.Detail)) {
-			if slices.Contains(told, k) {
-				parts = append(parts, e.Detail[k])
+		for _, k := range told {
+			v := e.Detail[k]
+			if _, said := w["e."+string(e.Kind)+"."+v]; v != "" && v != e.Actor && !said {
+				parts = append(parts, w.told(e.Kind, k, v))
 			}
 		}
 	}
@@ -186,6 +228,23 @@ func (w words) detail(e workflow.Event) string {
 		parts = append(parts, e.Client)
 	}
 	return strings.Join(parts, " · ")
+}
+
+// told is one detail in words; what people have written, names and codes stay.
+func (w words) told(kind workflow.EventKind, key, value string) string {
+	switch key {
+	case "proof":
+		return w.say("d." + value)
+	case "approved by", "by":
+		return w.approvedBy(value)
+	case "certificate":
+		return w.say("d.certificate", value)
+	case "reason":
+		if s, ok := w["d."+string(kind)+"."+value]; ok {
+			return s
+		}
+	}
+	return value
 }
 
 func address(p workflow.Person) string { return p.Name + " <" + p.Mail + ">" }

@@ -35,6 +35,7 @@ func session(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 			{Person: workflow.Person{Mail: "jane@corp.test", Name: "Jane Roe", Language: lang}, Sender: true},
 			{Person: workflow.Person{Mail: "lukasz@corp.test", Name: "Łukasz Żółć 山田 😀"}, Signatory: true, State: workflow.Signed,
 				Opened: at.Add(time.Hour), Decided: at.Add(2 * time.Hour), Act: &workflow.Act{
+					Shown:      []workflow.Shown{{Revision: 1, SHA256: digest(0xcc)}},
 					Appearance: workflow.Appearance{Typed: "Łukasz"},
 					Proof:      workflow.Proof{Method: "mailed code", Challenge: "c", Client: "192.0.2.7"}}},
 		},
@@ -66,7 +67,7 @@ func session(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 	return s, events
 }
 
-var reporter = New(Config{Organisation: "Corp Test S.à r.l."})
+var reporter = New(Config{Organisation: "Corp Test S.à r.l.", Root: "https://sign.corp.test/pki/root.cer"})
 
 // text is what pdftotext reads, without its page breaks.
 func text(t *testing.T, pdf []byte) string {
@@ -87,7 +88,7 @@ func advanced(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 	s.Level, s.Thread.Subject = workflow.Advanced, "Contract [Advanced]"
 	const serial = "5b1f0c7e22d94a6f8c1e03aa94d7b610"
 	at := s.Created
-	s.People[1].Act = &workflow.Act{Appearance: workflow.Appearance{Width: 300, Strokes: []workflow.Stroke{{}}},
+	s.People[1].Act = &workflow.Act{Shown: s.People[1].Act.Shown, Appearance: workflow.Appearance{Width: 300, Strokes: []workflow.Stroke{{}}},
 		Proof: workflow.Proof{Method: "passkey", Challenge: "c", Client: "192.0.2.7", Device: "Safari on iPhone \u202eevil", Enrolled: at.Add(-time.Hour),
 			Approved: "directory password", Assertion: &workflow.Assertion{}},
 		Own: []workflow.SignedBy{{Certificate: serial}}}
@@ -101,6 +102,7 @@ func advanced(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 		{Kind: workflow.EventApproved, Detail: map[string]string{"by": "directory password", "device": "Safari on iPhone"}},
 		{Kind: workflow.EventEnrolled, Detail: map[string]string{"device": "Safari on iPhone", "approved by": "directory password"}},
 		{Kind: workflow.EventCertified, Detail: map[string]string{"certificate": serial, "by": "enrolment", "name": "Łukasz"}},
+		{Kind: workflow.EventCertified, Detail: map[string]string{"certificate": serial, "by": "device key 77", "name": "Łukasz"}},
 		{Kind: workflow.EventProven, Detail: map[string]string{"proof": "passkey", "device": "Safari on iPhone"}},
 		{Kind: workflow.EventOwnPrepared, Detail: map[string]string{"certificate": serial, "document 1": "x.pdf"}},
 		{Kind: workflow.EventRefused, Detail: map[string]string{"reason": "bad-value"}},
@@ -151,6 +153,41 @@ func expect(t *testing.T, name string, s *workflow.Session, events []workflow.Ev
 	}
 	if got != string(want) {
 		t.Errorf("%s reads\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+// However a sender was recognised, it reads as words.
+func TestSender(t *testing.T) {
+	for by, want := range map[string]string{
+		"sasl jane":                   "their login to the mail server as jane",
+		"client 10.0.0.5":             "mail from the trusted machine 10.0.0.5",
+		"dkim corp.com":               "the DKIM signature of corp.com",
+		"dkim corp.com checked by mx": "the DKIM signature of corp.com, checked by mx",
+		"confirmed by mailbox":        "a confirmation from their own mailbox",
+		"otherwise":                   "otherwise",
+	} {
+		if got := speak("en").sender(by); got != want {
+			t.Errorf("%q reads %q, want %q", by, got, want)
+		}
+	}
+}
+
+// Each signatory's digests stand there as the page showed them, with the names of
+// several documents.
+func TestShown(t *testing.T) {
+	s, events := session(t, "en")
+	s.Documents = append(s.Documents, workflow.Document{Name: "annex.pdf", Kind: workflow.Mailed, Pages: 1, Revisions: s.Documents[0].Revisions})
+	a := s.People[1].Act
+	a.Shown = append(a.Shown, workflow.Shown{Document: 1, SHA256: workflow.Digest{0xdd}})
+	pdf, err := reporter.Report(t.Context(), s, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, got, _ := strings.Cut(text(t, pdf), "Signatories")
+	for _, want := range []string{a.Shown[0].SHA256.String(), a.Shown[1].SHA256.String(), "annex.pdf"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing:\n%s", want, got)
+		}
 	}
 }
 

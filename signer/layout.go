@@ -16,7 +16,7 @@ func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document in
 		return nil, nil // no page may be added to what others have signed
 	}
 	plan := pdf.Plan{
-		Organisation: s.c.Organisation, VAT: s.vat(), Session: sess.ID, Document: d.Name,
+		Organisation: s.c.Organisation, VAT: s.c.Seal.VAT(), Session: sess.ID, Document: d.Name,
 		Level: sess.Level, Created: sess.Created,
 	}
 	if from := sess.Sender(); from != nil {

@@ -89,7 +89,7 @@ func (s *Signer) Seal(ctx context.Context, sess *workflow.Session, document int,
 	err := w.sign(workflow.Seal, pades.Params{
 		Field:  pdf.SealName(sess.ID),
 		Row:    row(sess, document),
-		Look:   pdf.SealLook(s.c.Organisation, s.vat(), now),
+		Look:   pdf.SealLook(s.c.Organisation, s.c.Seal.VAT(), now),
 		Name:   s.c.Organisation,
 		Reason: "sealed by " + s.c.Organisation,
 	})
@@ -106,17 +106,6 @@ func (s *Signer) Seal(ctx context.Context, sess *workflow.Session, document int,
 		return nil, fmt.Errorf("sealing: %w", refusal(err))
 	}
 	return w.made, nil
-}
-
-// vat is the VAT number in the seal certificate, "" if there is none:
-// organizationIdentifier, EN 319 412-1, 5.1.4.
-func (s *Signer) vat() string {
-	for _, a := range s.c.Seal.Leaf().Subject.Names {
-		if id, ok := a.Value.(string); ok && a.Type.String() == "2.5.4.97" && len(id) > 6 && id[:3] == "VAT" {
-			return id[3:5] + id[6:]
-		}
-	}
-	return ""
 }
 
 // work is one document on its way through a Sign or a Seal.

@@ -48,7 +48,7 @@ func (a archiveRenew) Run(c *cli) error {
 			if err != nil {
 				return fmt.Errorf("session %s: %w", what, plain(err))
 			}
-			fmt.Printf("session %s: %d documents renewed, good until %s\n", what, n, clock(until))
+			fmt.Printf("session %s: %s renewed, good until %s\n", what, count(n, "document", "documents"), clock(until))
 		}
 		return nil
 	})
@@ -72,11 +72,11 @@ func renewAll(ctx context.Context, p *program.Program) error {
 			fmt.Fprintf(os.Stderr, "milterd: session %s: %v\n", s.ID, plain(err))
 			failed++
 		case n > 0:
-			fmt.Printf("session %s: %d documents renewed, good until %s\n", s.ID, n, clock(until))
+			fmt.Printf("session %s: %s renewed, good until %s\n", s.ID, count(n, "document", "documents"), clock(until))
 			renewed++
 		}
 	}
-	fmt.Printf("%d of %d sessions renewed\n", renewed, len(all))
+	fmt.Printf("%d of %s renewed\n", renewed, count(len(all), "session", "sessions"))
 	if failed > 0 {
 		return exit(exitFailed)
 	}

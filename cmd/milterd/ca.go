@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"milterd/pki"
 	"milterd/program"
 	"milterd/workflow"
 )
@@ -24,6 +25,7 @@ type caCmd struct {
 	Unrevoke caUnrevoke `cmd:"" help:"Take a certificate off hold."`
 	Export   caExport   `cmd:"" help:"Write a certificate to standard output."`
 	CRL      caCRL      `cmd:"" name:"crl" help:"Write a revocation list, as it stands now, to standard output."`
+	Renew    caRenew    `cmd:"" help:"Make a certificate for the organisation's seal, its own clock or its issuing CA that lasts longer."`
 	Request  caRequest  `cmd:"" help:"Write the request by which a company's CA takes the issuing CA below itself."`
 	Install  caInstall  `cmd:"" help:"Install the certificate that a company's CA gave for the request."`
 }
@@ -166,7 +168,7 @@ type caRevoke struct {
 }
 
 func (caRevoke) Help() string {
-	return "The next revocation list and the OCSP responder tell it within seconds, whether milterd serve runs here or elsewhere on the same database. To end a person's device with all that it has, use milterd device revoke."
+	return "No signature is made with it from then on. The OCSP responder tells at once, the published revocation list a moment later, whether milterd serve runs here or elsewhere on the same database. To end a person's device with all that it has, use milterd device revoke."
 }
 
 func (r caRevoke) Run(c *cli) error {
@@ -179,9 +181,13 @@ func (r caRevoke) Run(c *cli) error {
 			return err
 		}
 		fmt.Printf("certificate %s of %s: revoked, %s\n", cert.Serial, owner(cert), r.Reason)
+		fmt.Print(published)
 		return nil
 	})
 }
+
+// published says when others can know: a cache in between may know later.
+var published = fmt.Sprintf("OCSP tells at once, the published list %.0f seconds later at most; a cache of somebody else may hold an older one for half an hour.\n", pki.CRLDelay.Seconds())
 
 // owner names whose a certificate is.
 func owner(c *workflow.Certificate) string {
@@ -205,6 +211,7 @@ func (u caUnrevoke) Run(c *cli) error {
 			return err
 		}
 		fmt.Printf("certificate %s of %s: off hold\n", cert.Serial, owner(cert))
+		fmt.Print(published)
 		return nil
 	})
 }

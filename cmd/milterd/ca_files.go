@@ -123,3 +123,23 @@ func (i caInstall) Run(c *cli) error {
 		return nil
 	})
 }
+
+type caRenew struct {
+	Which  string `arg:"" enum:"seal,tsa,issuing" help:"Whose: ${enum}: the organisation's seal, the own clock, or the issuing CA above both."`
+	NewKey bool   `name:"new-key" help:"With a new key, in the place where the present one is: after a certificate of the present key was revoked."`
+}
+
+func (caRenew) Help() string {
+	return "The new certificate is entered in the register and the log, then signed by the issuing CA and put first in its file; the present one stays valid and in the register. Start milterd again after it: until then it goes on with the present one. The seal lasts three years, the own clock's certificate six: renew that one seven months before its end, because archive timestamps are renewed half a year before theirs. None lasts longer than the issuing CA (ten years), which is renewed by our root, under its name and key. Certificates of people's devices and of the OCSP responder are renewed without a command."
+}
+
+func (r caRenew) Run(c *cli) error {
+	return c.with(func(ctx context.Context, p *program.Program) error {
+		cert, err := p.Authority.Renew(ctx, r.Which, r.NewKey)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("certificate %s of %s: until %s\n\nNext: systemctl restart milterd\n", cert.SerialNumber.Text(16), cert.Subject.CommonName, clock(cert.NotAfter))
+		return nil
+	})
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"time"
 
 	"milterd/program"
 )
@@ -27,7 +29,7 @@ func (checkConfigCmd) Run(c *cli) error {
 	}
 	defer p.Close()
 	warnings, err := p.CheckDirectory(ctx)
-	for _, w := range append(warnings, p.Drift()...) {
+	for _, w := range slices.Concat(warnings, p.Drift(), p.Ageing(time.Now())) {
 		fmt.Fprintf(os.Stderr, "milterd: warning: %s\n", w)
 	}
 	if err != nil {

@@ -21,6 +21,8 @@ import (
 type cli struct {
 	Config string `short:"c" default:"/etc/milterd/milterd.toml" placeholder:"FILE" help:"Configuration file. Default: ${default}."`
 
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
+
 	Serve       serveCmd       `cmd:"" help:"Run the signature desk: the doors for Postfix and for people, and the jobs."`
 	Init        initCmd        `cmd:"" help:"Make the data folder, the keys and a sample configuration. Never overwrites anything."`
 	Demo        demoCmd        `cmd:"" help:"Show the whole desk on this machine, with a mail server and mailboxes of its own."`
@@ -66,6 +68,7 @@ func options() []kong.Option {
 	return []kong.Option{
 		kong.Name("milterd"),
 		kong.Description("Mail a document to self@sign.corp.com or john.doe@sign.corp.com: everyone involved gets it back signed, sealed and timestamped."),
+		kong.Vars{"version": versionText()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	}
 }

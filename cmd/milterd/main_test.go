@@ -45,15 +45,17 @@ func milterd(t *testing.T, args ...string) (out, errs string, status int) {
 
 func TestHelp(t *testing.T) {
 	for _, c := range []string{"", "serve", "init", "demo", "verify", "session", "session list", "session show", "session cancel",
-		"session resend", "session evidence", "device", "device list", "device approve", "device revoke", "ca", "ca list", "ca show", "ca revoke", "ca unrevoke", "ca export", "ca crl", "ca request", "ca install",
+		"session resend", "session evidence", "device", "device list", "device approve", "device revoke", "ca", "ca list", "ca show", "ca revoke", "ca unrevoke", "ca export", "ca crl", "ca renew", "ca request", "ca install",
 		"archive", "archive renew", "check-config", "postfix", "postfix print", "version"} {
 		out, errs, status := milterd(t, append(strings.Fields(c), "--help")...)
 		if status != 0 || !strings.HasPrefix(out, "Usage: milterd "+c) || errs != "" {
 			t.Errorf("%s --help: status %d\n%s%s", c, status, out, errs)
 		}
 	}
-	if out, _, status := milterd(t, "version"); status != 0 || !strings.HasPrefix(out, "milterd ") {
-		t.Errorf("version: status %d, %s", status, out)
+	for _, c := range []string{"version", "--version"} {
+		if out, _, status := milterd(t, c); status != 0 || !strings.HasPrefix(out, "milterd ") || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: status %d, %s", c, status, out)
+		}
 	}
 }
 
@@ -62,6 +64,20 @@ func TestWrongUsage(t *testing.T) {
 		if out, errs, status := milterd(t, strings.Fields(c)...); status != exitUsage || out != "" || !strings.HasPrefix(errs, "milterd: ") {
 			t.Errorf("milterd %s: status %d, prints %q, %q", c, status, out, errs)
 		}
+	}
+}
+
+// What is wrong is said with what would be right, and with no empty word.
+func TestWrongState(t *testing.T) {
+	_, errs, _ := milterd(t, "session", "list", "--state", "lost")
+	if !strings.Contains(errs, `"open"`) || strings.Contains(errs, `""`) {
+		t.Error(errs)
+	}
+}
+
+func TestCount(t *testing.T) {
+	if got := count(1, "mail or job", "mails and jobs") + ", " + count(0, "mail or job", "mails and jobs"); got != "1 mail or job, 0 mails and jobs" {
+		t.Error(got)
 	}
 }
 

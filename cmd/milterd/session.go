@@ -33,7 +33,7 @@ func (c *cli) open(ctx context.Context) (*program.Program, error) {
 }
 
 type sessionList struct {
-	State  string `enum:",preparing,open,sealing,done,declined,expired,cancelled" default:"" placeholder:"STATE" help:"Only sessions in this state."`
+	State  string `enum:"all,preparing,open,sealing,done,declined,expired,cancelled" default:"all" placeholder:"STATE" help:"Only sessions in this state: one of ${enum}. Default: ${default}."`
 	Person string `placeholder:"MAIL" help:"Only sessions that concern this address."`
 	Limit  int    `default:"50" help:"At most this many."`
 }
@@ -45,7 +45,11 @@ func (l sessionList) Run(c *cli) error {
 		return err
 	}
 	defer p.Close()
-	list, err := p.Store.List(ctx, workflow.Filter{State: workflow.State(l.State), Person: l.Person, Limit: l.Limit})
+	f := workflow.Filter{State: workflow.State(l.State), Person: l.Person, Limit: l.Limit}
+	if l.State == "all" {
+		f.State = ""
+	}
+	list, err := p.Store.List(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -133,7 +137,7 @@ func (s sessionResend) Run(c *cli) error {
 	if err != nil {
 		return plain(err)
 	}
-	fmt.Printf("session %s: %d mails and jobs started\n", s.ID, n)
+	fmt.Printf("session %s: %s started\n", s.ID, count(n, "mail or job", "mails and jobs"))
 	return nil
 }
 
@@ -169,6 +173,14 @@ func (s sessionEvidence) Run(c *cli) error {
 	}
 	_, err = f.Write(content)
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// count is a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // plain takes the SMTP codes off a refusal.

@@ -9,6 +9,8 @@ import (
 type versionCmd struct{}
 
 func (versionCmd) Run() error {
-	fmt.Println("milterd " + program.Version())
+	fmt.Println(versionText())
 	return nil
 }
+
+func versionText() string { return "milterd " + program.Version() }

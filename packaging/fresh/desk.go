@@ -69,11 +69,12 @@ func (t *trial) letter(ctx context.Context, user, what string, fits func(*demo.M
 }
 
 // sign takes a mail to John from SMTP to the signed document in Jane's mailbox.
-func (t *trial) sign(ctx context.Context) error {
-	if _, err := t.submit(ctx, "john@sign.corp.com", "[Standard] Framework agreement"); err != nil {
+func (t *trial) sign(ctx context.Context, subject string) error {
+	if _, err := t.submit(ctx, "john@sign.corp.com", "[Standard] "+subject); err != nil {
 		return err
 	}
-	invitation, err := t.letter(ctx, "john", "invitation", func(m *demo.Message) bool { return m.Link() != "" && m.Code() == "" })
+	about := func(m *demo.Message) bool { return strings.Contains(m.Subject, subject) }
+	invitation, err := t.letter(ctx, "john", "invitation", func(m *demo.Message) bool { return about(m) && m.Link() != "" && m.Code() == "" })
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (t *trial) sign(ctx context.Context) error {
 	if _, _, err := b.Post(ctx, "code", nil, nil); err != nil {
 		return err
 	}
-	code, err := t.letter(ctx, "john", "code", func(m *demo.Message) bool { return m.Code() != "" })
+	code, err := t.letter(ctx, "john", "code", func(m *demo.Message) bool { return about(m) && m.Code() != "" })
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (t *trial) sign(ctx context.Context) error {
 		"appearance": workflow.Appearance{Typed: "John Doe"}}, nil); err != nil {
 		return err
 	}
-	result, err := t.letter(ctx, "jane", "result", func(m *demo.Message) bool { return len(m.Attachments) > 1 })
+	result, err := t.letter(ctx, "jane", "result", func(m *demo.Message) bool { return about(m) && len(m.Attachments) > 1 })
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 // the machine has no network.
 const (
 	present = "systemd-sysv,ca-certificates,openssl"
-	offered = "postfix dovecot-core chrony"
+	offered = "postfix dovecot-core chrony softhsm2"
 )
 
 // tools are what this program runs, with the packages that have them.
