@@ -178,7 +178,7 @@ func (w words) detail(e workflow.Event) string {
 	default:
 		for _, k := range slices.Sorted(maps.Keys(e.Detail)) {
 			if slices.Contains(told, k) {
-				parts = append(parts, e.Detail[k])
+				parts = append(parts, w.told(k, e.Detail[k]))
 			}
 		}
 	}
@@ -186,6 +186,15 @@ func (w words) detail(e workflow.Event) string {
 		parts = append(parts, e.Client)
 	}
 	return strings.Join(parts, " · ")
+}
+
+// told is a detail as people read it: reasons are stable words, with a sentence
+// for each that can happen to somebody who means well.
+func (w words) told(key, value string) string {
+	if s, ok := w["r."+value]; ok && key == "reason" {
+		return s
+	}
+	return value
 }
 
 func address(p workflow.Person) string { return p.Name + " <" + p.Mail + ">" }

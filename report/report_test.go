@@ -103,6 +103,7 @@ func advanced(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 		{Kind: workflow.EventCertified, Detail: map[string]string{"certificate": serial, "by": "enrolment", "name": "Łukasz"}},
 		{Kind: workflow.EventProven, Detail: map[string]string{"proof": "passkey", "device": "Safari on iPhone"}},
 		{Kind: workflow.EventOwnPrepared, Detail: map[string]string{"certificate": serial, "document 1": "x.pdf"}},
+		{Kind: workflow.EventAbandoned, Detail: map[string]string{"preparation": "x", "reason": "check-byte-range"}},
 		{Kind: workflow.EventRefused, Detail: map[string]string{"reason": "bad-value"}},
 		{Kind: workflow.EventSigned, Detail: map[string]string{"proof": "passkey", "device": "Safari on iPhone", "certificate": serial}},
 		{Kind: workflow.EventAgain, Detail: map[string]string{"signatory": "lukasz@corp.test", "reason": "certificate-revoked"}},
@@ -212,4 +213,13 @@ func TestEverythingHasWords(t *testing.T) {
 	// The authority's log is not a session's, and a held mail has no session.
 	kinds("audit.go", "EventKind", "e.", "issuing", "issued", "revoked", "unrevoked", "entered", "installed")
 	kinds("ports.go", "MailKind", "m.", "confirm")
+	reasons := slices.Clone(workflow.AgainReasons)
+	for check := range workflow.CheckFailures {
+		reasons = append(reasons, workflow.CheckFailed+check)
+	}
+	for _, reason := range reasons {
+		if w["r."+reason] == "" {
+			t.Errorf("no words for the reason %s", reason)
+		}
+	}
 }

@@ -27,7 +27,7 @@ type Desk interface {
 	Prepare(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, certificate, client string) (*workflow.Preparation, error)
 	PreparedContent(ctx context.Context, v workflow.Visit, id string, document int) ([]byte, error)
 	Keep(ctx context.Context, v workflow.Visit, id string) (until time.Time, err error)
-	Abandon(ctx context.Context, v workflow.Visit, id string) error
+	Abandon(ctx context.Context, v workflow.Visit, id, failed, client string) error
 	Finish(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string, consume workflow.Consume) error
 	Certify(ctx context.Context, v workflow.Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error)
 	Renew(ctx context.Context, v workflow.Visit, csr []byte, serial string, proof []byte, client string) (chain [][]byte, newSerial string, err error)
