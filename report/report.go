@@ -14,6 +14,7 @@ import (
 	"golang.org/x/image/font/gofont/gomono"
 	"golang.org/x/image/font/gofont/goregular"
 
+	"milterd/signature/pdf/font"
 	"milterd/workflow"
 )
 
@@ -101,7 +102,7 @@ func (p *page) signatories(s *workflow.Session) {
 	p.section(w.say("signatories"))
 	for _, i := range s.Signatories() {
 		q := &s.People[i]
-		p.item(q.Name, q.Mail)
+		p.item(font.Printed(q.Name, q.Mail), q.Mail)
 		p.row(w.say("opened"), when(q.Opened))
 		p.row(w.say("signed"), when(q.Decided))
 		if a := q.Act; a != nil {
@@ -197,7 +198,7 @@ func (w words) told(key, value string) string {
 	return value
 }
 
-func address(p workflow.Person) string { return p.Name + " <" + p.Mail + ">" }
+func address(p workflow.Person) string { return font.Printed(p.Name+" <"+p.Mail+">", p.Mail) }
 
 // clean makes foreign text printable: control and format characters (bidi
 // overrides among them) go, what lies beyond the fonts' plane is marked.
@@ -295,7 +296,9 @@ func (p *page) item(name, remark string) {
 	p.pdf.SetFont("go", "B", 9.5)
 	p.pdf.SetTextColor(30, 30, 30)
 	p.pdf.MultiCell(width, 5, clean(name), "", "L", false)
-	p.small(remark)
+	if remark != name {
+		p.small(remark)
+	}
 }
 
 func (p *page) row(key, value string) {

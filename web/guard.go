@@ -222,6 +222,8 @@ var statuses = map[string]int{
 	"preparing":       http.StatusConflict,
 	"bad-appearance":  http.StatusUnprocessableEntity,
 
+	"unprintable-name": http.StatusUnprocessableEntity,
+
 	"wrong-level":         http.StatusConflict,
 	"proof-not-accepted":  http.StatusForbidden,
 	"wrong-totp":          http.StatusForbidden,

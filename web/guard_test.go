@@ -122,6 +122,7 @@ func TestBadBodies(t *testing.T) {
 		"name and strokes":   {"sign", sign(`{"typed":"J","strokes":[[{"x":1,"y":1}]],"width":9,"height":9}`), 422, "bad-appearance"},
 		"neither":            {"sign", sign(`{}`), 422, "bad-appearance"},
 		"a blank name":       {"sign", sign(`{"typed":"  "}`), 422, "bad-appearance"},
+		"letters unprinted":  {"sign", sign(`{"typed":"山田"}`), 422, "unprintable-name"},
 		"off the pad":        {"sign", sign(`{"strokes":[[{"x":10,"y":1}]],"width":9,"height":9}`), 422, "bad-appearance"},
 		"an empty stroke":    {"sign", sign(`{"strokes":[[]],"width":9,"height":9}`), 422, "bad-appearance"},
 		"too many strokes":   {"sign", sign(strokes(workflow.MaxStrokes+1, 1)), 422, "bad-appearance"},

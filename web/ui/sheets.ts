@@ -9,7 +9,7 @@ import { Hand } from "./pad";
 import { dialog, outdated } from "./sheet";
 import { Viewer } from "./viewer";
 import { Way, enrols, ways } from "./ways";
-import { list, t } from "./words";
+import { list, printable, t } from "./words";
 
 /** what names the documents that are signed: the one by its name, more by their number. */
 export const what = (docs: Doc[]): string => (docs.length === 1 ? docs[0].name : t("documents", { n: docs.length }));
@@ -116,6 +116,10 @@ export function askToSign(a: Act, way: Way): void {
       error.textContent = t("sign.empty");
       hand.focus();
       return;
+    }
+    if (look.typed && !printable(look.typed)) {
+      error.textContent = t("error.unprintable-name");
+      return hand.toDraw();
     }
     if (way === "passkey") {
       d.close();
