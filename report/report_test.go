@@ -185,6 +185,9 @@ func TestCataloguesAreComplete(t *testing.T) {
 			if w[key] == "" {
 				t.Errorf("%s has no words for %q", lang, key)
 			}
+			if lang == "fr" && (strings.Contains(w[key], " de %") || strings.Contains(w[key], "’%")) {
+				t.Errorf("fr %q would have to be elided before some names", key)
+			}
 			if strings.Count(w[key], "%") != strings.Count(languages()["en"][key], "%") {
 				t.Errorf("%s: %q has other values than in English", lang, key)
 			}

@@ -259,7 +259,7 @@ func TestReloadAndTwoTabs(t *testing.T) {
 	b.sees("Confirm with your fingerprint, face or PIN.")
 	b.do(chromedp.Reload())
 	b.painted()
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	if got := st.calls(); got != "prepare begin sign abandon" {
 		t.Errorf("the page called %q", got)
 	}

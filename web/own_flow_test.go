@@ -56,7 +56,7 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 	b.sees("You have 2 more tries within this hour")
 	b.enter("input[type=password]", fakePassword)
 	b.press("Continue")
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	h.post.wait(t, workflow.MailEnrolled, jane)
 	var sent []string // what the page sends to finish
 	eval[bool](b, `(f => { window.fetch = (u, o) => { if (u.endsWith("/finish")) window.sent = o.body; return f(u, o); }; return true; })(window.fetch)`)
@@ -83,7 +83,7 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.press("Passkey anlegen")
-	m.sees("Unterschrieben als Max Weber")
+	m.sees("Sie unterschreiben als Max Weber")
 	m.press("2 Dokumente unterschreiben")
 	m.sees("Alles ist unterschrieben")
 	m.shot("2-done")
@@ -137,7 +137,7 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 	if err != nil || len(devices) != 1 {
 		t.Fatal(devices, err)
 	}
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	if err := h.desk.RevokeDevice(t.Context(), devices[0].ID, "administrator"); err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,7 @@ func TestOwnKey(t *testing.T) {
 			b.press("Your password")
 			b.enter(`input[type=password]`, fakePassword)
 			b.press("Continue")
-			b.sees("Signed as Jane Doe")
+			b.sees("You sign as Jane Doe")
 			b.until("the sheet closes", `!document.querySelector("dialog") && !document.querySelector(".bar .primary").disabled`)
 			b.accessible("enrolled")
 			b.shot("5-ready")
@@ -239,7 +239,7 @@ func TestAdministrator(t *testing.T) {
 	b.painted()
 	b.press("Set up this device")
 	b.press("Create the passkey")
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 }
 
 // TestDevices lists what is enrolled, and takes a device away.
@@ -340,7 +340,7 @@ func TestStandardByPasskey(t *testing.T) {
 	b.press("Set up this device")
 	b.enter(`input[type=password]`, fakePassword)
 	b.press("Continue")
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	b.until("the sheet closes", `!document.querySelector("dialog")`)
 	protocol(b, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id})
 	st.locked(func() { st.own.log = nil })
