@@ -216,6 +216,9 @@ func TestUnconfirmed(t *testing.T) {
 	verified(false)
 	b.press("Sign contract.pdf")
 	b.sees("It was not confirmed. Nothing was signed.")
+	if strings.Contains(b.text("dialog"), "Is this device new?") {
+		t.Error("a device that is set up is asked whether it is new")
+	}
 	b.accessible("unconfirmed")
 	b.shot("unconfirmed")
 	verified(true)

@@ -5,6 +5,7 @@ import { Ceremony, Prove, Step, begin, byPasskey } from "./ceremony";
 import { AppField, CodeField, Digits } from "./code";
 import { busy, h, icon, id } from "./dom";
 import { failure } from "./failure";
+import { ownKey } from "./keys";
 import { Hand } from "./pad";
 import { dialog, outdated } from "./sheet";
 import { Viewer } from "./viewer";
@@ -60,17 +61,18 @@ export function confirmToSign(a: Act, look: Appearance): void {
       if (why === "check-failed") return; // nobody should try until it passes
       again.hidden = false;
       again.replaceChildren(icon("key"), h("span", {}, t(why === "passkey-cancelled" ? "confirm.again" : "try-again")));
-      offer(why);
+      await offer(why);
       again.focus();
     }
   };
 
-  /** offer names other ways, where the passkey is what failed. */
-  const offer = (why: string): void => {
+  /** offer names other ways, where the passkey is what failed; a device with a key of its own is not new. */
+  const offer = async (why: string): Promise<void> => {
     if (!/passkey/.test(why)) return;
+    const known = await ownKey(a.visit.who.mail);
     const go = (label: string, then: () => void): HTMLElement =>
       h("button", { type: "button", class: "link", onclick: () => { d.close(); then(); } }, label);
-    if (enrols(a.visit)) others.append(go(t("enrol.other"), a.enrol));
+    if (enrols(a.visit) && !known) others.append(go(t("enrol.other"), a.enrol));
     const rest = ways(a.visit).filter((w) => w !== "passkey");
     if (rest.length) others.append(go(t("proof." + rest[0]), () => askToSign(a, rest[0])));
   };
