@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"fmt"
 
 	"milterd/workflow"
 )
@@ -104,9 +103,6 @@ func (s *site) abandon(ctx context.Context, c *call) error {
 	return c.answer(struct{}{})
 }
 
-// maxValue is more than any ECDSA P-256 signature has, r‖s or DER.
-const maxValue = 80
-
 // finish takes the device's signatures and the proof for all of them.
 func (s *site) finish(ctx context.Context, c *call) error {
 	var in struct {
@@ -120,12 +116,6 @@ func (s *site) finish(ctx context.Context, c *call) error {
 	}
 	if err := c.needOwn(); err != nil {
 		return err
-	}
-	for i, v := range in.Values {
-		if len(v) == 0 || len(v) > maxValue {
-			return &workflow.Refusal{Code: 554, Enhanced: "5.7.7", Reason: "bad-value", Text: "This is no signature of your key.",
-				Err: fmt.Errorf("document %d: %d bytes", i+1, len(v))}
-		}
 	}
 	consume, err := s.forSigning(ctx, c, in.given)
 	if err != nil {

@@ -22,6 +22,7 @@ type Desk interface {
 	Sign(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, client string, consume workflow.Consume) error
 	Decline(ctx context.Context, v workflow.Visit, comment, client string) error
 	Ready(ctx context.Context) error
+	Foreign(ctx context.Context, v workflow.Visit, client string, err error)
 
 	// For signatures by the signatories' own keys.
 	Prepare(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, certificate, client string) (*workflow.Preparation, error)

@@ -55,7 +55,7 @@ type preparation struct {
 // no timestamp authority answers.
 func (d *Desk) Prepare(ctx context.Context, v Visit, shown []Shown, a Appearance, certificate, client string) (*Preparation, error) {
 	p, err := d.prepareOwn(ctx, v, shown, a, certificate, client)
-	return p, d.noteRefusal(ctx, v, "", client, err)
+	return p, d.noteRefusal(ctx, v, EventRefused, "", client, err)
 }
 
 func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appearance, certificate, client string) (*Preparation, error) {

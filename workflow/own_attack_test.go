@@ -105,6 +105,26 @@ func TestAbandoned(t *testing.T) {
 	want(t, "why", last().Detail["reason"], "left")
 }
 
+// Another site that has somebody's link is on record, and does not fill the trail.
+func TestForeign(t *testing.T) {
+	d, _, s, vj, _, _, _ := ready(t)
+	for range 25 {
+		d.Foreign(t.Context(), vj, "192.0.2.7", &workflow.Refusal{Code: 550, Reason: "cross-site", Text: "This request came from another site."})
+	}
+	events, err := d.store.Events(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range events {
+		if e.Kind == workflow.EventForeign {
+			want(t, "event", []string{e.Actor, e.Client, e.Detail["reason"]}, []string{"john.doe@corp.test", "192.0.2.7", "cross-site"})
+			n++
+		}
+	}
+	want(t, "events", n, 20)
+}
+
 // The prompt for the passkey hides the page, which then cannot keep the head; if
 // nobody took it meanwhile, nobody has to prove twice.
 func TestLateFinish(t *testing.T) {
