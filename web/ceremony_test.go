@@ -158,7 +158,11 @@ func TestSwapped(t *testing.T) {
 			gap, after := ranges(b)
 			return again(p, replace(b, "/Contents", "/Cuntents"), gap, after, len(b), own)
 		},
-		{"attributes", "attributes"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
+		{"another type", "attributes"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
+			p.Attributes[8] ^= 1
+			return b
+		},
+		{"attributes", "certificate"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
 			p.Attributes[len(p.Attributes)-1] ^= 1
 			return b
 		},
