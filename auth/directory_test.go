@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -29,6 +30,23 @@ pwdMaxFailure: 5
 
 `
 
+// patient asks again while a server that runs has not answered: on a busy machine
+// the three seconds of directory.Limit may be too few, and what is then said and
+// counted (see TestPasswordWhileDirectoryIsAway) is not what is tested here.
+type patient struct {
+	auth.Passwords
+	away bool // the server does not run
+}
+
+func (p *patient) CheckPassword(ctx context.Context, mail, password string) (right, asked bool, err error) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		right, asked, err = p.Passwords.CheckPassword(ctx, mail, password)
+		if err == nil || p.away || time.Now().After(end) {
+			return right, asked, err
+		}
+	}
+}
+
 // A real directory says yes and no, is away and comes back, and does not lock
 // John out although somebody who reads his mail guesses all day.
 func TestPasswordInLDAP(t *testing.T) {
@@ -43,12 +61,27 @@ func TestPasswordInLDAP(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := newDesk(t)
-	d.Passwords = people
+	passwords := &patient{Passwords: people}
+	d.Passwords = passwords
+	// login says whether the directory takes John's password; that it has not answered is neither yes nor no.
+	login := func(password string) (right bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; {
+			err := s.Change(func(c *ldap.Conn) error { return c.Bind(ldaptest.DN("john"), password) })
+			if err == nil || ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
+				return err == nil
+			}
+			if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+	}
 	n := d.begin(t, d.john)
 	_, r := d.password(d.john, n.Handle, "jane's word")
 	want(t, "somebody else's", r, "wrong-password")
 
 	s.Stop()
+	passwords.away = true
 	for range auth.DefaultPasswordTries + 1 {
 		_, r = d.password(d.john, n.Handle, "john's word")
 		want(t, "away", r, "directory-away")
@@ -56,7 +89,7 @@ func TestPasswordInLDAP(t *testing.T) {
 	if err := s.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1100 * time.Millisecond) // a server that was away rests for a second
+	passwords.away = false
 	n, r = d.password(d.john, n.Handle, "john's word")
 	want(t, "back", r, "")
 	c, _, r := d.register(t, d.john, n.Handle, d.device)
@@ -76,16 +109,16 @@ func TestPasswordInLDAP(t *testing.T) {
 	if guesses != 2 { // the first one, of above, counts
 		t.Errorf("%d guesses reached the directory", guesses)
 	}
-	if err := s.Change(func(c *ldap.Conn) error { return c.Bind(ldaptest.DN("john"), "john's word") }); err != nil {
-		t.Errorf("John is locked out: %v", err)
+	if !login("john's word") {
+		t.Error("John is locked out")
 	}
 	// It would have locked him.
 	for range 5 {
-		if err := s.Change(func(c *ldap.Conn) error { return c.Bind(ldaptest.DN("john"), "guess") }); err == nil {
+		if login("guess") {
 			t.Error("a guess is right")
 		}
 	}
-	if err := s.Change(func(c *ldap.Conn) error { return c.Bind(ldaptest.DN("john"), "john's word") }); err == nil {
+	if login("john's word") {
 		t.Error("this directory locks nobody out, so the test shows nothing")
 	}
 }

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
@@ -116,11 +117,26 @@ func (c *checking) content(body []byte) {
 		// Each end has an event of its name; a chain holds without its last links.
 		err = fmt.Errorf("it does not tell how the session came to be %s: it was cut short", state)
 	}
-	c.step("audit trail", fmt.Sprintf("%d entries, the last hash is %s", len(c.e.Events), last), err)
+	c.step("audit trail", fmt.Sprintf("%d entries, the last hash is %s", len(c.e.Events), last)+c.refusedByPages(), err)
 	for _, i := range c.e.Session.Signatories() {
 		c.signatory(&c.e.Session.People[i])
 	}
 	c.documents()
+}
+
+// refusedByPages tells of revisions that a page would not let its device sign:
+// nothing came of them, but whoever asks whether all was well wants to know.
+func (c *checking) refusedByPages() string {
+	var b strings.Builder
+	for i := range c.e.Events {
+		e := &c.e.Events[i]
+		check, failed := strings.CutPrefix(e.Detail["reason"], workflow.CheckFailed)
+		if e.Kind == workflow.EventAbandoned && failed {
+			fmt.Fprintf(&b, "; entry %d, %s: the page of %s refused what was prepared for it: %s", e.Seq, stamp(e.Time), e.Actor,
+				cmp.Or(workflow.CheckFailures[check], check))
+		}
+	}
+	return b.String()
 }
 
 func read(body []byte) (*workflow.Evidence, error) {

@@ -35,6 +35,9 @@ func TestEverythingHolds(t *testing.T) {
 		}
 		if name == "advanced" {
 			t.Log(r.Text())
+			if want := "the page of john.doe@corp.test refused what was prepared for it: " + workflow.CheckFailures["byte-range"]; !strings.Contains(r.Text(), want) {
+				t.Errorf("it does not tell that %s", want)
+			}
 		}
 		// Years later the passkeys and keys say the same.
 		o := s.options()

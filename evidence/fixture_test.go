@@ -181,8 +181,13 @@ func (h *house) sign(id string, i int, p *person) {
 	h.t.Helper()
 	ctx := context.Background()
 	v := h.visit(id, i)
-	prep, err := h.desk.Prepare(ctx, v, h.shown(v), workflow.Appearance{Typed: p.Name}, p.serial, "192.0.2.1")
-	h.must(err)
+	prepare := func() *workflow.Preparation {
+		prep, err := h.desk.Prepare(ctx, v, h.shown(v), workflow.Appearance{Typed: p.Name}, p.serial, "192.0.2.1")
+		h.must(err)
+		return prep
+	}
+	h.must(h.desk.Abandon(ctx, v, prepare().ID, "byte-range", "192.0.2.1"))
+	prep := prepare()
 	var digests []workflow.Digest
 	var values [][]byte
 	for _, d := range prep.Documents {

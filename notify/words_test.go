@@ -62,6 +62,16 @@ func TestCataloguesSayTheSame(t *testing.T) {
 	}
 }
 
+// In French no name or organisation stands behind a word that some of them elide.
+func TestFrenchElisions(t *testing.T) {
+	elided := regexp.MustCompile(`(?i)\b(de|que|jusque)\s\{\{|[’']\{\{`)
+	for id, s := range catalogue(t, language.French) {
+		if elided.MatchString(s) {
+			t.Errorf("%s: %q", id, s)
+		}
+	}
+}
+
 func TestLanguageOfAPerson(t *testing.T) {
 	for lang, want := range map[string]string{
 		"en": "en", "de": "de", "fr": "fr", "de-AT": "de", "fr_CA": "fr", "DE": "de", "lb": "de", "ja": "en", "": "en", "\r\nBcc: x": "en",

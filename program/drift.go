@@ -3,8 +3,12 @@ package program
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"slices"
 	"strings"
 
+	"milterd/auth"
 	"milterd/config"
 )
 
@@ -17,9 +21,34 @@ func isSample(c *config.Config) bool {
 	return c.Domain == "sign.corp.com" && c.URL == "https://sign.corp.com" && c.Organisation.Name == "Corp GmbH" && c.Organisation.Country == "DE"
 }
 
-// Drift names what the keys say otherwise than the configuration, which was
+// Warnings names what is well-formed, and yet not what somebody can have meant.
+func (p *Program) Warnings() []string { return append(p.drift(), noPasskeys(p.Config)...) }
+
+// noPasskeys warns of an url that is an address: WebAuthn binds passkeys to a
+// domain (its section 5.1.3), and browsers refuse everything else.
+func noPasskeys(c *config.Config) (warnings []string) {
+	u, err := url.Parse(c.URL)
+	if err != nil || net.ParseIP(u.Hostname()) == nil {
+		return nil
+	}
+	for field, accepted := range map[string][]string{"proofs.standard": c.Proofs.Standard, "proofs.advanced": c.Proofs.Advanced} {
+		if !slices.Contains(accepted, auth.ProofPasskey) {
+			continue
+		}
+		lacks := "nobody can sign at this level by passkey"
+		if len(accepted) == 1 {
+			lacks = "nobody can sign at this level"
+		}
+		warnings = append(warnings, fmt.Sprintf("%s accepts passkeys, but url is %q: under an address instead of a name, browsers allow none, and %s. "+
+			"Give this host a name, and set url to it", field, c.URL, lacks))
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
+// drift names what the keys say otherwise than the configuration, which was
 // changed since they were made: documents go out with what the keys say.
-func (p *Program) Drift() (warnings []string) {
+func (p *Program) drift() (warnings []string) {
 	leaf := p.Authority.Seal().Leaf()
 	o := p.Config.Organisation
 	differs := func(field, want string, got ...string) {

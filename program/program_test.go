@@ -396,6 +396,33 @@ func TestMailOwner(t *testing.T) {
 
 // Keys are made for an organisation once; a configuration that names another
 // one later, or none yet, is told.
+// Under an address browsers allow no passkeys: who configures it hears so.
+func TestPasskeysUnderAnAddress(t *testing.T) {
+	for url, want := range map[string][]string{
+		"https://sign.corp.test": nil, "http://localhost:8481": nil,
+		"https://192.0.2.7": {`proofs.advanced accepts passkeys, but url is "https://192.0.2.7"`, "nobody can sign at this level. Give",
+			"proofs.standard accepts passkeys", "nobody can sign at this level by passkey"},
+		"https://[2001:db8::7]:8443": {"proofs.advanced accepts passkeys", `url is "https://[2001:db8::7]:8443"`},
+	} {
+		c := config.Default()
+		c.URL = url
+		got := noPasskeys(c)
+		if len(got) != min(2, len(want)) {
+			t.Errorf("%s: %q", url, got)
+		}
+		for _, w := range want {
+			if !strings.Contains(strings.Join(got, "\n"), w) {
+				t.Errorf("%s: %q is not told in %q", url, w, got)
+			}
+		}
+	}
+	c := config.Default()
+	c.URL, c.Proofs = "https://192.0.2.7", config.Proofs{Standard: []string{"code"}, Advanced: []string{"totp"}}
+	if got := noPasskeys(c); got != nil {
+		t.Errorf("without passkeys: %q", got)
+	}
+}
+
 func TestDrift(t *testing.T) {
 	c := config.Default()
 	c.Domain, c.URL, c.Data = "sign.corp.com", "https://sign.corp.com", t.TempDir()
@@ -410,12 +437,12 @@ func TestDrift(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
-	if w := p.Drift(); len(w) > 0 {
+	if w := p.drift(); len(w) > 0 {
 		t.Errorf("nothing was changed: %q", w)
 	}
 	c.Organisation = config.Organisation{Name: "Other Corp", Country: "DE", VAT: "DE123456789"}
 	c.URL = "https://sign.other.test"
-	got := strings.Join(p.Drift(), "\n")
+	got := strings.Join(p.drift(), "\n")
 	for _, want := range []string{`organisation.name is "Other Corp"`, `organisation.country is "DE"`, `organisation.vat is "DE123456789"`, `url is "https://sign.other.test"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not told in:\n%s", want, got)

@@ -104,8 +104,8 @@ func (p *Program) Run(ctx context.Context) error {
 			return s.Serve(listeners[i])
 		})
 	}
-	for _, w := range p.Drift() {
-		p.log.Warn("keys and configuration differ", "what", w)
+	for _, w := range p.Warnings() {
+		p.log.Warn("the configuration can hardly be meant", "what", w)
 	}
 	go p.remind(serving)
 	go p.sweep(serving)

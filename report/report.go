@@ -13,6 +13,7 @@ import (
 	"golang.org/x/image/font/gofont/gomono"
 	"golang.org/x/image/font/gofont/goregular"
 
+	"milterd/signature/pdf/font"
 	"milterd/workflow"
 )
 
@@ -104,7 +105,7 @@ func (p *page) signatories(s *workflow.Session) {
 	p.section(w.say("signatories"))
 	for _, i := range s.Signatories() {
 		q := &s.People[i]
-		p.item(q.Name, q.Mail)
+		p.item(font.Printed(q.Name, q.Mail), q.Mail)
 		p.row(w.say("opened"), when(q.Opened))
 		p.row(w.say("signed"), when(q.Decided))
 		if a := q.Act; a != nil {
@@ -220,7 +221,7 @@ func (w words) detail(e workflow.Event) string {
 		for _, k := range told {
 			v := e.Detail[k]
 			if _, said := w["e."+string(e.Kind)+"."+v]; v != "" && v != e.Actor && !said {
-				parts = append(parts, w.told(e.Kind, k, v))
+				parts = append(parts, w.told(k, v))
 			}
 		}
 	}
@@ -230,8 +231,10 @@ func (w words) detail(e workflow.Event) string {
 	return strings.Join(parts, " · ")
 }
 
-// told is one detail in words; what people have written, names and codes stay.
-func (w words) told(kind workflow.EventKind, key, value string) string {
+// told is one detail in words: reasons are stable words, with a sentence for
+// each that can happen to somebody who means well; what people have written,
+// names and other codes stay.
+func (w words) told(key, value string) string {
 	switch key {
 	case "proof":
 		return w.say("d." + value)
@@ -240,14 +243,14 @@ func (w words) told(kind workflow.EventKind, key, value string) string {
 	case "certificate":
 		return w.say("d.certificate", value)
 	case "reason":
-		if s, ok := w["d."+string(kind)+"."+value]; ok {
+		if s, ok := w["r."+value]; ok {
 			return s
 		}
 	}
 	return value
 }
 
-func address(p workflow.Person) string { return p.Name + " <" + p.Mail + ">" }
+func address(p workflow.Person) string { return font.Printed(p.Name+" <"+p.Mail+">", p.Mail) }
 
 // clean makes foreign text printable: control and format characters (bidi
 // overrides among them) go, what lies beyond the fonts' plane is marked.
@@ -345,7 +348,9 @@ func (p *page) item(name, remark string) {
 	p.pdf.SetFont("go", "B", 9.5)
 	p.pdf.SetTextColor(30, 30, 30)
 	p.pdf.MultiCell(width, 5, clean(name), "", "L", false)
-	p.small(remark)
+	if remark != name {
+		p.small(remark)
+	}
 }
 
 func (p *page) row(key, value string) {

@@ -105,6 +105,7 @@ func advanced(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 		{Kind: workflow.EventCertified, Detail: map[string]string{"certificate": serial, "by": "device key 77", "name": "Łukasz"}},
 		{Kind: workflow.EventProven, Detail: map[string]string{"proof": "passkey", "device": "Safari on iPhone"}},
 		{Kind: workflow.EventOwnPrepared, Detail: map[string]string{"certificate": serial, "document 1": "x.pdf"}},
+		{Kind: workflow.EventAbandoned, Detail: map[string]string{"preparation": "x", "reason": "check-byte-range"}},
 		{Kind: workflow.EventRefused, Detail: map[string]string{"reason": "bad-value"}},
 		{Kind: workflow.EventSigned, Detail: map[string]string{"proof": "passkey", "device": "Safari on iPhone", "certificate": serial}},
 		{Kind: workflow.EventAgain, Detail: map[string]string{"signatory": "lukasz@corp.test", "reason": "certificate-revoked"}},
@@ -221,6 +222,9 @@ func TestCataloguesAreComplete(t *testing.T) {
 			if w[key] == "" {
 				t.Errorf("%s has no words for %q", lang, key)
 			}
+			if lang == "fr" && (strings.Contains(w[key], " de %") || strings.Contains(w[key], "’%")) {
+				t.Errorf("fr %q would have to be elided before some names", key)
+			}
 			if strings.Count(w[key], "%") != strings.Count(languages()["en"][key], "%") {
 				t.Errorf("%s: %q has other values than in English", lang, key)
 			}
@@ -249,4 +253,13 @@ func TestEverythingHasWords(t *testing.T) {
 	// The authority's log is not a session's, and a held mail has no session.
 	kinds("audit.go", "EventKind", "e.", "issuing", "issued", "revoked", "unrevoked", "entered", "installed")
 	kinds("ports.go", "MailKind", "m.", "confirm")
+	reasons := slices.Clone(workflow.AgainReasons)
+	for check := range workflow.CheckFailures {
+		reasons = append(reasons, workflow.CheckFailed+check)
+	}
+	for _, reason := range reasons {
+		if w["r."+reason] == "" {
+			t.Errorf("no words for the reason %s", reason)
+		}
+	}
 }

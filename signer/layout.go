@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"milterd/signature/pdf"
+	"milterd/signature/pdf/font"
 	"milterd/workflow"
 )
 
@@ -20,7 +21,7 @@ func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document in
 		Level: sess.Level, Created: sess.Created,
 	}
 	if from := sess.Sender(); from != nil {
-		plan.Sender = fmt.Sprintf("%s <%s>", from.Name, from.Mail)
+		plan.Sender = font.Printed(fmt.Sprintf("%s <%s>", from.Name, from.Mail), from.Mail)
 	}
 	for _, i := range sess.Signatories() {
 		p := sess.People[i]

@@ -64,7 +64,7 @@ func (s *Signer) Sign(ctx context.Context, sess *workflow.Session, document, per
 		Field:   field,
 		Row:     row(sess, document),
 		Paraphs: pdf.ParaphName(sess.ID, person),
-		Look:    pdf.SignatoryLook(who.Act.Appearance, who.Name, sess.Level, s.c.Organisation, who.Act.At),
+		Look:    pdf.SignatoryLook(who.Act.Appearance, who.Name, who.Mail, sess.Level, s.c.Organisation, who.Act.At),
 		Name:    s.c.Organisation,
 		Reason:  sess.Level.String() + ": " + behalf,
 	})

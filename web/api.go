@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"milterd/signature/pdf/font"
 	"milterd/workflow"
 )
 
@@ -228,6 +229,9 @@ func checkAct(shown []workflow.Shown, a *workflow.Appearance) error {
 	if err := checkAppearance(a); err != nil {
 		return &workflow.Refusal{Code: 554, Enhanced: "5.6.0", Reason: "bad-appearance",
 			Text: "This signature cannot be read; draw it again or type your name.", Err: err}
+	}
+	if !font.Shows(a.Typed) {
+		return refusal("unprintable-name", "This name has characters that cannot be printed into the document. Please draw your signature.", nil)
 	}
 	return nil
 }

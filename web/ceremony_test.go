@@ -101,9 +101,16 @@ func again(p *workflow.Prepared, b []byte, gap, after, end int, own *x509.Certif
 
 // TestSwapped prepares something else than what was shown, with attributes that
 // fit it where a server could make them fit: the page refuses, in words, before
-// anybody is asked to confirm, and gives the documents back.
+// anybody is asked to confirm, gives the documents back, and says which check failed.
 func TestSwapped(t *testing.T) {
 	chrome := launch(t)
+	words := map[string]string{
+		"documents": "other documents came", "byte-range": "the signature would not cover exactly this document (ByteRange)",
+		"contents":       "the place for the signature is not empty (Contents)",
+		"message-digest": "the signature would be over something else (messageDigest)",
+		"certificate":    "it names a certificate that is not this device’s",
+		"attributes":     "the signature would say something else than it should (signed attributes)",
+	}
 	replace := func(b []byte, old, new string) []byte {
 		i := bytes.LastIndex(b, []byte(old))
 		if i < 0 {
@@ -124,53 +131,57 @@ func TestSwapped(t *testing.T) {
 		copy(b[i:], fmt.Sprintf("/ByteRange [0 %010d %010d %010d]", gap, after, len(b)-after))
 		return b
 	}
-	for name, swap := range map[string]func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte{
-		"a byte": func(_ *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { b[len(b)-20] ^= 1; return b },
-		"something behind": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+	for name, swap := range map[[2]string]func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte{
+		{"a byte", "message-digest"}: func(_ *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { b[len(b)-20] ^= 1; return b },
+		{"something behind", "byte-range"}: func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
 			gap, after := ranges(b)
 			end := len(b)
 			return again(p, append(b, "\n% more\n"...), gap, after, end, own)
 		},
-		"no ByteRange": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+		{"no ByteRange", "byte-range"}: func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
 			gap, after := ranges(b)
 			return again(p, replace(b, "/ByteRange", "/ByteRang "), gap, after, len(b), own)
 		},
-		"a wider gap": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+		{"a wider gap", "contents"}: func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
 			gap, after := ranges(b)
 			return again(p, ranged(b, gap-10, after), gap-10, after, len(b), own)
 		},
-		"a gap in what was shown": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+		{"a gap in what was shown", "byte-range"}: func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
 			i := bytes.Index(b, []byte("stream")) // of the original, written over with what the page takes for Contents
 			return again(p, ranged(b, i, i+20), i, i+20, len(b), own)
 		},
-		"Contents": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+		{"Contents", "contents"}: func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
 			gap, after := ranges(b)
 			return again(p, replace(b, "0000>", "00a0>"), gap, after, len(b), own)
 		},
-		"another key than Contents": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+		{"another key than Contents", "contents"}: func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
 			gap, after := ranges(b)
 			return again(p, replace(b, "/Contents", "/Cuntents"), gap, after, len(b), own)
 		},
-		"attributes": func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
+		{"another type", "attributes"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
+			p.Attributes[8] ^= 1
+			return b
+		},
+		{"attributes", "certificate"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
 			p.Attributes[len(p.Attributes)-1] ^= 1
 			return b
 		},
-		"no attributes": func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Attributes = nil; return b },
-		"another certificate": func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
+		{"no attributes", "attributes"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Attributes = nil; return b },
+		{"another certificate", "certificate"}: func(p *workflow.Prepared, b []byte, own *x509.Certificate) []byte {
 			gap, after := ranges(b)
 			other := *own
 			other.Raw = append(slices.Clone(own.Raw), 0)
 			return again(p, b, gap, after, len(b), &other)
 		},
-		"another document": func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Document = 7; return b },
+		{"another document", "documents"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Document = 7; return b },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name[0], func(t *testing.T) {
 			st, tok := advanced(t, "contract.pdf")
 			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
 			st.locked(func() { st.own.log, st.swap = nil, swap })
 			b.press("Sign contract.pdf")
-			b.sees("What was prepared is not what this page has shown you")
-			b.accessible(name)
+			b.sees("What was prepared is not what this page has shown you: " + words[name[1]] + ". Nothing was signed")
+			b.accessible(name[0])
 			b.shot("refused")
 			if eval[bool](b, `[...document.querySelectorAll("dialog .primary")].some(x => x.getClientRects().length)`) {
 				t.Error("the sheet offers to go on")
@@ -178,8 +189,8 @@ func TestSwapped(t *testing.T) {
 			for end := time.Now().Add(10 * time.Second); !strings.Contains(st.calls(), "abandon") && time.Now().Before(end); {
 				time.Sleep(20 * time.Millisecond)
 			}
-			if got := st.calls(); got != "prepare abandon" {
-				t.Errorf("the page called %q", got)
+			if got, want := st.calls(), "prepare abandon "+name[1]; got != want {
+				t.Errorf("the page called %q, want %q", got, want)
 			}
 		})
 	}
@@ -193,7 +204,7 @@ func TestSwappedOnTheWay(t *testing.T) {
 		if (!a[0].endsWith("/prepared")) return r;
 		const x = new Uint8Array(await r.arrayBuffer()); x[40] ^= 1; return new Response(x, r); }; return true; })(window.fetch)`)
 	b.press("Sign contract.pdf")
-	b.sees("What was prepared is not what this page has shown you (SHA-256). Nothing was signed")
+	b.sees("What was prepared is not what this page has shown you: its bytes are not those that were announced (SHA-256). Nothing was signed")
 }
 
 // TestUnconfirmed lets the prompt go by: nothing is signed, the same
@@ -209,6 +220,9 @@ func TestUnconfirmed(t *testing.T) {
 	verified(false)
 	b.press("Sign contract.pdf")
 	b.sees("It was not confirmed. Nothing was signed.")
+	if strings.Contains(b.text("dialog"), "Is this device new?") {
+		t.Error("a device that is set up is asked whether it is new")
+	}
 	b.accessible("unconfirmed")
 	b.shot("unconfirmed")
 	verified(true)
@@ -224,10 +238,15 @@ func TestUnconfirmed(t *testing.T) {
 	b.waits(id, true)
 	b.press("Sign contract.pdf")
 	b.sees("Confirm with your fingerprint, face or PIN.")
+	b.sees("What you sign: as mailed, with your signature added") // not: exactly as it was mailed
+	if words := b.text(".doc"); strings.Contains(words, "Exactly as it was mailed") {
+		t.Errorf("above the prepared revision: %s", words)
+	}
 	b.accessible("prompt")
 	b.shot("prompt")
 	b.press("Back")
 	b.until("the sheet closes", `!document.querySelector("dialog")`)
+	b.sees("Exactly as it was mailed")
 	b.until("the document is as it was", `document.querySelector(".page.drawn canvas")?.toDataURL() === `+quote(before))
 	for end := time.Now().Add(10 * time.Second); st.calls() != "prepare begin sign abandon"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -247,19 +266,29 @@ func TestReloadAndTwoTabs(t *testing.T) {
 	b.sees("Confirm with your fingerprint, face or PIN.")
 	b.do(chromedp.Reload())
 	b.painted()
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	if got := st.calls(); got != "prepare begin sign abandon" {
 		t.Errorf("the page called %q", got)
 	}
+	// The other tab begins anew while this one waits for a finger: it says so at once.
+	b.expect = []string{"410"}
+	eval[bool](b, `(s => { window.setInterval = (f, ms) => s(f, ms / 50); return true; })(window.setInterval)`)
 	b.press("Sign contract.pdf")
 	b.sees("Confirm with your fingerprint, face or PIN.")
-
-	// The other tab begins anew while this one waits.
 	st.locked(func() { st.preparation.ID = "newer" })
-	b.expect = []string{"410"}
+	b.sees("you went on in another window")
+
+	// And while its last call is under way.
 	b.waits(id, false)
+	eval[bool](b, `(f => { window.fetch = async (...a) => { if (a[0].endsWith("/finish")) await new Promise(y => { window.go = y; }); return f(...a); }; return true; })(window.fetch)`)
+	b.press("Try again")
+	b.until("the last call", "window.go")
+	st.locked(func() { st.preparation.ID = "newest" })
+	eval[bool](b, "window.go(), delete window.go")
 	b.sees("you went on in another window")
 	b.press("Try again")
+	b.until("the last call", "window.go")
+	eval[bool](b, "window.go(), true")
 	b.sees("Your signature is being placed")
 }
 

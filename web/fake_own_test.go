@@ -207,8 +207,8 @@ func (f *fake) Keep(_ context.Context, v workflow.Visit, id string) (time.Time, 
 	return time.Now().Add(time.Minute), err
 }
 
-func (f *fake) Abandon(_ context.Context, v workflow.Visit, id string) error {
-	if err := f.once("abandon"); err != nil {
+func (f *fake) Abandon(_ context.Context, v workflow.Visit, id, failed, _ string) error {
+	if err := f.once(strings.TrimSpace("abandon " + failed)); err != nil {
 		return err
 	}
 	if _, err := f.held(v, id); err != nil {

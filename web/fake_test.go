@@ -34,7 +34,8 @@ type fake struct {
 	shown    []workflow.Shown
 	declined []string
 	agents   []string
-	changes  int // calls that change something
+	changes  int      // calls that change something
+	foreign  []string // visits of other sites, as Foreign heard of them
 	own
 }
 
@@ -101,6 +102,16 @@ func (f *fake) Decline(_ context.Context, v workflow.Visit, comment, _ string) e
 		f.declined = append(f.declined, comment)
 	})
 	return nil
+}
+
+func (f *fake) Foreign(_ context.Context, v workflow.Visit, client string, err error) {
+	var r *workflow.Refusal
+	if !errors.As(err, &r) {
+		panic(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.foreign = append(f.foreign, v.Who().Mail+" "+r.Reason)
 }
 
 func (f *fake) Ready(context.Context) error { return f.away }

@@ -76,13 +76,6 @@ type house struct {
 	enrol *auth.Enrolments
 }
 
-// passwords is a directory where everybody's password is the same.
-type passwords struct{}
-
-func (passwords) CheckPassword(_ context.Context, _, password string) (right, asked bool, err error) {
-	return password == fakePassword, true, nil
-}
-
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	dir := t.TempDir()
@@ -124,7 +117,7 @@ func newHouse(t *testing.T) *house {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.enrol = &auth.Enrolments{Passkeys: passkeys, Passwords: passwords{}, PasswordTries: auth.DefaultPasswordTries,
+		h.enrol = &auth.Enrolments{Passkeys: passkeys, PasswordTries: auth.DefaultPasswordTries,
 			Ways: []string{auth.WayPassword, auth.WayDevice, auth.WayAdministrator}}
 		c.Passkeys, c.Enrolments, c.TOTP, c.Credentials, c.Proofs = passkeys, h.enrol, &auth.TOTP{Enrolments: h.enrol}, st, auth.DefaultProofs()
 	})

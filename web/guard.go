@@ -125,8 +125,10 @@ func (s *site) guarded(limit int64, do func(context.Context, *call) error) http.
 		ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
 		defer cancel()
 		c := &call{ResponseWriter: w, Request: r, client: clientAddress(r, s.Proxies)}
-		err := s.admit(c, limit)
-		if err == nil {
+		err := s.own(c)
+		if err != nil {
+			s.noteForeign(ctx, c, limit, err)
+		} else if err = s.admit(c, limit); err == nil {
 			err = do(ctx, c)
 		}
 		if err != nil {
@@ -135,16 +137,37 @@ func (s *site) guarded(limit int64, do func(context.Context, *call) error) http.
 	})
 }
 
-func (s *site) admit(c *call, limit int64) error {
+// own wants a request that comes from no other site.
+func (s *site) own(c *call) error {
 	if err := s.origin.Check(c.Request); err != nil {
 		return refusal("cross-site", "This request came from another site.", err)
 	}
 	if site := c.Header("Sec-Fetch-Site"); site != "" && site != "same-origin" {
 		return refusal("cross-site", "This request came from another site.", nil)
 	}
+	return nil
+}
+
+// noteForeign tells the audit trail of a site that has somebody's link: without
+// one, there is no trail that it concerns.
+func (s *site) noteForeign(ctx context.Context, c *call, limit int64, err error) {
+	if s.admitBody(c, limit) != nil {
+		return
+	}
+	if v, failed := s.Desk.Visit(ctx, c.token); failed == nil {
+		s.Desk.Foreign(ctx, v, c.client, err)
+	}
+}
+
+func (s *site) admit(c *call, limit int64) error {
 	if t, _, _ := mime.ParseMediaType(c.Header("Content-Type")); t != "application/json" || c.Header(requestHeader) != "1" {
 		return refusal("bad-request", "This request did not come from the page.", nil)
 	}
+	return s.admitBody(c, limit)
+}
+
+// admitBody reads the body and its token, for those who do not ask too often.
+func (s *site) admitBody(c *call, limit int64) error {
 	if !s.clients.allow(clientKey(c.client), s.now()) {
 		return refusal("too-fast", "Too many requests; wait a moment.", nil)
 	}
@@ -221,6 +244,8 @@ var statuses = map[string]int{
 	"not-viewed":      http.StatusConflict,
 	"preparing":       http.StatusConflict,
 	"bad-appearance":  http.StatusUnprocessableEntity,
+
+	"unprintable-name": http.StatusUnprocessableEntity,
 
 	"wrong-level":         http.StatusConflict,
 	"proof-not-accepted":  http.StatusForbidden,

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,6 @@ func TestOnlyPOSTReachesTheInterface(t *testing.T) {
 }
 
 func TestForeignRequestsAreRefused(t *testing.T) {
-	st, tok := jane(t)
 	for name, spoil := range map[string]func(*http.Request){
 		"cross-site fetch":   func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
 		"same-site fetch":    func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
@@ -81,11 +81,26 @@ func TestForeignRequestsAreRefused(t *testing.T) {
 		"no header of ours":  func(r *http.Request) { r.Header.Del(requestHeader) },
 		"another of its own": func(r *http.Request) { r.Header.Set(requestHeader, "2") },
 	} {
+		st, tok := jane(t) // which does not ask too often
 		for _, path := range apiPaths {
 			res, body := st.post(t, "/api/"+path, bodies(tok)[path], st.proven, spoil)
 			if res.StatusCode != http.StatusForbidden && res.StatusCode != http.StatusBadRequest {
 				t.Errorf("%s at %s: %s %s", name, path, res.Status, body)
 			}
+			// What another site sends with a link is on record with the link's person.
+			if reason(t, body) == "cross-site" && !slices.Contains(st.foreign, "jane.doe@corp.test cross-site") {
+				t.Errorf("%s at %s: not on record", name, path)
+			}
+			st.foreign = nil
+		}
+		if st.changes != 0 {
+			t.Errorf("%s: %d changes", name, st.changes)
+		}
+	}
+	st, tok := jane(t)
+	for _, body := range []string{"", "{", `{"token":"` + token("nobody") + `"}`, `{"token":"` + tok + `"}` + strings.Repeat(" ", 2<<20)} {
+		if res, _ := st.post(t, "/api/visit", body, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }); res.StatusCode != http.StatusForbidden || st.foreign != nil {
+			t.Errorf("%.40q from elsewhere: %s, on record: %q", body, res.Status, st.foreign)
 		}
 	}
 	if st.changes != 0 {
@@ -122,6 +137,7 @@ func TestBadBodies(t *testing.T) {
 		"name and strokes":   {"sign", sign(`{"typed":"J","strokes":[[{"x":1,"y":1}]],"width":9,"height":9}`), 422, "bad-appearance"},
 		"neither":            {"sign", sign(`{}`), 422, "bad-appearance"},
 		"a blank name":       {"sign", sign(`{"typed":"  "}`), 422, "bad-appearance"},
+		"letters unprinted":  {"sign", sign(`{"typed":"山田"}`), 422, "unprintable-name"},
 		"off the pad":        {"sign", sign(`{"strokes":[[{"x":10,"y":1}]],"width":9,"height":9}`), 422, "bad-appearance"},
 		"an empty stroke":    {"sign", sign(`{"strokes":[[]],"width":9,"height":9}`), 422, "bad-appearance"},
 		"too many strokes":   {"sign", sign(strokes(workflow.MaxStrokes+1, 1)), 422, "bad-appearance"},

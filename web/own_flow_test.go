@@ -5,18 +5,21 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 
 	"milterd/auth"
+	"milterd/directory"
+	"milterd/directory/ldaptest"
 	"milterd/validate"
 	"milterd/workflow"
 )
 
 // TestTheWholeHouseAdvanced has Jane and Max sign with keys of their own, on the real
-// rooms: Jane enrols by her password, Max by the administrator. The result is valid,
+// rooms: Jane enrols by her password in LDAP, Max by the administrator. The result is valid,
 // says so with their names, and the evidence stands for itself. Afterwards a removed
 // device signs nothing more, and what was sent cannot be sent again.
 func TestTheWholeHouseAdvanced(t *testing.T) {
@@ -41,6 +44,16 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 	chrome := launch(t)
 
 	jane := people[1].Mail
+	ldap := ldaptest.Start(t, ldaptest.Person("jane", "Jane Doe", jane, "userPassword: "+fakePassword)+
+		ldaptest.Person("max", "Max Weber", people[2].Mail, "userPassword: of Max"))
+	directory, err := directory.OpenLDAP(directory.LDAPConfig{Servers: []string{ldap.TLSURL}, CA: ldap.CA, BindDN: ldap.BindDN, PasswordFile: ldap.PasswordFile,
+		Base: ldaptest.People, Filter: "(objectClass=person)", Addresses: []string{"mail"}, Logins: []string{"uid"}, Name: "cn",
+		Language: "preferredLanguage", Certificate: "userCertificate;binary", GroupFilter: "(objectClass=groupOfNames)",
+		GroupAddresses: []string{"mail"}, Member: "member"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.enrol.Passwords = directory
 	link := h.post.wait(t, workflow.MailInvitation, jane).Link
 	b := blank(t, chrome, phone)
 	b.authenticator()
@@ -51,12 +64,12 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 	b.painted()
 	b.press("Set up this device")
 	b.expect = []string{"403"}
-	b.enter("input[type=password]", "wrong")
+	b.enter("input[type=password]", "of Max") // right, but not hers
 	b.press("Continue")
 	b.sees("You have 2 more tries within this hour")
 	b.enter("input[type=password]", fakePassword)
 	b.press("Continue")
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	h.post.wait(t, workflow.MailEnrolled, jane)
 	var sent []string // what the page sends to finish
 	eval[bool](b, `(f => { window.fetch = (u, o) => { if (u.endsWith("/finish")) window.sent = o.body; return f(u, o); }; return true; })(window.fetch)`)
@@ -83,7 +96,7 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.press("Passkey anlegen")
-	m.sees("Unterschrieben als Max Weber")
+	m.sees("Sie unterschreiben als Max Weber")
 	m.press("2 Dokumente unterschreiben")
 	m.sees("Alles ist unterschrieben")
 	m.shot("2-done")
@@ -112,6 +125,18 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 			proofs++
 		}
 	}
+	if by := ev.Session.People[1].Act.Proof.Approved; by != "directory password" {
+		t.Errorf("Jane's device was approved by %q", by)
+	}
+	var trail []string
+	for _, e := range ev.Events {
+		if e.Actor == jane && (e.Kind == workflow.EventPasswordWrong || e.Kind == workflow.EventApproved) {
+			trail = append(trail, string(e.Kind)+" "+e.Detail["by"])
+		}
+	}
+	if !slices.Equal(trail, []string{"password-wrong ", "approved directory password"}) {
+		t.Errorf("on record: %q", trail)
+	}
 	if proofs != 2 {
 		t.Errorf("%d assertions are kept", proofs)
 	}
@@ -137,7 +162,7 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 	if err != nil || len(devices) != 1 {
 		t.Fatal(devices, err)
 	}
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	if err := h.desk.RevokeDevice(t.Context(), devices[0].ID, "administrator"); err != nil {
 		t.Fatal(err)
 	}

@@ -353,6 +353,7 @@ func TestOwnBadBodies(t *testing.T) {
 		"junk as request":     {"key/renew", `"serial":"1","proof":"","csr":"` + r64([]byte("junk")) + `"`, "bad-csr"},
 		"a long request":      {"key/issue", `"passkey":` + somePasskey + `,"csr":"` + r64(make([]byte, maxCSR+1)) + `"`, "bad-csr"},
 		"a foreign ceremony":  {"key/issue", `"passkey":` + somePasskey + `,"csr":"` + weak + `"`, "ceremony-gone"},
+		"letters unprinted":   {"prepare", `"certificate":"64","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"山田"}`, "unprintable-name"},
 		"no appearance":       {"prepare", `"certificate":"64","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{}`, "bad-appearance"},
 		"nothing shown":       {"prepare", `"certificate":"64","shown":[],"appearance":{"typed":"J"}`, "bad-request"},
 		"no certificate":      {"prepare", `"shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"J"}`, "no-certificate"},

@@ -111,7 +111,7 @@ func TestOwnKey(t *testing.T) {
 			b.press("Your password")
 			b.enter(`input[type=password]`, fakePassword)
 			b.press("Continue")
-			b.sees("Signed as Jane Doe")
+			b.sees("You sign as Jane Doe")
 			b.until("the sheet closes", `!document.querySelector("dialog") && !document.querySelector(".bar .primary").disabled`)
 			b.accessible("enrolled")
 			b.shot("5-ready")
@@ -239,7 +239,7 @@ func TestAdministrator(t *testing.T) {
 	b.painted()
 	b.press("Set up this device")
 	b.press("Create the passkey")
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 }
 
 // TestDevices lists what is enrolled, and takes a device away.
@@ -340,7 +340,7 @@ func TestStandardByPasskey(t *testing.T) {
 	b.press("Set up this device")
 	b.enter(`input[type=password]`, fakePassword)
 	b.press("Continue")
-	b.sees("Signed as Jane Doe")
+	b.sees("You sign as Jane Doe")
 	b.until("the sheet closes", `!document.querySelector("dialog")`)
 	protocol(b, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id})
 	st.locked(func() { st.own.log = nil })
@@ -370,6 +370,48 @@ func TestOwnKeyByKeyboard(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Enter))
 	b.sees("Your signature is being placed")
 	b.focused("h1")
+}
+
+// TestUnprintableName has names that the fonts of signatures lack: the page asks
+// for a drawn signature instead, in words, before anything is asked of anybody.
+func TestUnprintableName(t *testing.T) {
+	chrome := launch(t)
+	for lang, c := range map[string]struct {
+		w          window
+		sign, says string
+	}{
+		"en": {phone, "Sign contract.pdf", "letters that cannot be printed into the document: please draw your signature."},
+		"de": {small, "contract.pdf unterschreiben", "Buchstaben, die sich nicht ins Dokument drucken lassen: Bitte zeichnen Sie Ihre Unterschrift."},
+		"fr": {small, "Signer contract.pdf", "lettres qui ne peuvent pas être imprimées dans le document : veuillez dessiner votre signature."},
+	} {
+		t.Run(lang, func(t *testing.T) {
+			st, tok := advanced(t, "contract.pdf")
+			who := &st.visits[tok].Session.People[1]
+			who.Language, who.Name = lang, "山田 太郎"
+			st.locked(func() {
+				st.credentials = []*workflow.Credential{{ID: "b2xk", Mail: who.Mail, Kind: workflow.Passkey, Name: "Phone", Enrolled: time.Now()}}
+			})
+			b, _ := st.visitor(t, blank(t, chrome, c.w), tok)
+			b.press(c.sign) // with a name that can be printed, this signs
+			b.until("the pad", `document.querySelector("dialog .ink")?.getClientRects().length`)
+			if n := eval[int](b, `[...document.querySelectorAll(".choice label > span")].filter(s => s.getBoundingClientRect().height > 46).length`); n > 0 {
+				t.Errorf("%d tabs need two lines", n)
+			}
+			b.accessible("pad")
+			b.shot("1-pad")
+			eval[bool](b, `document.querySelector("input[value=type]").click(), true`)
+			b.shot("2-type")
+			b.enter(".typing input", "山田")
+			b.press(c.sign)
+			b.sees(c.says)
+			b.until("the pad", `document.querySelector("dialog .ink").getClientRects().length && document.activeElement.value === "draw"`)
+			b.accessible("refused")
+			b.shot("3-refused")
+			if calls := st.calls(); calls != "" || len(st.signed) > 0 {
+				t.Errorf("the page called %q", calls)
+			}
+		})
+	}
 }
 
 // TestOwnKeyLanguages looks at the new sheets in the longer languages, at 320 px.

@@ -16,6 +16,8 @@ import (
 	"sync"
 
 	"golang.org/x/text/language"
+
+	"milterd/signature/pdf/font"
 )
 
 //go:embed static
@@ -148,13 +150,14 @@ type view struct {
 	Assets       string // /static/VERSION
 	Organisation string
 	Domain       string
+	Printed      string // characters that signatures can show: font.Ranges
 	Text         map[string]string
 }
 
 func (s *site) view(r *http.Request) view {
 	_, i := language.MatchStrings(languageMatcher, r.Header.Get("Accept-Language"))
 	lang := languages[i].String()
-	return view{lang, "/static/" + s.assets.version, s.Organisation, s.Domain, s.assets.catalogs[lang]}
+	return view{lang, "/static/" + s.assets.version, s.Organisation, s.Domain, font.Ranges(), s.assets.catalogs[lang]}
 }
 
 func (s *site) render(w http.ResponseWriter, r *http.Request, status int, name string) {

@@ -93,6 +93,13 @@ func TestCatalogues(t *testing.T) {
 			}
 		}
 	}
+	// "de Alice" is a mistake, "d’Bernard" another: no name stands behind such a word.
+	elided := regexp.MustCompile(`(?i)\b(de|que|jusque)(\s|$)(\{(name|device|organisation|mail|by)\}|$)|[’']\{`)
+	for k, v := range a.catalogs["fr"] {
+		if elided.MatchString(v) {
+			t.Errorf("fr %s: %q would have to be elided before some names", k, v)
+		}
+	}
 	used := regexp.MustCompile(`\bt\("([a-z0-9.-]+)"[,)]`)
 	files, err := filepath.Glob("ui/*.ts")
 	if err != nil || len(files) == 0 {

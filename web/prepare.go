@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"fmt"
 
 	"milterd/workflow"
 )
@@ -73,40 +72,36 @@ func (s *site) prepared(ctx context.Context, c *call) error {
 
 // keep prolongs a preparation while its page waits for a finger.
 func (s *site) keep(ctx context.Context, c *call) error {
-	id, err := c.preparation()
-	if err != nil {
+	var in struct {
+		Token string `json:"token"`
+		ID    string `json:"id"`
+	}
+	if err := c.decode(&in); err != nil {
 		return err
 	}
-	until, err := s.Desk.Keep(ctx, c.visit, id)
+	until, err := s.Desk.Keep(ctx, c.visit, in.ID)
 	if err != nil {
 		return err
 	}
 	return c.answer(map[string]int{"seconds": s.seconds(until)})
 }
 
-// abandon lets the documents go, for a colleague who waits.
+// abandon lets the documents go: for a colleague who waits, or because the page
+// has found something else in them than it had shown.
 func (s *site) abandon(ctx context.Context, c *call) error {
-	id, err := c.preparation()
-	if err != nil {
+	var in struct {
+		Token  string `json:"token"`
+		ID     string `json:"id"`
+		Failed string `json:"failed"` // one of workflow.CheckFailures
+	}
+	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if err := s.Desk.Abandon(ctx, c.visit, id); err != nil {
+	if err := s.Desk.Abandon(ctx, c.visit, in.ID, in.Failed, c.client); err != nil {
 		return err
 	}
 	return c.answer(struct{}{})
 }
-
-func (c *call) preparation() (id string, err error) {
-	var in struct {
-		Token string `json:"token"`
-		ID    string `json:"id"`
-	}
-	err = c.decode(&in)
-	return in.ID, err
-}
-
-// maxValue is more than any ECDSA P-256 signature has, r‖s or DER.
-const maxValue = 80
 
 // finish takes the device's signatures and the proof for all of them.
 func (s *site) finish(ctx context.Context, c *call) error {
@@ -121,12 +116,6 @@ func (s *site) finish(ctx context.Context, c *call) error {
 	}
 	if err := c.needOwn(); err != nil {
 		return err
-	}
-	for i, v := range in.Values {
-		if len(v) == 0 || len(v) > maxValue {
-			return &workflow.Refusal{Code: 554, Enhanced: "5.7.7", Reason: "bad-value", Text: "This is no signature of your key.",
-				Err: fmt.Errorf("document %d: %d bytes", i+1, len(v))}
-		}
 	}
 	consume, err := s.forSigning(ctx, c, in.given)
 	if err != nil {

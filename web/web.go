@@ -22,12 +22,13 @@ type Desk interface {
 	Sign(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, client string, consume workflow.Consume) error
 	Decline(ctx context.Context, v workflow.Visit, comment, client string) error
 	Ready(ctx context.Context) error
+	Foreign(ctx context.Context, v workflow.Visit, client string, err error)
 
 	// For signatures by the signatories' own keys.
 	Prepare(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, certificate, client string) (*workflow.Preparation, error)
 	PreparedContent(ctx context.Context, v workflow.Visit, id string, document int) ([]byte, error)
 	Keep(ctx context.Context, v workflow.Visit, id string) (until time.Time, err error)
-	Abandon(ctx context.Context, v workflow.Visit, id string) error
+	Abandon(ctx context.Context, v workflow.Visit, id, failed, client string) error
 	Finish(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string, consume workflow.Consume) error
 	Certify(ctx context.Context, v workflow.Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error)
 	Renew(ctx context.Context, v workflow.Visit, csr []byte, serial string, proof []byte, client string) (chain [][]byte, newSerial string, err error)

@@ -19,6 +19,7 @@ const (
 	EventCodeWrong EventKind = "code-wrong"
 	EventProven    EventKind = "proven"     // mailbox proven by code
 	EventViewed    EventKind = "viewed"     // a document was shown to a proven device
+	EventForeign   EventKind = "foreign"    // another site used a person's link
 	EventSigned    EventKind = "signed"     // the signatory pressed Sign
 	EventSealedFor EventKind = "sealed-for" // the organisation signed on behalf of a signatory
 	EventDeclined  EventKind = "declined"
@@ -44,6 +45,7 @@ const (
 	EventOwnPrepared   EventKind = "prepared-own"   // revisions were prepared that wait for the key's values
 	EventAbandoned     EventKind = "abandoned"      // and are waited for no more
 	EventRefused       EventKind = "refused"        // what came from a page was not taken for a signature
+	EventKeyRefused    EventKind = "key-refused"    // a device's key got no certificate
 	EventSignedOwn     EventKind = "signed-own"     // the signatory's own signature stands in the documents with its time
 	EventAgain         EventKind = "again"          // it could not be completed: the signatory was asked again
 	EventDeviceRevoked EventKind = "device-revoked" // also in the authority's log

@@ -30,6 +30,11 @@ const (
 // certificate first. The *Refusal's Reason is "bad-csr", "weak-key",
 // "credential-revoked", "key-taken", "too-many-certificates" or "store-away".
 func (d *Desk) Certify(ctx context.Context, v Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error) {
+	chain, serial, err = d.certifyKey(ctx, v, csr, credential, by, client)
+	return chain, serial, d.noteRefusal(ctx, v, EventKeyRefused, "", client, err)
+}
+
+func (d *Desk) certifyKey(ctx context.Context, v Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error) {
 	c, err := d.issue(ctx, v, csr, credential, by, client)
 	if err != nil {
 		return nil, "", asRefusal(err)
@@ -44,6 +49,11 @@ func (d *Desk) Certify(ctx context.Context, v Visit, csr []byte, credential, by,
 // are those of Certify, "no-certificate", "certificate-expired",
 // "certificate-revoked" and "bad-proof".
 func (d *Desk) Renew(ctx context.Context, v Visit, csr []byte, serial string, proof []byte, client string) (chain [][]byte, newSerial string, err error) {
+	chain, newSerial, err = d.renewKey(ctx, v, csr, serial, proof, client)
+	return chain, newSerial, d.noteRefusal(ctx, v, EventKeyRefused, "", client, err)
+}
+
+func (d *Desk) renewKey(ctx context.Context, v Visit, csr []byte, serial string, proof []byte, client string) (chain [][]byte, newSerial string, err error) {
 	old, err := d.ownCertificate(ctx, v, serial)
 	if err != nil {
 		return nil, "", err
@@ -57,7 +67,7 @@ func (d *Desk) Renew(ctx context.Context, v Visit, csr []byte, serial string, pr
 	if err := checkProof(old.PublicKey, csr, proof); err != nil {
 		return nil, "", refuse("bad-proof", "This device could not prove that it has its earlier key. Please confirm with your passkey.", err)
 	}
-	return d.Certify(ctx, v, csr, old.Credential, "device key "+old.Serial, client)
+	return d.certifyKey(ctx, v, csr, old.Credential, "device key "+old.Serial, client)
 }
 
 // issue goes check, persist, audit, sign, audit.

@@ -92,7 +92,7 @@ func TestCertifyRefuses(t *testing.T) {
 	vj, ve := d.visit(t, s, john), d.visit(t, s, emma)
 	dj, de := d.enrol(t, vj, "phone"), d.enrol(t, ve, "laptop")
 	certify := func(v workflow.Visit, csr []byte, credential string) string {
-		_, _, err := d.Certify(t.Context(), v, csr, credential, "passkey", "")
+		_, _, err := d.Certify(t.Context(), v, csr, credential, "passkey", "192.0.2.7")
 		return reason(err)
 	}
 	issued, log := a.issued.Load(), d.log(t)
@@ -102,6 +102,7 @@ func TestCertifyRefuses(t *testing.T) {
 	want(t, "a colleague's key", certify(vj, request(t, de.key), dj.credential), "key-taken")
 	want(t, "signed", a.issued.Load(), issued)
 	want(t, "log", d.log(t), log)
+	want(t, "trail", d.keyRefusals(t, s.ID), "bad-csr 192.0.2.7, credential-revoked 192.0.2.7, credential-revoked 192.0.2.7, key-taken 192.0.2.7")
 	want(t, "the same key once more", certify(vj, request(t, dj.key), dj.credential), "<nil>")
 	if err := d.RevokeDevice(t.Context(), dj.credential, "administrator"); err != nil {
 		t.Fatal(err)
@@ -181,6 +182,27 @@ func TestRenew(t *testing.T) {
 	want(t, "no certificate", renew("ffff", good), "no-certificate")
 	d.tick(workflow.RenewUntil)
 	want(t, "after more than a year", renew(dev.serial, good), "certificate-expired")
+	want(t, "trail", d.keyRefusals(t, s.ID), strings.Repeat("bad-proof 127.0.0.1, ", 9)+"no-certificate 127.0.0.1, no-certificate 127.0.0.1, certificate-expired 127.0.0.1")
+	for range 20 {
+		renew(dev.serial, nil)
+	}
+	want(t, "bounded", strings.Count(d.keyRefusals(t, s.ID), ",")+1, 20)
+}
+
+// keyRefusals is what a session's trail tells of keys that got no certificate.
+func (d *desk) keyRefusals(t *testing.T, id string) string {
+	t.Helper()
+	events, err := d.store.Events(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range events {
+		if e.Kind == workflow.EventKeyRefused {
+			all = append(all, e.Detail["reason"]+" "+e.Client)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func TestRenewAfterRevocation(t *testing.T) {

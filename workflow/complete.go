@@ -28,7 +28,7 @@ var AgainReasons = []string{"certificate-expired", "certificate-revoked", "signa
 // "certificate-expired", "certificate-revoked", one of "not-signatory",
 // "already-decided" (also for a replay), "ended", or comes from consume.
 func (d *Desk) Finish(ctx context.Context, v Visit, id string, values [][]byte, client string, consume Consume) error {
-	return d.noteRefusal(ctx, v, id, client, d.finishOwn(ctx, v, id, values, client, consume))
+	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, consume))
 }
 
 func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byte, client string, consume Consume) error {
@@ -178,17 +178,23 @@ func (d *Desk) askAgain(ctx context.Context, j Job, lease, reason string) error 
 	})
 }
 
-// refusalLimit bounds how many refusals of one person a trail takes.
+// refusalLimit bounds how many refusals of one person and kind a trail takes.
 const refusalLimit = 20
 
 // unnoted are the refusals that say nothing about what came: it was too early or
 // too late, or we were not able.
 var unnoted = []string{"not-signatory", "preparing", "ended", "not-viewed", "bad-appearance", "busy",
-	"store-away", "time-away", "too-many-tries", "wrong-code", "code-expired"}
+	"store-away", "time-away", "too-many-tries", "too-many-certificates", "wrong-code", "code-expired"}
 
-// noteRefusal puts on record that something was refused as a signature, and
-// gives the error back.
-func (d *Desk) noteRefusal(ctx context.Context, v Visit, preparation, client string, err error) error {
+// Foreign puts on record that a request with a visitor's link came from another
+// site, and why it was refused.
+func (d *Desk) Foreign(ctx context.Context, v Visit, client string, err error) {
+	d.noteRefusal(ctx, v, EventForeign, "", client, err)
+}
+
+// noteRefusal puts a refusal on record, as an event of a kind, and gives the
+// error back.
+func (d *Desk) noteRefusal(ctx context.Context, v Visit, kind EventKind, preparation, client string, err error) error {
 	var r *Refusal
 	if !errors.As(err, &r) || slices.Contains(unnoted, r.Reason) {
 		return err
@@ -199,19 +205,19 @@ func (d *Desk) noteRefusal(ctx context.Context, v Visit, preparation, client str
 	events, failed := d.Store.Events(ctx, v.Session.ID)
 	n := 0
 	for i := range events {
-		if events[i].Kind == EventRefused && events[i].Actor == v.Who().Mail {
+		if events[i].Kind == kind && events[i].Actor == v.Who().Mail {
 			n++
 		}
 	}
 	if failed == nil && n < refusalLimit {
-		e := Event{Time: d.now(), Kind: EventRefused, Actor: v.Who().Mail, Client: client, Detail: map[string]string{"reason": r.Reason}}
+		e := Event{Time: d.now(), Kind: kind, Actor: v.Who().Mail, Client: client, Detail: map[string]string{"reason": r.Reason}}
 		if preparation != "" {
 			e.Detail["preparation"] = cut(preparation, 32)
 		}
 		failed = d.change(ctx, v.Session.ID, func(tx Tx, s *Session) error { return tx.Append(s.ID, e) })
 	}
 	if failed != nil {
-		d.Log.Warn("a refused signature is not on record", "session", v.Session.ID, "reason", r.Reason, "err", failed)
+		d.Log.Warn("a refusal is not on record", "kind", kind, "session", v.Session.ID, "reason", r.Reason, "err", failed)
 	}
 	return err
 }

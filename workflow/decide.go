@@ -33,7 +33,7 @@ type Consume = func(tx Tx, digests []Digest) (Proof, error)
 // "already-decided", "ended", "not-viewed", "wrong-level", "digest-mismatch",
 // "bad-appearance", "preparing", or comes from consume.
 func (d *Desk) Sign(ctx context.Context, v Visit, shown []Shown, a Appearance, client string, consume Consume) error {
-	return d.noteRefusal(ctx, v, "", client, d.signStandard(ctx, v, shown, a, client, consume))
+	return d.noteRefusal(ctx, v, EventRefused, "", client, d.signStandard(ctx, v, shown, a, client, consume))
 }
 
 func (d *Desk) signStandard(ctx context.Context, v Visit, shown []Shown, a Appearance, client string, consume Consume) error {

@@ -55,7 +55,7 @@ type preparation struct {
 // no timestamp authority answers.
 func (d *Desk) Prepare(ctx context.Context, v Visit, shown []Shown, a Appearance, certificate, client string) (*Preparation, error) {
 	p, err := d.prepareOwn(ctx, v, shown, a, certificate, client)
-	return p, d.noteRefusal(ctx, v, "", client, err)
+	return p, d.noteRefusal(ctx, v, EventRefused, "", client, err)
 }
 
 func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appearance, certificate, client string) (*Preparation, error) {
@@ -124,7 +124,7 @@ func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, c
 			return err
 		}
 		if old := s.Lease.preparation(v.Person); old != "" {
-			if err := d.abandon(tx, s, p, old, "replaced by a newer one", client); err != nil {
+			if err := d.abandon(tx, s, p, old, "replaced", client); err != nil {
 				return err
 			}
 		}
@@ -235,16 +235,43 @@ func (d *Desk) Keep(ctx context.Context, v Visit, id string) (until time.Time, e
 	return until, err
 }
 
-// Abandon gives the head back: the page was left, or its check failed. A
-// preparation that is gone is no error.
-func (d *Desk) Abandon(ctx context.Context, v Visit, id string) error {
+// CheckFailed stands before one of CheckFailures in the reason of an EventAbandoned.
+const CheckFailed = "check-"
+
+// CheckFailures are the checks that a page makes before its device's key signs,
+// by the words that Abandon takes, and what it means that one has failed.
+var CheckFailures = map[string]string{
+	"documents":      "other documents were prepared than those that it had shown",
+	"digest":         "a prepared document was not the one that had been announced by its digest",
+	"byte-range":     "the signature would not have covered the document as it was shown, and all that is new but the signature itself",
+	"contents":       "the place for the signature was not empty",
+	"message-digest": "the signed attributes named the digest of something else",
+	"certificate":    "the signed attributes named another certificate than that of its device",
+	"attributes":     "the signed attributes said more, or something else, than a signature's",
+	"unreadable":     "a prepared document could not be shown",
+}
+
+// Abandon gives the head back: the page was left, or failed, one of
+// CheckFailures, which is then on record. A preparation that is gone is no error.
+// The *Refusal's Reason is "unknown-check", or one of those who may sign no more.
+func (d *Desk) Abandon(ctx context.Context, v Visit, id, failed, client string) error {
+	why := "left"
+	if failed != "" {
+		if CheckFailures[failed] == "" {
+			return refuse("unknown-check", "This page makes no such check.", nil)
+		}
+		why = CheckFailed + failed
+	}
 	return d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
 		if s.Lease.preparation(v.Person) != id {
 			return nil
 		}
 		s.Lease = Lease{}
-		if err := d.abandon(tx, s, p, id, "given up at the page", ""); err != nil {
+		if err := d.abandon(tx, s, p, id, why, client); err != nil {
 			return err
+		}
+		if failed != "" {
+			d.Log.Warn("a page refused what was prepared for it", "session", s.ID, "check", failed)
 		}
 		return tx.Save(s)
 	})

@@ -30,7 +30,7 @@ func TestNewerPreparationReplaces(t *testing.T) {
 	want(t, "its bytes", reason(err), "preparation-gone")
 	_, err = d.Keep(t.Context(), vj, old.ID)
 	want(t, "keeping it", reason(err), "preparation-gone")
-	want(t, "giving it up, which must not touch the newer one", d.Abandon(t.Context(), vj, old.ID), nil)
+	want(t, "giving it up, which must not touch the newer one", d.Abandon(t.Context(), vj, old.ID, "", ""), nil)
 	want(t, "the newer one", d.finishAs(t, vj, tablet, newer), nil)
 	want(t, "trail", d.trail(t, s.ID), "opened prepared prepared-own abandoned prepared-own refused:preparation-gone signed")
 }
@@ -69,10 +69,60 @@ func TestInterrupted(t *testing.T) {
 	want(t, "john, too late", reason(d.finishAs(t, vj, dj, old)), "preparation-gone")
 	_, err = d.prepareAs(t, vj, dj)
 	want(t, "john's turn to wait", reason(err), "busy")
-	want(t, "emma gives up", d.Abandon(t.Context(), ve, p.ID), nil)
+	want(t, "emma gives up", d.Abandon(t.Context(), ve, p.ID, "", ""), nil)
 	want(t, "emma finishes what she gave up", reason(d.finishAs(t, ve, de, p)), "preparation-gone")
 	d.signOwn(t, vj, dj)
 	want(t, "revisions", len(d.session(t, s.ID).Documents[0].Revisions), 2) // none of all that is in the document
+}
+
+// What a page says of a preparation that it does not sign is on record: which of
+// its checks failed, and nothing that is no check.
+func TestAbandoned(t *testing.T) {
+	d, _, s, vj, ve, dj, _ := ready(t)
+	last := func() workflow.Event {
+		events, err := d.store.Events(t.Context(), s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return events[len(events)-1]
+	}
+	p := d.mustPrepare(t, vj, dj)
+	want(t, "a check that there is not", reason(d.Abandon(t.Context(), vj, p.ID, "weather", "192.0.2.7")), "unknown-check")
+	want(t, "a colleague's", d.Abandon(t.Context(), ve, p.ID, "digest", "192.0.2.7"), nil)
+	want(t, "last event", last().Kind, workflow.EventOwnPrepared)
+	for failed := range workflow.CheckFailures {
+		want(t, failed, d.Abandon(t.Context(), vj, p.ID, failed, "192.0.2.7"), nil)
+		e := last()
+		want(t, failed, []string{string(e.Kind), e.Actor, e.Client, e.Detail["reason"], e.Detail["preparation"]},
+			[]string{"abandoned", vj.Who().Mail, "192.0.2.7", "check-" + failed, p.ID})
+		want(t, "once more", d.Abandon(t.Context(), vj, p.ID, failed, "192.0.2.7"), nil)
+		want(t, "not twice", last().Seq, e.Seq)
+		want(t, "finished all the same", reason(d.finishAs(t, vj, dj, p)), "preparation-gone")
+		p = d.mustPrepare(t, vj, dj)
+	}
+	newer := d.mustPrepare(t, vj, dj)
+	want(t, "left", d.Abandon(t.Context(), vj, newer.ID, "", ""), nil)
+	want(t, "why", last().Detail["reason"], "left")
+}
+
+// Another site that has somebody's link is on record, and does not fill the trail.
+func TestForeign(t *testing.T) {
+	d, _, s, vj, _, _, _ := ready(t)
+	for range 25 {
+		d.Foreign(t.Context(), vj, "192.0.2.7", &workflow.Refusal{Code: 550, Reason: "cross-site", Text: "This request came from another site."})
+	}
+	events, err := d.store.Events(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range events {
+		if e.Kind == workflow.EventForeign {
+			want(t, "event", []string{e.Actor, e.Client, e.Detail["reason"]}, []string{"john.doe@corp.test", "192.0.2.7", "cross-site"})
+			n++
+		}
+	}
+	want(t, "events", n, 20)
 }
 
 // The prompt for the passkey hides the page, which then cannot keep the head; if
@@ -395,7 +445,7 @@ func TestReplayedFinish(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, "after it is done", reason(d.Finish(t.Context(), vj, p.ID, values, "", proving(p, &used))), "already-decided")
-	want(t, "abandoned after it is done", reason(d.Abandon(t.Context(), vj, p.ID)), "already-decided")
+	want(t, "abandoned after it is done", reason(d.Abandon(t.Context(), vj, p.ID, "", "")), "already-decided")
 	want(t, "trail", d.trail(t, s.ID), "opened prepared prepared-own signed"+strings.Repeat(" refused:already-decided", 3)+" signed-own refused:already-decided")
 	want(t, "contract", d.content(t, s.ID, 0), "contract\nlayout\nown john.doe@corp.test John Doe value\ndss\n")
 }

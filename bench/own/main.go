@@ -167,7 +167,7 @@ func (d *desk) phases(ctx context.Context) error {
 	bare := pades.Params{Certificate: certs[0], Field: "Signatory 1", Time: now, Name: "Jane Roe", Reason: "Standard"}
 	same := pades.Params{Certificate: certs[0], Chain: certs[1:], Field: made.Field, Time: now, Name: "Jane Roe", TokenSize: 6 << 10,
 		Reason: signer.OwnReason(workflow.Advanced, "Jane Roe"), Paraphs: pdf.ParaphName(d.session.ID, 0),
-		Look: pdf.SignatoryLook(workflow.Appearance{Typed: "Jane Roe"}, "Jane Roe", workflow.Advanced, "Example Corp", now)}
+		Look: pdf.SignatoryLook(workflow.Appearance{Typed: "Jane Roe"}, "Jane Roe", "jane.roe@corp.test", workflow.Advanced, "Example Corp", now)}
 	plain := cmstest.Document(100<<10, bare.Field)
 	var phases, bares, sames []float64
 	for round := -1; round < pairs; round++ { // the first is not counted

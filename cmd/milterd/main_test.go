@@ -126,6 +126,14 @@ func TestFirstSteps(t *testing.T) {
 	if out, errs, status := milterd(t, "check-config", "-c", file); status != 0 || out != file+": good\n" {
 		t.Errorf("check-config: status %d, %s%s", status, out, errs)
 	}
+	byAddress := filepath.Join(t.TempDir(), "milterd.toml")
+	if err := os.WriteFile(byAddress, []byte(strings.ReplaceAll(text, "https://sign.corp.com", "https://192.0.2.7")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, status := milterd(t, "check-config", "-c", byAddress); status != 0 || out != byAddress+": good\n" ||
+		!strings.Contains(errs, `milterd: warning: proofs.advanced accepts passkeys, but url is "https://192.0.2.7"`) {
+		t.Errorf("check-config of an address: status %d, %s%s", status, out, errs)
+	}
 	if out, errs, status := milterd(t, "session", "list", "-c", file); status != 0 || !strings.HasPrefix(out, "SESSION ") || strings.Count(out, "\n") != 1 {
 		t.Errorf("session list: status %d, %s%s", status, out, errs)
 	}

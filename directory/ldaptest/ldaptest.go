@@ -86,15 +86,11 @@ func Run(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{dir: o.Dir, Base: Base, BindDN: BindDN, Password: Password,
 		CA: filepath.Join(o.Dir, "ca.pem"), PasswordFile: filepath.Join(o.Dir, "password")}
-	plain, err := freePort()
+	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}
-	tls, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	s.URL, s.TLSURL = "ldap://127.0.0.1:"+plain, "ldaps://127.0.0.1:"+tls
+	s.URL, s.TLSURL = "ldap://"+ports[0], "ldaps://"+ports[1]
 	if err := s.write(o); err != nil {
 		return nil, fmt.Errorf("configuring slapd: %w", err)
 	}
@@ -244,14 +240,17 @@ func Group(name, mail string, members ...string) string {
 // GroupDN is the distinguished name of a Group.
 func GroupDN(name string) string { return "cn=" + name + "," + Groups }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freePorts gives addresses of loopback that are free, no two the same.
+func freePorts(n int) (addresses []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // not before all are found
+		addresses = append(addresses, l.Addr().String())
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return addresses, nil
 }
 
 // slap finds a program of Debian's slapd, which stands outside users' PATH.

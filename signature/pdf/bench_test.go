@@ -38,8 +38,8 @@ func padded(b testing.TB, size int) []byte {
 // grow with the document, nor with the signatures on it.
 func BenchmarkPlace(b *testing.B) {
 	at := time.Date(2026, 11, 23, 10, 15, 7, 0, time.UTC)
-	typed := SignatoryLook(workflow.Appearance{Typed: "Jane Smith"}, "Jane Smith", workflow.Standard, "Corp S.A.", at)
-	drawn := SignatoryLook(scribble(), "Jane Smith", workflow.Standard, "Corp S.A.", at)
+	typed := SignatoryLook(workflow.Appearance{Typed: "Jane Smith"}, "Jane Smith", "jane.smith@corp.test", workflow.Standard, "Corp S.A.", at)
+	drawn := SignatoryLook(scribble(), "Jane Smith", "jane.smith@corp.test", workflow.Standard, "Corp S.A.", at)
 	entries := cos.Dict{"Type": cos.Name("Sig"), "Filter": cos.Name("Adobe.PPKLite"), "SubFilter": cos.Name("ETSI.CAdES.detached"), "M": cos.Date(at)}
 	for _, size := range []int{50 << 10, 10 << 20, 25 << 20} {
 		head := padded(b, size)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"milterd/signature/pdf/cos"
+	"milterd/signature/pdf/font"
 	"milterd/workflow"
 )
 
@@ -130,7 +131,7 @@ func layout(ctx context.Context, f *cos.File, plan Plan) ([]byte, error) {
 	}
 	texts := []string{plan.Organisation, plan.VAT}
 	for _, s := range plan.Signatories {
-		texts = append(texts, s.Name)
+		texts = append(texts, font.Printed(s.Name, s.Mail))
 	}
 	l.used.base(texts...)
 	sets := cos.Dict{}

@@ -35,9 +35,9 @@ var signedAt = time.Date(2026, 11, 23, 10, 15, 7, 0, time.FixedZone("", 3600))
 // looks are one for each signatory of the plan.
 func looks() []*Look {
 	return []*Look{
-		SignatoryLook(workflow.Appearance{Typed: "Jane Smith"}, "Jane Smith", workflow.Standard, "Corp S.A.", signedAt),
-		SignatoryLook(scribble(), "Zoë Müller-Łukasiewicz", workflow.Standard, "Corp S.A.", signedAt, "Location: Luxembourg"),
-		SignatoryLook(workflow.Appearance{Typed: "А. Иванов 日本"}, "Александр Иванов", workflow.Standard, "Corp S.A.", signedAt),
+		SignatoryLook(workflow.Appearance{Typed: "Jane Smith"}, "Jane Smith", "jane.smith@corp.test", workflow.Standard, "Corp S.A.", signedAt),
+		SignatoryLook(scribble(), "Zoë Müller-Łukasiewicz", "zoe@corp.test", workflow.Standard, "Corp S.A.", signedAt, "Location: Luxembourg"),
+		SignatoryLook(workflow.Appearance{Typed: "А. Иванов"}, "Александр Иванов", "ivanov@corp.test", workflow.Standard, "Corp S.A.", signedAt),
 	}
 }
 
@@ -130,6 +130,39 @@ func TestLayoutReaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestUnprintableName: a name that our fonts lack is nowhere printed as marks, from
+// the empty field to the signature; the mail address stands in its place.
+func TestUnprintableName(t *testing.T) {
+	taro := plan
+	taro.Signatories = []Signatory{{Name: "山田 太郎", Mail: "taro@corp.test"}}
+	out := sample(t, "contract.pdf")
+	suffix, err := Layout(t.Context(), out, taro)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out = append(out, suffix...)
+	path := filepath.Join(t.TempDir(), "x.pdf")
+	words := func(lines int) {
+		t.Helper()
+		if err := os.WriteFile(path, out, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text := run(t, "poppler-utils", "pdftotext", path, "-")
+		if strings.ContainsRune(text, '\uFFFD') || strings.Count(text, "taro@corp.test") < lines {
+			t.Errorf("%d lines with the address wanted, and no mark: %q", lines, text)
+		}
+	}
+	words(3) // name, address, empty field
+	p, err := Place(out, Signing{Field: FieldName(plan.Session, 0), Paraphs: ParaphName(plan.Session, 0), Reserve: 100,
+		Entries: cos.Dict{"Type": cos.Name("Sig"), "Filter": cos.Name("Adobe.PPKLite"), "SubFilter": cos.Name("ETSI.CAdES.detached")},
+		Look:    SignatoryLook(workflow.Appearance{Typed: "山田"}, "山田 太郎", "taro@corp.test", workflow.Standard, "Corp S.A.", signedAt)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out = append(out, p.Suffix...)
+	words(5) // typed, name, on behalf of
 }
 
 // TestLayoutTurned: on pages of every rotation the watermark stands upright at

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"milterd/signature/pdf/cos"
+	"milterd/signature/pdf/font"
 	"milterd/workflow"
 )
 
@@ -28,8 +29,13 @@ func (l *Look) framed() *Look {
 
 // SignatoryLook shows the drawn or typed signature, name, time, level and whose
 // key made it: the organisation's on the person's behalf, or the person's own;
-// extra lines follow.
-func SignatoryLook(a workflow.Appearance, name string, level workflow.Level, organisation string, at time.Time, extra ...string) *Look {
+// extra lines follow. A name that the faces cannot show is not in the picture:
+// the mail address stands for it (see font.Printed).
+func SignatoryLook(a workflow.Appearance, name, mail string, level workflow.Level, organisation string, at time.Time, extra ...string) *Look {
+	name = font.Printed(name, mail)
+	if !font.Shows(a.Typed) { // pages do not let it pass
+		a.Typed = name
+	}
 	lines := []string{stamp(at)}
 	lines = append(lines, level.String()+" signature")
 	switch level {

@@ -128,7 +128,7 @@ func TestFonts(t *testing.T) {
 		typed string
 		fonts int
 	}{{"Jane Smith", 0}, {"Müller-Łukasiewicz", 0}, {"Ǽfric Þorn", 1}} {
-		p, err := Place(head, Signing{Field: FieldName(plan.Session, 0), Reserve: 10, Look: SignatoryLook(workflow.Appearance{Typed: c.typed}, "Jane Smith", workflow.Standard, "Corp S.A.", signedAt)})
+		p, err := Place(head, Signing{Field: FieldName(plan.Session, 0), Reserve: 10, Look: SignatoryLook(workflow.Appearance{Typed: c.typed}, "Jane Smith", "jane.smith@corp.test", workflow.Standard, "Corp S.A.", signedAt)})
 		if err != nil {
 			t.Fatal(err)
 		}

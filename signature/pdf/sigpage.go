@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"milterd/signature/pdf/cos"
+	"milterd/signature/pdf/font"
 )
 
 // Measures of a signature page, in points.
@@ -44,9 +45,10 @@ func (l *layouter) signaturePages() error {
 	}
 	slots := make([]slot, 0, len(l.plan.Signatories)+1)
 	for _, s := range l.plan.Signatories {
+		name := font.Printed(s.Name, s.Mail)
 		slots = append(slots, slot{
-			title: s.Name, second: s.Mail, third: l.plan.Level.String() + " signature",
-			field: FieldName(l.plan.Session, s.Person), tip: "Signature of " + s.Name, waiting: "Signature of " + s.Name,
+			title: name, second: font.Printed(s.Mail, s.Mail), third: l.plan.Level.String() + " signature",
+			field: FieldName(l.plan.Session, s.Person), tip: "Signature of " + s.Name, waiting: "Signature of " + name,
 		})
 	}
 	slots = append(slots, slot{

@@ -98,8 +98,8 @@ export const keep = ask<{ seconds: number }>("keep");
 export const finish = ask<Visit>("finish");
 export const getDevices = ask<Devices>("devices");
 export const revokeDevice = ask<Devices>("devices/revoke");
-/** abandon lets a preparation go, also while the page is being left. */
-export const abandon = (id: string): void => void send("abandon", { id }, true).catch(() => undefined);
+/** abandon lets a preparation go, also while the page is being left; failed is the check that it did not pass. */
+export const abandon = (id: string, failed = ""): void => void send("abandon", { id, failed }, true).catch(() => undefined);
 
 /** loadPrepared gives what a prepared revision adds to the bytes that the page has. */
 export async function loadPrepared(id: string, document: number, from: number): Promise<Bytes> {

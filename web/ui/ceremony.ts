@@ -3,7 +3,7 @@
 
 import { Appearance, Preparation, Proof, Refused, Visit, abandon, finish, keep, loadPrepared, prepare, sign } from "./api";
 import { Bytes, b64, concat, hex, sha256 } from "./bytes";
-import { check } from "./check";
+import { check, refuse } from "./check";
 import { Own, ensureKey, forgetKey, signWith } from "./keys";
 import { confirm } from "./passkey";
 import { Viewer } from "./viewer";
@@ -57,6 +57,7 @@ class WithOwnKey implements Ceremony {
   private readonly leave = new AbortController();
   private own?: Own;
   private prepared?: { id: string; attributes: Bytes[] };
+  private gone = new AbortController(); // what is prepared counts no more
   private proof?: Proof;
   private timer = 0;
 
@@ -68,7 +69,7 @@ class WithOwnKey implements Ceremony {
   async run(): Promise<Visit> {
     const { id, attributes } = (this.prepared ??= await this.prepare());
     this.step("confirm");
-    this.proof ??= await this.prove("sign", await Promise.all(attributes.map(async (a) => hex(await sha256(a)))), this.leave.signal);
+    this.proof ??= await this.confirmed(attributes);
     this.step("finishing");
     try {
       const values = await Promise.all(attributes.map(async (a) => b64(await signWith(this.own!.pair, a))));
@@ -83,11 +84,22 @@ class WithOwnKey implements Ceremony {
     }
   }
 
+  /** confirmed gets the proof for what is prepared, and asks no longer when that counts no more. */
+  private async confirmed(attributes: Bytes[]): Promise<Proof> {
+    const gone = this.gone.signal;
+    try {
+      return await this.prove("sign", await Promise.all(attributes.map(async (a) => hex(await sha256(a)))), gone);
+    } catch (e) {
+      throw gone.aborted && !this.leave.signal.aborted ? new Refused("preparation-gone", "") : e;
+    }
+  }
+
   stop(): void {
     this.leave.abort();
+    this.gone.abort();
     this.letGo();
     this.close();
-    void this.view.preview();
+    void this.view.restore();
   }
 
   private close(): void {
@@ -138,22 +150,27 @@ class WithOwnKey implements Ceremony {
   /** checked looks at every prepared document, and shows it. */
   private async checked(p: Preparation): Promise<{ id: string; attributes: Bytes[] }> {
     this.step("checking");
-    this.timer = window.setInterval(() => void keep({ id: p.id }).catch((e) => reason(e) === "preparation-gone" && this.letGo()), 20_000);
+    const gone = (this.gone = new AbortController());
+    this.timer = window.setInterval(() => void keep({ id: p.id }).catch((e) => {
+      if (reason(e) !== "preparation-gone" || this.gone !== gone) return;
+      this.letGo();
+      gone.abort();
+    }), 20_000);
     try {
       const documents = p.documents ?? [];
-      if (documents.map((d) => d.document).join() !== this.view.shown.map((s) => s.document).join()) throw new Refused("check-failed", "documents");
+      if (documents.map((d) => d.document).join() !== this.view.shown.map((s) => s.document).join()) refuse("documents");
       const attributes: Bytes[] = [];
       for (const d of documents) {
         const shown = this.view.bytes(d.document)!;
         const bytes = concat(shown, await loadPrepared(p.id, d.document, shown.length));
         attributes.push(await check(bytes, shown.length, d, this.own!.certificate));
-        await this.view.preview(d.document, bytes);
+        await this.view.preview(d, bytes).catch(() => refuse("unreadable"));
       }
       this.goOn();
       return { id: p.id, attributes };
     } catch (e) {
       clearInterval(this.timer);
-      abandon(p.id);
+      abandon(p.id, e instanceof Refused && e.reason === "check-failed" ? e.text : "");
       throw e;
     }
   }

@@ -9,6 +9,6 @@ export function failure(e: unknown): string {
   }
   const key = "error." + e.reason, tries = e.text.match(/\d+/);
   if (tries && has(key + "-tries.other")) return t(key + "-tries", { n: Number(tries[0]) });
-  if (e.reason === "check-failed") return t(key, { what: e.text });
+  if (e.reason === "check-failed") return t(key, { what: t("check." + e.text) });
   return has(key) ? t(key) : e.text || t("error.internal");
 }

@@ -13,7 +13,7 @@ import { failure } from "./failure";
 import { Act, askToDecline, askToSign, confirmToSign, what, withoutTime } from "./sheets";
 import { Viewer, forget } from "./viewer";
 import { enrols, ways } from "./ways";
-import { assets, choose, has, lang, languages, left, prefer, t } from "./words";
+import { assets, choose, has, lang, languages, left, prefer, printable, t } from "./words";
 
 const app = document.getElementById("app")!;
 let visit: Visit | null = null;
@@ -159,7 +159,7 @@ function bar(v: Visit, docs: Doc[], view: Viewer): HTMLElement {
   const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
   const name = v.who.name;
   const press = h("button", { type: "button", class: "button primary grow", disabled: true, onclick: () => {
-    if (way === "passkey") confirmToSign(act(), { typed: name });
+    if (way === "passkey" && printable(name)) confirmToSign(act(), { typed: name });
     else if (way) askToSign(act(), way);
     else setUp();
   } }, icon(way ? "pen" : "key"), h("span", { class: "fit" }, way || !able ? t("sign.open", { what: what(docs) }) : t("enrol.open")));
@@ -172,7 +172,7 @@ function bar(v: Visit, docs: Doc[], view: Viewer): HTMLElement {
     hint.classList.toggle("always", good && !way);
   });
   return h("section", { class: "bar", "aria-label": t("sign.title", { what: what(docs) }) }, h("div", { class: "inner" },
-    way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), draws) : null, hint, h("div", { class: "acts" }, no, press)));
+    way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), printable(name) && draws) : null, hint, h("div", { class: "acts" }, no, press)));
 }
 
 /** setUp enrols this device; the documents stay where they are. */

@@ -53,6 +53,13 @@ export class Hand {
     (this.draw.checked ? this.draw : this.typed).focus();
   }
 
+  /** toDraw turns to the pad. */
+  toDraw(): void {
+    this.draw.checked = true;
+    this.choose();
+    this.focus();
+  }
+
   private choose(): void {
     this.el.classList.toggle("types", this.type.checked);
     this.size();

@@ -5,11 +5,12 @@ import { Ceremony, Prove, Step, begin, byPasskey } from "./ceremony";
 import { AppField, CodeField, Digits } from "./code";
 import { busy, h, icon, id } from "./dom";
 import { failure } from "./failure";
+import { ownKey } from "./keys";
 import { Hand } from "./pad";
 import { dialog, outdated } from "./sheet";
 import { Viewer } from "./viewer";
 import { Way, enrols, ways } from "./ways";
-import { list, t } from "./words";
+import { list, printable, t } from "./words";
 
 /** what names the documents that are signed: the one by its name, more by their number. */
 export const what = (docs: Doc[]): string => (docs.length === 1 ? docs[0].name : t("documents", { n: docs.length }));
@@ -60,17 +61,18 @@ export function confirmToSign(a: Act, look: Appearance): void {
       if (why === "check-failed") return; // nobody should try until it passes
       again.hidden = false;
       again.replaceChildren(icon("key"), h("span", {}, t(why === "passkey-cancelled" ? "confirm.again" : "try-again")));
-      offer(why);
+      await offer(why);
       again.focus();
     }
   };
 
-  /** offer names other ways, where the passkey is what failed. */
-  const offer = (why: string): void => {
+  /** offer names other ways, where the passkey is what failed; a device with a key of its own is not new. */
+  const offer = async (why: string): Promise<void> => {
     if (!/passkey/.test(why)) return;
+    const known = await ownKey(a.visit.who.mail);
     const go = (label: string, then: () => void): HTMLElement =>
       h("button", { type: "button", class: "link", onclick: () => { d.close(); then(); } }, label);
-    if (enrols(a.visit)) others.append(go(t("enrol.other"), a.enrol));
+    if (enrols(a.visit) && !known) others.append(go(t("enrol.other"), a.enrol));
     const rest = ways(a.visit).filter((w) => w !== "passkey");
     if (rest.length) others.append(go(t("proof." + rest[0]), () => askToSign(a, rest[0])));
   };
@@ -116,6 +118,10 @@ export function askToSign(a: Act, way: Way): void {
       error.textContent = t("sign.empty");
       hand.focus();
       return;
+    }
+    if (look.typed && !printable(look.typed)) {
+      error.textContent = t("error.unprintable-name");
+      return hand.toDraw();
     }
     if (way === "passkey") {
       d.close();

@@ -1,7 +1,7 @@
 // The documents, as pdf.js draws them: every page when it comes into sight,
 // with a text layer for search, copying and screen readers.
 
-import { Doc, Loaded, Refused, Shown, load } from "./api";
+import { Doc, Loaded, Prepared, Refused, Shown, load } from "./api";
 import { Bytes } from "./bytes";
 import { h, icon, say } from "./dom";
 import { assets, size, t } from "./words";
@@ -149,7 +149,7 @@ export class Viewer {
   private zoom = 0;
   private closed = false;
   private readonly sheets = new Map<Element, Sheet>();
-  private readonly columns: { document: number; host: HTMLElement; file: Opened; sheets: Sheet[] }[] = [];
+  private readonly columns: { document: Doc; host: HTMLElement; file: Opened; sheets: Sheet[]; state: HTMLElement }[] = [];
   private readonly place = h("span", { class: "place" });
   private readonly sight: IntersectionObserver;
   private readonly resize: ResizeObserver;
@@ -207,11 +207,11 @@ export class Viewer {
       try {
         const file = await open(d);
         this.shown.push(file.shown);
-        state.replaceWith(digests(d, file));
+        const c = { document: d, host: column, file, sheets: [], state };
+        this.say(c, digests(d, file));
         facts.textContent = t("pages", { n: file.pages.length }) + " · " + size(d.head_size);
         download.disabled = false;
         download.addEventListener("click", () => save(d, file.bytes));
-        const c = { document: d.index, host: column, file, sheets: [] };
         this.columns.push(c);
         await this.fill(c, file.pages);
         this.track();
@@ -242,14 +242,27 @@ export class Viewer {
     }
   }
 
-  /** bytes are those of a document as it was shown. */
-  bytes(document: number): Bytes | undefined { return this.columns.find((c) => c.document === document)?.file.bytes; }
+  /** say puts what is shown of a document into words above it. */
+  private say(c: Viewer["columns"][number], words: HTMLElement): void {
+    c.state.replaceWith(words);
+    c.state = words;
+  }
 
-  /** preview shows a document's next revision in the place of the loaded one; without any, all are as they were. */
-  async preview(document?: number, bytes?: Bytes): Promise<void> {
-    for (const c of this.columns) {
-      if (bytes && c.document === document) await this.fill(c, await parse(bytes));
-      else if (!bytes && !this.closed) await this.fill(c, c.file.pages);
+  /** bytes are those of a document as it was shown. */
+  bytes(document: number): Bytes | undefined { return this.columns.find((c) => c.document.index === document)?.file.bytes; }
+
+  /** preview shows a document's next revision in the place of the loaded one, and says so. */
+  async preview(p: Prepared, bytes: Bytes): Promise<void> {
+    const c = this.columns.find((c) => c.document.index === p.document)!;
+    await this.fill(c, await parse(bytes));
+    this.say(c, prepared(c.document, p));
+  }
+
+  /** restore shows all documents as they were loaded. */
+  async restore(): Promise<void> {
+    for (const c of this.closed ? [] : this.columns) {
+      await this.fill(c, c.file.pages);
+      this.say(c, digests(c.document, c.file));
     }
   }
 
@@ -303,6 +316,16 @@ const short = (digest: string): string => digest.slice(0, 8) + " … " + digest.
 function genuine(d: Doc): string {
   if (d.kind === "report") return "report";
   return d.head === "original" ? "genuine" : "genuine-inside";
+}
+
+/** prepared says of a revision that waits for a signature what it is. */
+function prepared(d: Doc, p: Prepared): HTMLElement {
+  return h("details", { class: "check good" },
+    h("summary", {}, icon("pen"), h("span", { class: "lines" }, h("span", {}, t("doc.prepared")), h("code", {}, short(p.sha256)))),
+    h("dl", { class: "digests" },
+      h("dt", {}, t("digest.original")), h("dd", {}, h("code", {}, d.sha256)),
+      h("dt", {}, t("digest.prepared", { revision: p.revision + 1 })), h("dd", {}, h("code", {}, p.sha256))),
+    h("p", { class: "quiet" }, t("digest.prepared.why")));
 }
 
 /** digests says what the page itself has computed, and what that means. */

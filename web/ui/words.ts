@@ -27,6 +27,11 @@ export function prefer(l: string): void {
 
 export const assets = document.documentElement.dataset.assets!;
 
+const ranges = document.documentElement.dataset.printed!.replace(/([0-9a-f]+)-([0-9a-f]+),?/g, "\\u{$1}-\\u{$2}");
+const printed = new RegExp(`^[${ranges}]*$`, "u");
+/** printable says whether the fonts of signatures have all characters of a name. */
+export const printable = (name: string): boolean => printed.test(name.normalize().replace(/\s+/g, " "));
+
 /** t is a text with its {names} filled in; with a number n, in its plural form. */
 export function t(key: string, values: Record<string, string | number> = {}): string {
   if (typeof values.n === "number") {
