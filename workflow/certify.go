@@ -26,8 +26,8 @@ const (
 // Certify certifies the key of a visitor's device, for a credential of the
 // visitor whose proof the caller has checked; by says which ("enrolment",
 // "passkey"). Only the key is taken from csr; the subject is the person as the
-// directory knew them when the session was opened. chain is DER, the
-// certificate first. The *Refusal's Reason is "bad-csr", "weak-key",
+// directory knew them when the session was opened, so its retention must not be over. chain is DER, the
+// certificate first. The *Refusal's Reason is "gone", "bad-csr", "weak-key",
 // "credential-revoked", "key-taken", "too-many-certificates" or "store-away".
 func (d *Desk) Certify(ctx context.Context, v Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error) {
 	c, err := d.issue(ctx, v, csr, credential, by, client)
@@ -63,6 +63,9 @@ func (d *Desk) Renew(ctx context.Context, v Visit, csr []byte, serial string, pr
 // issue goes check, persist, audit, sign, audit.
 func (d *Desk) issue(ctx context.Context, v Visit, csr []byte, credential, by, client string) (*Certificate, error) {
 	who, now := v.Who(), d.now()
+	if !v.Session.Purged.IsZero() {
+		return nil, gone() // links live on for years: who somebody was then is not who they are
+	}
 	c, err := d.Certifier.Draft(who.Person, csr, now)
 	if err != nil {
 		return nil, err
