@@ -134,7 +134,9 @@ func (d *Desk) keyIsFree(ctx context.Context, c *Certificate) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(same, func(o *Certificate) bool { return !strings.EqualFold(o.Mail, c.Mail) || !o.Revoked.IsZero() }) {
+	if slices.ContainsFunc(same, func(o *Certificate) bool {
+		return o.Serial != c.Serial && (!strings.EqualFold(o.Mail, c.Mail) || !o.Revoked.IsZero())
+	}) {
 		return refuse("key-taken", "This device's key cannot be certified again. Please make a new one.", nil)
 	}
 	return nil
