@@ -289,6 +289,18 @@ func TestRemoveDevice(t *testing.T) {
 	}
 }
 
+// A certificate on hold when its device is removed comes back never more.
+func TestRemoveDeviceOnHold(t *testing.T) {
+	d, _ := ownDesk(t)
+	s := open(t, d, advanced("m1", john))
+	v := d.visit(t, s, john)
+	dev := d.enrol(t, v, "phone")
+	want(t, "hold", d.RevokeCertificate(t.Context(), dev.serial, 6, "administrator"), nil)
+	want(t, "remove", d.RemoveDevice(t.Context(), v, dev.credential, ""), nil)
+	want(t, "reason", d.certificate(t, dev.serial).Reason, 5)
+	want(t, "take back", reason(d.UnrevokeCertificate(t.Context(), dev.serial, "administrator")), "not-on-hold")
+}
+
 func TestEnrolledMail(t *testing.T) {
 	d, _ := ownDesk(t)
 	s := open(t, d, advanced("m1", john))
