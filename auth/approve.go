@@ -34,7 +34,8 @@ type Passwords interface {
 // counted before the directory is asked, so that guesses at the same time are
 // as few as guesses one after another, and for the person in all sessions: the
 // directory never locks an account because of us. A right password, and one
-// that did not reach the directory, are not counted. Reasons: "enrolment-gone",
+// that could not reach the directory, are not counted; one for somebody whom the
+// directory does not know is, or it would fill the audit trail. Reasons: "enrolment-gone",
 // "way-not-accepted", "wrong-password" (with the tries that are left in Text),
 // "too-many-passwords", "directory-away".
 func (e *Enrolments) Password(ctx context.Context, v workflow.Visit, handle, password, client string) (*Enrolment, error) {
@@ -57,7 +58,7 @@ func (e *Enrolments) Password(ctx context.Context, v workflow.Visit, handle, pas
 	right, asked, away := e.Passwords.CheckPassword(ctx, v.Who().Mail, password)
 	// Whoever left the page meanwhile must not leave a try behind that was none.
 	ctx = context.WithoutCancel(ctx)
-	if right || !asked {
+	if right || !asked && away != nil {
 		if err := e.do(ctx, func(tx workflow.Tx) error { return tx.EndCeremony(try) }); err != nil {
 			return nil, err
 		}

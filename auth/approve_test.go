@@ -108,6 +108,31 @@ func TestParallelPasswordsAreCounted(t *testing.T) {
 	}
 }
 
+// nobody is a directory that does not know the person any more.
+type nobody struct{}
+
+func (nobody) CheckPassword(context.Context, string, string) (right, asked bool, err error) {
+	return false, false, nil
+}
+
+// What no directory was asked costs no lock-out, but an entry of the trail.
+func TestPasswordsOfNobodyAreRationed(t *testing.T) {
+	d := newDesk(t)
+	d.Passwords = nobody{}
+	n := d.begin(t, d.john)
+	for range auth.DefaultPasswordTries {
+		_, r := d.password(d.john, n.Handle, "guess")
+		want(t, "guess", r, "wrong-password")
+	}
+	for range 20 {
+		_, r := d.password(d.john, n.Handle, "guess")
+		want(t, "one more", r, "too-many-passwords")
+	}
+	if n := len(d.events(t, workflow.EventPasswordWrong)); n != auth.DefaultPasswordTries {
+		t.Errorf("%d wrong ones on record", n)
+	}
+}
+
 // A directory that is away refuses nobody for good.
 func TestPasswordWhileDirectoryIsAway(t *testing.T) {
 	d := newDesk(t)

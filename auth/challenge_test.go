@@ -7,10 +7,15 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"testing"
 
+	"github.com/go-webauthn/webauthn/protocol"
+
 	"milterd/auth"
+	"milterd/auth/authtest"
 	"milterd/workflow"
 )
 
@@ -80,6 +85,56 @@ func TestCheckAssertion(t *testing.T) {
 		if err := auth.CheckAssertion(&a); err == nil {
 			t.Errorf("%s changed, and it holds", name)
 		} else if !strings.HasPrefix(err.Error(), "assertion: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Evidence is judged by itself: what an authenticator has really signed, but
+// without the person, in another place or over a nonce of no length, does not hold.
+func TestCheckAssertionOfRealAnswers(t *testing.T) {
+	d := newDesk(t)
+	d.enrol(t, d.john, d.device)
+	ceremony, answer := d.ask(t, d.john, d.device, auth.LabelSign, key("one"))
+	proof, r := d.sign(d.john, ceremony, answer, key("one"))
+	want(t, "sign", r, "")
+	for name, c := range map[string]struct {
+		mischief authtest.Mischief
+		nonce    int
+		origin   string
+		good     bool
+	}{
+		"as it should be":    {nonce: 32, origin: origin, good: true},
+		"nobody verified":    {authtest.Mischief{Unverified: true}, 32, origin, false},
+		"nobody there":       {authtest.Mischief{Absent: true}, 32, origin, false},
+		"in a frame":         {authtest.Mischief{CrossOrigin: true}, 32, origin, false},
+		"no nonce":           {nonce: 0, origin: origin},
+		"a short nonce":      {nonce: 31, origin: origin},
+		"of a subdomain":     {authtest.Mischief{FromOrigin: "https://evil.sign.corp.test"}, 32, "https://evil.sign.corp.test", false},
+		"of another website": {authtest.Mischief{FromOrigin: "https://evil.test"}, 32, "https://evil.test", false},
+	} {
+		a := *proof.Assertion
+		a.Nonce, a.Origin = make([]byte, c.nonce), c.origin
+		challenge := auth.Challenge(a.Label, a.Session, a.Mail, a.Digests, a.Nonce)
+		options, err := json.Marshal(map[string]any{"publicKey": map[string]any{"rpId": a.RelyingParty,
+			"challenge":        base64.RawURLEncoding.EncodeToString(challenge[:]),
+			"allowCredentials": []map[string]string{{"type": "public-key", "id": a.Credential}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.device.Mischief = c.mischief
+		b, err := d.device.Get(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Response struct{ AuthenticatorData, ClientDataJSON, Signature protocol.URLEncodedBase64 }
+		}
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatal(err)
+		}
+		a.AuthenticatorData, a.ClientData, a.Signature = got.Response.AuthenticatorData, got.Response.ClientDataJSON, got.Response.Signature
+		if err := auth.CheckAssertion(&a); (err == nil) != c.good {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

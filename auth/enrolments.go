@@ -26,11 +26,15 @@ const (
 const (
 	ProofLifetime     = 30 * time.Minute   // for a password or a passkey, and for what follows them
 	EnrolmentLifetime = 3 * 24 * time.Hour // for the administrator, and for what follows
-	EnrolmentsPerDay  = 10                 // that one person may begin and leave
+	EnrolmentsPerDay  = 10                 // that one person may begin, to leave or to end them
 )
 
-// kindEnrolment is the Ceremony of an enrolment.
-const kindEnrolment = "enrolment"
+// kindEnrolment is the Ceremony of an enrolment, kindEnrolled what stays for a
+// day of one that has ended with a device.
+const (
+	kindEnrolment = "enrolment"
+	kindEnrolled  = "enrolled"
+)
 
 // Enrolments take new devices in: a visitor who has proven the mailbox begins
 // one, gives a second proof, and registers a passkey (or, by TOTP, a secret).
@@ -79,7 +83,11 @@ func (e *Enrolments) Begin(ctx context.Context, v workflow.Visit, client, agent 
 		if err != nil {
 			return err
 		}
-		if begun >= EnrolmentsPerDay {
+		ended, err := tx.CeremoniesSince(mail, kindEnrolled, now.Add(-24*time.Hour))
+		if err != nil {
+			return err
+		}
+		if begun+ended >= EnrolmentsPerDay {
 			return refuse("too-many-enrolments", "Too many enrolments were begun. Please try again tomorrow.")
 		}
 		if err := e.save(tx, v, id, kindEnrolment, EnrolmentLifetime, data); err != nil {

@@ -240,6 +240,20 @@ func TestEnrolmentsAreRationed(t *testing.T) {
 	d.begin(t, d.john)
 }
 
+// Devices that were enrolled count as those that were begun: a person who has
+// every proof enrols ten a day, and no thousands.
+func TestDevicesAreRationed(t *testing.T) {
+	d := newDesk(t)
+	for range auth.EnrolmentsPerDay {
+		d.enrol(t, d.john, authtest.New(origin))
+	}
+	_, err := d.Enrolments.Begin(t.Context(), d.john, client, agent)
+	want(t, "one more", reason(err), "too-many-enrolments")
+	d.enrol(t, d.jane, authtest.New(origin))
+	d.clock = d.clock.Add(24*time.Hour + time.Second)
+	d.enrol(t, d.john, authtest.New(origin))
+}
+
 func TestRegistrationRefuses(t *testing.T) {
 	for name, m := range map[string]authtest.Mischief{
 		"wrong origin":        {FromOrigin: "https://evil.test"},

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -184,6 +185,38 @@ func TestPasskeyForKey(t *testing.T) {
 	ceremony, answer = d.ask(t, d.john, d.device, auth.LabelKey, key("new"))
 	_, err = d.ForKey(t.Context(), d.john, ceremony, answer, key("evil"), client)
 	want(t, "another key", reason(err), "passkey-refused")
+}
+
+// What was begun as one thing is nothing else: each answer says that it is gone,
+// and the database is not blamed.
+func TestCeremoniesAreNotExchanged(t *testing.T) {
+	d := newDesk(t)
+	d.enrol(t, d.john, d.device)
+	n := d.begin(t, d.john)
+	want(t, "approve", reason(d.Approve(t.Context(), n.ID, "administrator")), "")
+	opening, answer := d.ask(t, d.john, d.device, auth.LabelOpen)
+	_, _, _, err := d.totp.Finish(t.Context(), d.john, n.Handle, opening, "123456", "app", client, agent)
+	want(t, "a passkey's ceremony for a secret", reason(err), "ceremony-gone")
+	_, _, _, err = d.Finish(t.Context(), d.john, n.Handle, opening, answer, "phone", key("device key"), client, agent)
+	want(t, "one to open for a registration", reason(err), "ceremony-gone")
+	_, _, secret, err := d.totp.Begin(t.Context(), d.john, n.Handle)
+	want(t, "secret", reason(err), "")
+	_, _, err = d.Open(t.Context(), d.john, secret, answer, client, agent)
+	want(t, "a secret's ceremony to open", reason(err), "ceremony-gone")
+	_, _, err = d.Open(t.Context(), d.john, n.ID, answer, client, agent)
+	want(t, "an enrolment to open", reason(err), "ceremony-gone")
+	// Of somebody who has the same place, or the same address, in the session.
+	opening, answer = d.ask(t, d.john, d.device, auth.LabelOpen)
+	renamed, moved := *d.john.Session, *d.john.Session
+	renamed.People = slices.Clone(renamed.People)
+	renamed.People[0].Mail = "jane@corp.test"
+	_, _, err = d.Open(t.Context(), workflow.Visit{Session: &renamed}, opening, answer, client, agent)
+	want(t, "another address", reason(err), "ceremony-gone")
+	moved.People = []workflow.Participant{moved.People[1], moved.People[0]}
+	_, _, err = d.Open(t.Context(), workflow.Visit{Session: &moved, Person: 1}, opening, answer, client, agent)
+	want(t, "another place", reason(err), "ceremony-gone")
+	_, _, err = d.Open(t.Context(), d.john, opening, answer, client, agent)
+	want(t, "its own", reason(err), "")
 }
 
 func TestPasskeyTooLate(t *testing.T) {

@@ -157,6 +157,9 @@ func (e *Enrolments) enrol(tx workflow.Tx, v workflow.Visit, handle string, c *w
 	if err := tx.EndCeremony(n.ID); err != nil {
 		return "", time.Time{}, err
 	}
+	if err := e.save(tx, v, random(), kindEnrolled, 24*time.Hour, struct{}{}); err != nil {
+		return "", time.Time{}, err
+	}
 	expires = now.Add(DeviceLifetime)
 	if cookie, err = e.Keys.remember(tx, mail, c.ID, agent, now, expires); err != nil {
 		return "", time.Time{}, err

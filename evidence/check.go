@@ -151,10 +151,20 @@ func read(body []byte) (*workflow.Evidence, error) {
 	if e.Format != workflow.EvidenceFormat {
 		return nil, fmt.Errorf("%w: the format %q", errUnknown, e.Format)
 	}
-	if e.Session == nil {
-		return nil, errors.New("reading the evidence: no session")
+	return e, whole(e)
+}
+
+// whole wants nothing left out that the checks stand on.
+func whole(e *workflow.Evidence) error {
+	switch {
+	case e.Session == nil:
+		return errors.New("reading the evidence: no session")
+	case slices.Contains(e.Certificates, nil) || slices.Contains(e.Credentials, nil):
+		return errors.New("reading the evidence: an empty certificate or credential")
+	case slices.ContainsFunc(e.Session.Documents, func(d workflow.Document) bool { return len(d.Revisions) == 0 }):
+		return errors.New("reading the evidence: a document without revisions")
 	}
-	return e, nil
+	return nil
 }
 
 // signatory checks one person's act.
@@ -223,7 +233,8 @@ func (c *checking) mailed(shown []workflow.Shown) error {
 }
 
 // digests is what a passkey must have approved: Advanced the signed attributes,
-// else the documents as they were shown, in their order.
+// else the documents as they were shown, in the documents' order, whatever
+// order the page had.
 func digests(level workflow.Level, a *workflow.Act) []workflow.Digest {
 	var out []workflow.Digest
 	if level == workflow.Advanced {
@@ -232,7 +243,8 @@ func digests(level workflow.Level, a *workflow.Act) []workflow.Digest {
 		}
 		return out
 	}
-	for _, s := range a.Shown {
+	shown := slices.SortedFunc(slices.Values(a.Shown), func(a, b workflow.Shown) int { return a.Document - b.Document })
+	for _, s := range shown {
 		out = append(out, s.SHA256)
 	}
 	return out

@@ -155,6 +155,8 @@ func checkSeal(body, der []byte, anchors *x509.CertPool, now time.Time) (sealed,
 		return sealed{}, fmt.Errorf("the seal's timestamp is of %s, which is in the future", token.Time.Format(time.RFC3339))
 	case by.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0:
 		return sealed{}, errors.New("the seal's certificate is not for signatures")
+	case !pki.IsSeal(by): // signatories have certificates below the same root
+		return sealed{}, fmt.Errorf("the seal is not an organisation's: its certificate is that of %s", by.Subject.CommonName)
 	}
 	for _, c := range []struct {
 		leaf *x509.Certificate

@@ -64,18 +64,24 @@ func newHouse(t testing.TB, dir string) *house {
 	h.must(pki.Init(at, pki.Options{Organisation: "Corp S.A.", Country: "LU", URL: origin, Key: pki.P256}))
 	h.authority, err = pki.Open(pki.Config{Dir: at, Register: h.store})
 	h.must(err)
-	h.clock = h.authority.OwnClock(pki.ClockPolicy{AllowUnsynchronised: true})
-	h.desk = &workflow.Desk{Store: h.store, Secrets: h.keys, Certifier: h.authority, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		Signer: signer.New(signer.Config{Seal: h.authority.Seal(), Organisation: "Corp S.A.", Time: h.clock,
-			Evidence: &pki.Gatherer{Own: h.authority}}),
+	h.desk = &workflow.Desk{Store: h.store, Secrets: h.keys, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Reporter: report.New(report.Config{Organisation: "Corp S.A."}),
 		Policy: workflow.Policy{URL: origin, Deadline: time.Hour, Retention: time.Hour, MailLimit: 10 << 20, Repeat: time.Hour,
 			MailSize: func(...int64) int64 { return 0 }}}
+	h.furnish()
 	p, err := auth.NewPasskeys(auth.Site{Store: h.store, Keys: h.keys, URL: origin, Organisation: "Corp S.A.", Now: time.Now,
 		Log: slog.New(slog.DiscardHandler)})
 	h.must(err)
 	h.enrol = &auth.Enrolments{Passkeys: p, Ways: []string{auth.WayAdministrator}}
 	return h
+}
+
+// furnish gives the desk what works with the authority's keys.
+func (h *house) furnish() {
+	h.clock = h.authority.OwnClock(pki.ClockPolicy{AllowUnsynchronised: true})
+	h.desk.Certifier = h.authority
+	h.desk.Signer = signer.New(signer.Config{Seal: h.authority.Seal(), Organisation: "Corp S.A.", Time: h.clock,
+		Evidence: &pki.Gatherer{Own: h.authority}})
 }
 
 func (h *house) must(err error) {

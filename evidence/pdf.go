@@ -42,9 +42,6 @@ func (c *checking) documents() {
 func (c *checking) which(content []byte) (document int, found string, err error) {
 	for i := range c.e.Session.Documents {
 		d := &c.e.Session.Documents[i]
-		if len(d.Revisions) == 0 {
-			continue
-		}
 		head := d.Head()
 		if head.Size < 0 || head.Size > int64(len(content)) || sha256.Sum256(content[:head.Size]) != head.SHA256 {
 			continue

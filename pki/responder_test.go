@@ -406,3 +406,47 @@ func FuzzParseOCSPRequest(f *testing.F) {
 		}
 	})
 }
+
+// What base64 holds (slashes, several of them, pluses) does not lead astray on
+// the way through the muxes of pages and authority, nor do odd paths.
+func TestOCSPGetOddPaths(t *testing.T) {
+	a, _ := authority(t)
+	pages := http.NewServeMux()
+	pages.Handle("/pki/", a.Handler())
+	get := func(path string) *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		req := httptest.NewRequest("GET", "/", nil)
+		req.URL = &url.URL{Path: path}
+		if u, err := url.Parse(path); err == nil {
+			req.URL = u
+		}
+		pages.ServeHTTP(rec, req)
+		return rec
+	}
+	serial := new(big.Int).SetBytes(append([]byte{0x7f}, bytes.Repeat([]byte{0xff, 0xfb}, 9)...))
+	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial}, a.issuing.Leaf(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.StdEncoding.EncodeToString(der)
+	if !strings.Contains(text, "//") && !strings.Contains(text, "+") {
+		t.Fatalf("not odd at all: %s", text)
+	}
+	rec := get(ocspPath + "/" + url.PathEscape(text))
+	if r, err := ocsp.ParseResponse(rec.Body.Bytes(), a.issuing.Leaf()); err != nil || r.Status != ocsp.Unknown || r.SerialNumber.Cmp(serial) != 0 {
+		t.Errorf("escaped: HTTP %d, %+v, %v", rec.Code, r, err)
+	}
+	for _, path := range []string{
+		ocspPath + "/", ocspPath + "/%00", ocspPath + "/" + strings.Repeat("A", 1<<20), ocspPath + "/AAAA/BBBB=/", ocspPath + "/" + text[:20],
+		ocspPath + "/" + strings.ReplaceAll(text, "/", "_"), ocspPath + "/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+	} {
+		if rec := get(path); rec.Code != http.StatusOK || statusOf(rec.Body.Bytes()) != ocspMalformed || rec.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%.60s: HTTP %d, %x", path, rec.Code, rec.Body.Bytes())
+		}
+	}
+	for _, path := range []string{"/pki/", "/pki/issuing.key", "/pki/..%2fkeys%2fissuing.key", "/pki/%2e%2e/root.crt", "/pki/root.crl/..", "/pki/seal.cer"} {
+		if rec := get(path); rec.Code == http.StatusOK {
+			t.Errorf("%s: HTTP %d, %d bytes", path, rec.Code, rec.Body.Len())
+		}
+	}
+}

@@ -217,6 +217,9 @@ func (s *site) totpFinish(ctx context.Context, c *call) error {
 		return err
 	}
 	s.remember(ctx, c, cookie, expires)
+	if s.certifiesByTOTP() != nil {
+		in.CSR = nil
+	}
 	return s.answerEnrolled(ctx, c, cred, in.CSR)
 }
 

@@ -237,7 +237,8 @@ func session(t *testing.T, id string, names ...string) *workflow.Session {
 type stage struct {
 	*fake
 	*httptest.Server
-	log *bytes.Buffer
+	log    *bytes.Buffer
+	proofs auth.Proofs // that the site was built with
 }
 
 // locked makes a buffer safe for the server's many goroutines.
@@ -258,9 +259,9 @@ func newStage(t *testing.T) *stage {
 	for _, name := range []string{"contract.pdf", "annex.pdf", "scan.pdf"} {
 		f.content[name] = sample(t, name)
 	}
-	st := &stage{fake: f, log: &bytes.Buffer{}}
+	st := &stage{fake: f, log: &bytes.Buffer{}, proofs: auth.DefaultProofs()}
 	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Passkeys: fakePasskeys{f}, Enrolments: fakeEnrolments{f}, TOTP: fakeTOTP{f}, Credentials: f,
-		Proofs: auth.DefaultProofs(), Organisation: "Example GmbH", Domain: "sign.corp.test",
+		Proofs: st.proofs, Organisation: "Example GmbH", Domain: "sign.corp.test",
 		Log: slog.New(slog.NewTextHandler(locked{&sync.Mutex{}, st.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	return st
 }

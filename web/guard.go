@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"milterd/workflow"
@@ -311,7 +312,7 @@ func (s *site) refuse(c *call, err error) {
 		s.Log.Error("web: request failed", "route", c.Pattern, "session", sessionID(c.visit), "err", err)
 	} else if r != nil && r.Err != nil {
 		s.Log.Log(c.Context(), slog.LevelInfo, "web: request refused", "route", c.Pattern, "session", sessionID(c.visit),
-			"reason", r.Reason, "err", r.Err)
+			"reason", r.Reason, "err", brief(r.Err))
 	}
 	h := c.ResponseWriter.Header()
 	h.Set("Content-Type", "application/json")
@@ -320,6 +321,17 @@ func (s *site) refuse(c *call, err error) {
 	}
 	c.ResponseWriter.WriteHeader(status)
 	_ = json.NewEncoder(c.ResponseWriter).Encode(out)
+}
+
+// brief shortens what is logged of a refused request: parsers quote what they
+// were sent, up to a whole body.
+func brief(err error) string {
+	const most = 300
+	text := err.Error()
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func sessionID(v workflow.Visit) string {

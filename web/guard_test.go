@@ -327,13 +327,31 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	}
 	res.Body.Close()
 	log := st.log.String()
-	for _, secret := range []string{tok, fakeCode, "135790", "ccccc", "known", "127.0.0.1"} {
+	for _, secret := range []string{tok, fakeCode, "135790", "ccccc", "known", "127.0.0.1", fakePassword, fakeTOTPCode, "enrolment0.secret", "secret=ABC"} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
 	if !strings.Contains(log, "POST /api/open") {
 		t.Errorf("the log holds no routes: %s", log)
+	}
+}
+
+// What is refused is quoted by no more than some words.
+func TestLogIsNotFilled(t *testing.T) {
+	st, tok := jane(t)
+	st.credentials = []*workflow.Credential{{ID: "eA", Mail: "jane.doe@corp.test", Kind: workflow.Passkey}}
+	long := strings.Repeat("a", 15<<10)
+	for path, rest := range map[string]string{
+		"sign":          `"` + strings.Repeat(long, 60) + `":1`, // an unknown field
+		"passkey/begin": `"purpose":"sign","digests":["` + long + `"]`,
+		"enrol/options": `"` + long[:3<<10] + `":1`,
+	} {
+		before := st.log.Len()
+		res, body := st.post(t, "/api/"+path, `{"token":"`+tok+`",`+rest+`}`, st.proven)
+		if n := st.log.Len() - before; res.StatusCode != http.StatusBadRequest || n > 1000 {
+			t.Errorf("%s: %s %.100s: %d bytes in the log", path, res.Status, body, n)
+		}
 	}
 }
 

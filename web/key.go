@@ -60,6 +60,9 @@ func (s *site) keyIssue(ctx context.Context, c *call) error {
 		of, err = s.Passkeys.ForKey(ctx, c.visit, in.Passkey.Ceremony, in.Passkey.Response, key, c.client)
 	case kind == auth.ProofTOTP && s.TOTP != nil:
 		if err = s.guess(c, in.TOTP); err == nil {
+			err = s.certifiesByTOTP()
+		}
+		if err == nil {
 			of, err = s.TOTP.ForKey(ctx, c.visit, in.TOTP, c.client)
 		}
 	default: // a mailed code never makes a certificate (decision 7)
@@ -73,6 +76,12 @@ func (s *site) keyIssue(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.answer(out)
+}
+
+// certifiesByTOTP says whether a one-time password, which is bound to no key,
+// makes a certificate: where Advanced signatures take it, too.
+func (s *site) certifiesByTOTP() error {
+	return s.Proofs.Check(workflow.Advanced, auth.ProofTOTP)
 }
 
 // keyRenew certifies a new key by the word of the old one.

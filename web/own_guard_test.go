@@ -155,6 +155,26 @@ func TestMailboxAlone(t *testing.T) {
 	}
 }
 
+// TestOneTimePasswordCertifies: a one-time password, which is bound to no key and
+// can be passed on, makes a certificate only where Advanced signatures take it.
+func TestOneTimePasswordCertifies(t *testing.T) {
+	for name, accepted := range map[string][]string{"passkey": {auth.ProofPasskey}, "passkey and totp": {auth.ProofPasskey, auth.ProofTOTP}} {
+		for _, level := range []workflow.Level{workflow.Standard, workflow.Advanced} {
+			st, tok := advanced(t, "contract.pdf")
+			st.visits[tok].Session.Level = level
+			st.proofs[workflow.Advanced] = accepted
+			st.post(t, "/api/enrol/begin", ownBodies(tok)["enrol/begin"], st.proven)
+			st.post(t, "/api/enrol/password", ownBodies(tok)["enrol/password"], st.proven)
+			st.post(t, "/api/totp/begin", ownBodies(tok)["totp/begin"], st.proven)
+			_, enrolled := st.post(t, "/api/totp/finish", ownBodies(tok)["totp/finish"], st.proven)
+			_, issued := st.post(t, "/api/key/issue", ownBodies(tok)["key/issue"], st.proven)
+			if n, want := strings.Count(enrolled+issued, `"serial"`), 2*(len(accepted)-1); n != want || !strings.Contains(enrolled, `"device"`) {
+				t.Errorf("%s, %s session: %d certificates, want %d: %s %s", name, level, n, want, enrolled, issued)
+			}
+		}
+	}
+}
+
 // TestOwnKeyAtStandard: a session that asks for no own key takes none.
 func TestOwnKeyAtStandard(t *testing.T) {
 	st, tok := jane(t)

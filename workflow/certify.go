@@ -26,8 +26,8 @@ const (
 // Certify certifies the key of a visitor's device, for a credential of the
 // visitor whose proof the caller has checked; by says which ("enrolment",
 // "passkey"). Only the key is taken from csr; the subject is the person as the
-// directory knew them when the session was opened. chain is DER, the
-// certificate first. The *Refusal's Reason is "bad-csr", "weak-key",
+// directory knew them when the session was opened, so its retention must not be over. chain is DER, the
+// certificate first. The *Refusal's Reason is "gone", "bad-csr", "weak-key",
 // "credential-revoked", "key-taken", "too-many-certificates" or "store-away".
 func (d *Desk) Certify(ctx context.Context, v Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error) {
 	chain, serial, err = d.certifyKey(ctx, v, csr, credential, by, client)
@@ -73,12 +73,15 @@ func (d *Desk) renewKey(ctx context.Context, v Visit, csr []byte, serial string,
 // issue goes check, persist, audit, sign, audit.
 func (d *Desk) issue(ctx context.Context, v Visit, csr []byte, credential, by, client string) (*Certificate, error) {
 	who, now := v.Who(), d.now()
+	if !v.Session.Purged.IsZero() {
+		return nil, gone() // links live on for years: who somebody was then is not who they are
+	}
 	c, err := d.Certifier.Draft(who.Person, csr, now)
 	if err != nil {
 		return nil, err
 	}
 	c.Mail, c.Credential, c.By = who.Mail, credential, by
-	if err := d.mayHave(ctx, c, now); err != nil {
+	if err := d.keyIsFree(ctx, c); err != nil {
 		return nil, err
 	}
 	detail := func() map[string]string {
@@ -87,6 +90,10 @@ func (d *Desk) issue(ctx context.Context, v Visit, csr []byte, credential, by, c
 			"not before": c.NotBefore.UTC().Format(time.RFC3339), "not after": c.NotAfter.UTC().Format(time.RFC3339)}
 	}
 	err = d.Store.Do(ctx, func(tx Tx) error {
+		if err := d.mayAgain(tx, v, kindCertificate, CertificatesPerDay, 24*time.Hour, refuse("too-many-certificates",
+			"Your devices have asked for too many certificates today. Please try again tomorrow.", nil)); err != nil {
+			return err
+		}
 		if err := holdsCredential(tx, credential, who.Mail); err != nil {
 			return err
 		}
@@ -96,6 +103,11 @@ func (d *Desk) issue(ctx context.Context, v Visit, csr []byte, credential, by, c
 		return tx.AppendLog(Event{Time: now, Kind: EventIssuing, Actor: who.Mail, Client: client, Detail: detail()})
 	})
 	if err != nil {
+		return nil, err
+	}
+	// Again, now that the register has this one: of two people who bring one key
+	// at the same time, at least one sees the other.
+	if err := d.keyIsFree(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := d.Certifier.Issue(ctx, c); err != nil {
@@ -126,24 +138,36 @@ func (d *Desk) issue(ctx context.Context, v Visit, csr []byte, credential, by, c
 	return c, err
 }
 
-// mayHave wants a key that is nobody else's and was never revoked, and bounds
-// what one person can have issued.
-func (d *Desk) mayHave(ctx context.Context, c *Certificate, now time.Time) error {
+// keyIsFree wants a key that is nobody else's and was never revoked.
+func (d *Desk) keyIsFree(ctx context.Context, c *Certificate) error {
 	same, err := d.Store.Certificates(ctx, CertificateFilter{Key: c.Key})
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(same, func(o *Certificate) bool { return !strings.EqualFold(o.Mail, c.Mail) || !o.Revoked.IsZero() }) {
+	if slices.ContainsFunc(same, func(o *Certificate) bool {
+		return o.Serial != c.Serial && (!strings.EqualFold(o.Mail, c.Mail) || !o.Revoked.IsZero())
+	}) {
 		return refuse("key-taken", "This device's key cannot be certified again. Please make a new one.", nil)
 	}
-	recent, err := d.Store.Certificates(ctx, CertificateFilter{Mail: c.Mail, Limit: CertificatesPerDay})
+	return nil
+}
+
+// kindCertificate counts how often a person has asked for a certificate.
+const kindCertificate = "certificate"
+
+// mayAgain counts, inside the transaction that does it, what a visitor may do only
+// so often within a time; too is the answer to one time more. Two at once are two.
+func (d *Desk) mayAgain(tx Tx, v Visit, kind string, limit int, within time.Duration, too *Refusal) error {
+	now, mail := d.now(), v.Who().Mail
+	n, err := tx.CeremoniesSince(mail, kind, now.Add(-within))
 	if err != nil {
 		return err
 	}
-	if len(recent) == CertificatesPerDay && recent[len(recent)-1].NotBefore.After(now.Add(-24*time.Hour)) {
-		return refuse("too-many-certificates", "Your devices have asked for too many certificates today. Please try again tomorrow.", nil)
+	if n >= limit {
+		return too
 	}
-	return nil
+	return tx.SaveCeremony(&Ceremony{ID: newID(), Kind: kind, Session: v.Session.ID, Person: v.Person, Mail: mail,
+		Created: now, Expires: now.Add(within)})
 }
 
 // holdsCredential locks a person's credential that is not revoked.

@@ -120,6 +120,34 @@ func TestCertifyRefuses(t *testing.T) {
 	want(t, "tomorrow", certify(ve, request(t, newKey(t)), de.credential), "<nil>")
 }
 
+// The link of a session whose retention is over makes no certificate: its name is
+// that of years ago, perhaps, and the address somebody else's by now.
+func TestCertifyAfterRetention(t *testing.T) {
+	d, a := ownDesk(t)
+	s := open(t, d, advanced("m1", john))
+	v := d.visit(t, s, john)
+	dev := d.enrol(t, v, "phone")
+	if err := d.Cancel(t.Context(), s.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.Certify(t.Context(), d.visit(t, s, john), request(t, newKey(t)), dev.credential, "passkey", ""); err != nil {
+		t.Errorf("before it is over: %v", err)
+	}
+	if err := d.run(t, s.ID, workflow.JobRetain); err != nil {
+		t.Fatal(err)
+	}
+	v = d.visit(t, s, john)
+	issued, log := a.issued.Load(), d.log(t)
+	csr := request(t, newKey(t))
+	_, _, err := d.Certify(t.Context(), v, csr, dev.credential, "passkey", "")
+	want(t, "by passkey", reason(err), "gone")
+	_, _, err = d.Renew(t.Context(), v, csr, dev.serial, rs(t, dev.key, csr), "")
+	want(t, "by the key before", reason(err), "gone")
+	want(t, "signed", a.issued.Load(), issued)
+	want(t, "log", d.log(t), log)
+	want(t, "removing the device", d.RemoveDevice(t.Context(), v, dev.credential, ""), nil)
+}
+
 // A device that is removed while its certificate is being signed gets none.
 func TestRevokedWhileIssuing(t *testing.T) {
 	d, a := ownDesk(t)
@@ -281,6 +309,18 @@ func TestRemoveDevice(t *testing.T) {
 	if err := d.RevokeDevice(t.Context(), "nothing", "administrator"); !errors.Is(err, workflow.ErrNotFound) {
 		t.Errorf("one that is not there: %v", err)
 	}
+}
+
+// A certificate on hold when its device is removed comes back never more.
+func TestRemoveDeviceOnHold(t *testing.T) {
+	d, _ := ownDesk(t)
+	s := open(t, d, advanced("m1", john))
+	v := d.visit(t, s, john)
+	dev := d.enrol(t, v, "phone")
+	want(t, "hold", d.RevokeCertificate(t.Context(), dev.serial, 6, "administrator"), nil)
+	want(t, "remove", d.RemoveDevice(t.Context(), v, dev.credential, ""), nil)
+	want(t, "reason", d.certificate(t, dev.serial).Reason, 5)
+	want(t, "take back", reason(d.UnrevokeCertificate(t.Context(), dev.serial, "administrator")), "not-on-hold")
 }
 
 func TestEnrolledMail(t *testing.T) {

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"context"
+	"crypto/x509"
 	"time"
 )
 
@@ -81,6 +82,9 @@ type Certifier interface {
 	Issue(ctx context.Context, c *Certificate) error
 	// Issuers is the chain above such certificates, DER, the issuing CA first.
 	Issuers() [][]byte
+	// Above is the chain above one that was issued before, perhaps under
+	// another name of the authority; nothing for a foreign one.
+	Above(c *x509.Certificate) []*x509.Certificate
 }
 
 // Assertion is the evidence of a passkey's proof. With it anybody can compute again, from these

@@ -1,9 +1,12 @@
 package workflow
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -49,9 +52,6 @@ func (d *Desk) evidence(ctx context.Context, id string) (*Evidence, error) {
 			return nil, err
 		}
 	}
-	if len(e.Certificates) > 0 {
-		e.Issuers = d.Certifier.Issuers()
-	}
 	return e, nil
 }
 
@@ -85,7 +85,27 @@ func (d *Desk) evidenceOf(ctx context.Context, p *Participant, e *Evidence) erro
 		if err != nil {
 			return err
 		}
-		e.Certificates = append(e.Certificates, c)
+		if err := d.certified(c, e); err != nil {
+			return fmt.Errorf("certificate %s: %w", c.Serial, err)
+		}
+	}
+	return nil
+}
+
+// certified adds a certificate as it was issued, and who issued it then: when a
+// company's CA comes above the authority, the register ends what is below its
+// former name.
+func (d *Desk) certified(c *Certificate, e *Evidence) error {
+	cert, err := x509.ParseCertificate(c.DER)
+	if err != nil {
+		return err
+	}
+	c.NotAfter = cert.NotAfter
+	e.Certificates = append(e.Certificates, c)
+	for _, by := range d.Certifier.Above(cert) {
+		if !slices.ContainsFunc(e.Issuers, func(der []byte) bool { return bytes.Equal(der, by.Raw) }) {
+			e.Issuers = append(e.Issuers, by.Raw)
+		}
 	}
 	return nil
 }

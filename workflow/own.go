@@ -23,8 +23,12 @@ const (
 // that is out of tries can be told to try again.
 const valueTime = 365 * 24 * time.Hour
 
-// kindPreparation is the Ceremony's.
-const kindPreparation = "preparation"
+// kindPreparation is the Ceremony's; kindPreparing, with the session's id, counts
+// how often one was begun.
+const (
+	kindPreparation = "preparation"
+	kindPreparing   = "preparing"
+)
 
 // Preparation is what a page must check and sign with its device's key: a
 // revision of each mailed document, in order, that lacks only the signature value.
@@ -66,9 +70,6 @@ func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appeara
 		return nil, &Refusal{Code: 451, Enhanced: "4.4.1", Reason: "time-away", Err: err,
 			Text: "The authority that gives signatures their time does not answer. Please try again in a few minutes."}
 	}
-	if err := d.tries(ctx, v); err != nil {
-		return nil, err
-	}
 	cert, err := d.ownCertificate(ctx, v, certificate)
 	if err != nil {
 		return nil, err
@@ -89,24 +90,6 @@ func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appeara
 	return nil, err
 }
 
-// tries bounds what a page can make us write.
-func (d *Desk) tries(ctx context.Context, v Visit) error {
-	events, err := d.Store.Events(ctx, v.Session.ID)
-	if err != nil {
-		return storeAway(err)
-	}
-	n, since := 0, d.now().Add(-time.Hour)
-	for i := range events {
-		if e := &events[i]; e.Kind == EventOwnPrepared && e.Actor == v.Who().Mail && e.Time.After(since) {
-			n++
-		}
-	}
-	if n >= PreparationLimit {
-		return refuse("too-many-tries", "You have begun to sign too often within the hour. Please try again later.", nil)
-	}
-	return nil
-}
-
 // reserve takes the head for a person, and gives the session as it is then.
 func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, cert *Certificate, client string) (out *Session, err error) {
 	err = d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
@@ -121,6 +104,11 @@ func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, c
 			return err
 		}
 		if err := usable(tx, cert, now); err != nil {
+			return err
+		}
+		// Counted before the work, so that one that is overtaken counts, too.
+		if err := d.mayAgain(tx, v, kindPreparing+" "+s.ID, PreparationLimit, time.Hour, refuse("too-many-tries",
+			"You have begun to sign too often within the hour. Please try again later.", nil)); err != nil {
 			return err
 		}
 		if old := s.Lease.preparation(v.Person); old != "" {

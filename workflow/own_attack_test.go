@@ -425,6 +425,38 @@ func (d *desk) swapHead(t *testing.T, id string) {
 	}
 }
 
+// The head's number is right and its bytes are not.
+func TestFinishOverOtherBytes(t *testing.T) {
+	d, _, s, vj, _, dj, _ := ready(t)
+	p := d.mustPrepare(t, vj, dj)
+	if err := d.store.Do(t.Context(), func(tx workflow.Tx) error {
+		s, err := tx.Session(s.ID)
+		if err != nil {
+			return err
+		}
+		doc := &s.Documents[0]
+		doc.Revisions[len(doc.Revisions)-1].SHA256[0]++
+		return tx.Save(s)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "finish", reason(d.finishAs(t, vj, dj, p)), "preparation-gone")
+}
+
+// Whoever has the same place in another session gets nothing of this one.
+func TestPreparationOfAnotherSession(t *testing.T) {
+	d, _, _, vj, _, dj, _ := ready(t)
+	p := d.mustPrepare(t, vj, dj)
+	other := open(t, d, advanced("m2", emma, john)) // in John's place
+	ve := d.visit(t, other, emma)
+	want(t, "place", ve.Person, vj.Person)
+	_, err := d.PreparedContent(t.Context(), ve, p.ID, 0)
+	want(t, "its bytes", reason(err), "preparation-gone")
+	_, err = d.Keep(t.Context(), ve, p.ID)
+	want(t, "keeping it", reason(err), "preparation-gone")
+	want(t, "its own", d.finishAs(t, vj, dj, p), nil)
+}
+
 // What was handed in once, or all of it at the same moment, signs once.
 func TestReplayedFinish(t *testing.T) {
 	d, _, s, vj, _, dj, _ := ready(t)

@@ -130,6 +130,11 @@ func (a *authority) Issue(_ context.Context, c *workflow.Certificate) error {
 
 func (a *authority) Issuers() [][]byte { return [][]byte{a.cert} }
 
+func (a *authority) Above(*x509.Certificate) []*x509.Certificate {
+	ca, _ := x509.ParseCertificate(a.cert)
+	return []*x509.Certificate{ca}
+}
+
 func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
