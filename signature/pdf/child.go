@@ -39,6 +39,7 @@ const (
 // docs/decisions.md for why several may share one.
 const (
 	usedDocuments = 32
+	usedSpare     = 24          // documents after which its successor is started, so that nobody waits for that
 	usedCPU       = time.Second // so that each document finds nearly all of childCPU
 	usedMemory    = 64 << 20    // bytes that Go holds from the system
 	usedBytes     = 8 << 20     // a document larger than that gets a fresh child at once
@@ -95,7 +96,7 @@ type child struct {
 	out       *bufio.Reader
 	left      *io.LimitedReader // under out: what a reply may still bring
 	complaint bounded           // to be read when it has ended
-	used      bool              // it has seen a document
+	seen      int               // documents
 	let       *time.Timer       // lets it go while it waits
 }
 
@@ -106,20 +107,25 @@ var idle struct {
 	list []*child
 }
 
-// takeChild gives a child that waits, or a new one. A fresh one has never seen
-// a document.
+// takeChild gives the child that waits and has seen the most, or a new one. A
+// fresh one has never seen a document.
 func takeChild(fresh bool) (*child, error) {
 	idle.Lock()
-	for i, c := range slices.Backward(idle.list) {
-		if !fresh || !c.used {
-			idle.list = slices.Delete(idle.list, i, i+1)
-			idle.Unlock()
-			c.let.Stop()
-			return c, nil
+	best := -1
+	for i, c := range idle.list {
+		if (!fresh || c.seen == 0) && (best < 0 || c.seen > idle.list[best].seen) {
+			best = i
 		}
 	}
+	if best < 0 {
+		idle.Unlock()
+		return startChild()
+	}
+	c := idle.list[best]
+	idle.list = slices.Delete(idle.list, best, best+1)
 	idle.Unlock()
-	return startChild()
+	c.let.Stop()
+	return c, nil
 }
 
 // wait lets a child wait for a document, but not for ever.
@@ -144,10 +150,10 @@ func (c *child) wait() {
 	})
 }
 
-// replace starts a child for the next document when none is left.
+// replace starts a child when none waits that will take some more documents.
 func replace() {
 	idle.Lock()
-	enough := len(idle.list) > 0
+	enough := slices.ContainsFunc(idle.list, func(c *child) bool { return c.seen < usedSpare })
 	idle.Unlock()
 	if enough {
 		return
@@ -229,7 +235,7 @@ func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
 			c.end() // it died while it waited
 			continue
 		}
-		used := c.used
+		used := c.seen > 0
 		info, err := c.run(ctx, o.ID, data)
 		if err == nil || !used || ctx.Err() != nil {
 			return info, err
@@ -243,7 +249,7 @@ func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
 // one; any other has ended.
 func (c *child) run(ctx context.Context, id string, data []byte) (*Info, error) {
 	limit := childTime
-	if c.used {
+	if c.seen > 0 {
 		limit = usedTime
 	}
 	timed, cancel := context.WithTimeout(ctx, limit)
@@ -258,7 +264,9 @@ func (c *child) run(ctx context.Context, id string, data []byte) (*Info, error) 
 	}
 	info, more, err := readReply(line, id)
 	if stop() && more { // else the time has killed it meanwhile
-		c.used = true
+		if c.seen++; c.seen == usedSpare {
+			go replace()
+		}
 		c.wait()
 	} else {
 		c.end()
