@@ -81,7 +81,7 @@ func crash(ctx context.Context, o options) (err error) {
 	} else {
 		fmt.Println("crash: mail goes through the demo's mail server, a stand-in for Postfix")
 	}
-	s, err := rig.Open(ctx, rig.Options{Postfix: o.postfix,
+	s, err := rig.Open(ctx, rig.Options{Postfix: o.postfix, Unrecorded: true,
 		Setup: rig.Setup{Binary: o.binary, Dir: dir, TCP: o.postfix, Database: o.database}})
 	if err != nil {
 		return err

@@ -97,8 +97,12 @@ func (s *stage) startDoor(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	db, err := openBare(dir)
+	if err != nil {
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s.door = &milter.Door{Domain: "sign.corp.test", Log: log, Intake: least{dir: dir, Intake: &intake.Intake{
+	s.door = &milter.Door{Domain: "sign.corp.test", Log: log, Intake: least{dir: dir, db: db, Intake: &intake.Intake{
 		Config:    intake.Config{Domain: "sign.corp.test", Level: workflow.Standard},
 		Directory: people, Inspector: inspector{&s.inspected}, Log: log,
 		Desk: opener{&workflow.Desk{Store: s.store, Secrets: keys, Log: log, Now: time.Now, Policy: workflow.Policy{

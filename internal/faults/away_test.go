@@ -30,6 +30,7 @@ var behind = map[string]func(t *testing.T) (rig.Options, *rig.Gate){
 		if err != nil {
 			t.Fatal(err)
 		}
+		o.Unrecorded = true
 		g = gate(t, "unix:"+filepath.Join(u.Query().Get("host"), ".s.PGSQL.5432"))
 		o.Database = fmt.Sprintf("postgres://postgres@%s%s?sslmode=disable", g.Address, u.Path)
 		return o, g

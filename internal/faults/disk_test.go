@@ -29,7 +29,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("mounting a tmpfs: %v: %s", err, out)
 	}
 	t.Cleanup(func() { syscall.Unmount(data, syscall.MNT_DETACH) })
-	s := open(t, rig.Options{Setup: rig.Setup{Data: data}})
+	s := open(t, rig.Options{Setup: rig.Setup{Data: data}, Unrecorded: true})
 	_, first, err := s.Send(t.Context())
 	if err != nil {
 		t.Fatal(err)

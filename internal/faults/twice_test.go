@@ -52,7 +52,7 @@ func TestOtherOneFinishes(t *testing.T) {
 	milter, pages := gate(t, ""), gate(t, "")
 	url := "http://localhost:" + pages.Address[strings.LastIndexByte(pages.Address, ':')+1:]
 	one := rig.Setup{TCP: true, URL: url, Database: pgtest.Database(t)}
-	s := configure(t, rig.Options{Setup: one, Milter: "inet:" + milter.Address})
+	s := configure(t, rig.Options{Setup: one, Unrecorded: true, Milter: "inet:" + milter.Address})
 	other := one
 	other.Binary, other.Dir, other.Data, other.Log = binary, t.TempDir(), s.Place.Data, s.Log
 	second, err := rig.At(other)

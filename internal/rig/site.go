@@ -48,6 +48,11 @@ type Options struct {
 	Milter  string              // what the mail system asks, default milterd itself
 	LDAP    bool                // Extra names the directory, which knows People
 	Trust   []*x509.Certificate // roots of the judge beside milterd's own: a timestamp authority's
+
+	// Unrecorded: milterd loses its life, disk or database at moments like that
+	// between a mail's 250 and its record. If the session ends before the next try,
+	// there is a receipt that the trail does not know.
+	Unrecorded bool
 }
 
 // CanPostfix reports whether a private Postfix can run here.
