@@ -84,16 +84,27 @@ func OwnReason(level workflow.Level, name string) string {
 // both s and n-s are good: a value is kept from being used twice by its
 // preparation, never by its bytes.
 func (s *Signer) CheckValue(p *workflow.Prepared, value []byte) error {
-	if _, err := checkValue(p, value); err != nil {
-		return fmt.Errorf("checking a signature value: %w", err)
+	w, err := readBack(p)
+	if err == nil {
+		_, err = cms.VerifyValue(w.certs[0], w.prep.Algorithm, p.Attributes, value)
+	}
+	if err != nil {
+		return fmt.Errorf("checking a signature value: %w", badValue(err))
 	}
 	return nil
 }
 
-// checkValue gives the preparation whose attributes the value signs. The attributes
-// are computed again: they must be those of this revision and this certificate,
-// whatever stands in p.
-func checkValue(p *workflow.Prepared, value []byte) (*ownWork, error) {
+// badValue makes a refusal of a value that does not sign.
+func badValue(err error) error {
+	if errors.Is(err, cms.ErrSignature) {
+		return refuse("bad-value", "The signature that came from the device is not one over this document. Please sign again.", err)
+	}
+	return err
+}
+
+// readBack gives the preparation in p. The attributes are computed again: they
+// must be those of this revision and this certificate, whatever stands in p.
+func readBack(p *workflow.Prepared) (*ownWork, error) {
 	w := &ownWork{}
 	if err := json.Unmarshal(p.Signer, &w.prep); err != nil {
 		return nil, fmt.Errorf("what was prepared: %w", err)
@@ -109,9 +120,6 @@ func checkValue(p *workflow.Prepared, value []byte) (*ownWork, error) {
 	}
 	if !slices.Equal(want, p.Attributes) {
 		return nil, errors.New("what was prepared: its attributes are those of something else")
-	}
-	if _, err := cms.VerifyValue(w.certs[0], w.prep.Algorithm, p.Attributes, value); err != nil {
-		return nil, refuse("bad-value", "The signature that came from the device is not one over this document. Please sign again.", err)
 	}
 	return w, nil
 }
@@ -132,7 +140,7 @@ func (s *Signer) Complete(ctx context.Context, sess *workflow.Session, document,
 }
 
 func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document int, head []byte, p *workflow.Prepared) ([]workflow.Increment, error) {
-	own, err := checkValue(p, p.Value)
+	own, err := readBack(p)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +164,7 @@ func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document 
 		s.grow(len(w.times.token))
 		return nil, again("signature-outgrown", "The time for your signature did not fit into its place in the document. Please sign once more.", err)
 	case err != nil:
-		return nil, err
+		return nil, badValue(err)
 	}
 	w.add(workflow.Signature, suffix)
 	if err := w.revocation(chain...); err != nil {
