@@ -173,6 +173,9 @@ func (p *parser) array() (Object, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(a) == 0 {
+			a = make(Array, 0, 4) // a rectangle, as most are
+		}
 		a = append(a, o)
 	}
 }

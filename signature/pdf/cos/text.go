@@ -3,6 +3,7 @@ package cos
 import (
 	"fmt"
 	"strconv"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -42,6 +43,9 @@ func (s String) UTF8() string {
 		return string(utf16.Decode(u))
 	case strings.HasPrefix(string(s), "\xEF\xBB\xBF"):
 		return strings.ToValidUTF8(string(s[3:]), string(utf8.RuneError))
+	}
+	if !slices.ContainsFunc([]byte(s), func(c byte) bool { return c < ' ' || c >= 0x80 }) {
+		return string(s)
 	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
