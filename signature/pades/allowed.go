@@ -24,14 +24,10 @@ func checkAllowed(f *cos.File, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fields, err := pdf.Fields(f)
-	if err != nil {
-		return "", err
-	}
 	if name == "" {
-		name = unused(fields, "Signature")
+		name = unused(rules.Fields, "Signature")
 	}
-	for _, fd := range fields {
+	for _, fd := range rules.Fields {
 		switch {
 		case fd.Name == name && fd.Type != "Sig":
 			return "", fmt.Errorf("%w: %q is no signature field", ErrField, name)

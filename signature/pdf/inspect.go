@@ -182,11 +182,7 @@ func (info *Info) readSignatures(f *cos.File) error {
 		return fmt.Errorf("%w: %s", errCertified, why)
 	}
 	info.Permission = rules.permission
-	fields, err := Fields(f)
-	if err != nil {
-		return err
-	}
-	info.Fields = len(fields)
+	info.Fields = len(rules.Fields)
 	empty, err := EmptyFields(f, rules)
 	for _, fd := range empty {
 		info.EmptyFields = append(info.EmptyFields, fd.Name)

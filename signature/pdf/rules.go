@@ -10,6 +10,8 @@ import (
 // Rules are what the signatures in a document let those do who sign after them
 // (ISO 32000-2, 12.8.2.2 and 12.8.2.4). Document timestamps are always allowed.
 type Rules struct {
+	Fields []*Field // of the form, as Fields gives them
+
 	permission int // the strictest DocMDP: 1 nothing, 2 forms and signatures, 3 annotations too; 0 without one
 	locks      []lock
 }
@@ -50,7 +52,10 @@ func ReadRules(f *cos.File) (*Rules, error) {
 		}
 		r.restrict(p)
 	}
-	signed, err := Signatures(f)
+	if r.Fields, err = Fields(f); err != nil {
+		return nil, err
+	}
+	signed, err := signaturesIn(f, r.Fields)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,10 @@ func Signatures(f *cos.File) ([]*Signature, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []*Signature
+	return signaturesIn(f, fields)
+}
+
+func signaturesIn(f *cos.File, fields []*Field) (out []*Signature, err error) {
 	for _, fd := range fields {
 		if fd.Type != "Sig" {
 			continue
