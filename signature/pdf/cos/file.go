@@ -13,21 +13,32 @@ type File struct {
 	next     []int      // offsets of the sections that come next, in order
 	visited  map[int]bool
 	start    int // of the last section
-	objects  map[int]Object
+	objects  map[int]object
 	busy     map[int]bool // object streams and lengths that are being read
 	packs    map[int]*pack
 	inflated int // bytes, over all streams
 }
 
-// Open reads the end of a file. It fails where the last cross-reference section
-// is not exactly where startxref says, and for encrypted files with ErrEncrypted.
+// object is one that has been read, with its generation.
+type object struct {
+	gen int
+	o   Object
+}
+
+// Open reads the end of a file. It fails where the header is not at its first
+// byte, since some readers count offsets from there and some from the header;
+// where the last cross-reference section is not exactly where startxref says;
+// and for encrypted files with ErrEncrypted.
 func Open(data []byte) (*File, error) {
 	head := data[:min(len(data), 1024)]
 	if !bytes.Contains(head, []byte("%PDF-")) {
 		return nil, ErrNotPDF
 	}
+	if !bytes.HasPrefix(head, []byte("%PDF-")) {
+		return nil, fmt.Errorf("%w: bytes before the header", ErrBroken)
+	}
 	f := &File{
-		data: data, visited: map[int]bool{}, objects: map[int]Object{},
+		data: data, visited: map[int]bool{}, objects: map[int]object{},
 		busy: map[int]bool{}, packs: map[int]*pack{},
 	}
 	start, err := lastStart(data)
@@ -95,8 +106,11 @@ func (f *File) Size() int {
 
 // Get gives the object of a reference; nil (null) where there is none.
 func (f *File) Get(r Ref) (Object, error) {
-	if o, ok := f.objects[r.Num]; ok {
-		return o, nil
+	if have, ok := f.objects[r.Num]; ok {
+		if have.gen != r.Gen {
+			return nil, nil
+		}
+		return have.o, nil
 	}
 	e, err := f.lookup(r.Num)
 	if err != nil {
@@ -110,12 +124,15 @@ func (f *File) Get(r Ref) (Object, error) {
 		}
 		o, err = f.objectAt(e.offset, r)
 	case packed:
+		if r.Gen != 0 {
+			return nil, nil
+		}
 		o, err = f.fromPack(e.offset, e.gen, r.Num)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("object %d: %w", r.Num, err)
 	}
-	f.objects[r.Num] = o
+	f.objects[r.Num] = object{r.Gen, o}
 	return o, nil
 }
 
