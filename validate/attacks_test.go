@@ -164,7 +164,7 @@ func TestPermissions(t *testing.T) {
 		1: {"fill": false, "stamp": true, "sign": false, "annotate": false, "show": false},
 		2: {"fill": true, "stamp": true, "sign": true, "annotate": false, "show": false},
 		3: {"fill": true, "stamp": true, "sign": true, "annotate": true, "show": false},
-		0: {"fill": false, "stamp": true, "sign": true, "annotate": false, "show": true}, // no DocMDP, but a lock on the field
+		0: {"fill": false, "stamp": true, "sign": true, "annotate": false, "show": false}, // no DocMDP, but a lock on the field
 	} {
 		f := newFixture(t)
 		certified := f.certify(p)

@@ -88,11 +88,12 @@ func (f *File) Root() Ref {
 
 // Catalog is the document's catalog.
 func (f *File) Catalog() (Dict, error) {
-	d, err := f.Dict(f.Trailer()["Root"])
+	o, err := f.Resolve(f.Trailer()["Root"])
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
 	}
-	if d == nil {
+	d, ok := o.(Dict)
+	if !ok {
 		return nil, fmt.Errorf("%w: no catalog", ErrBroken)
 	}
 	return d, nil
