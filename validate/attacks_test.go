@@ -216,13 +216,22 @@ func TestPermissions(t *testing.T) {
 // p 0 the signature locks the field "note" instead.
 func (f *fixture) certify(p int) []byte {
 	f.t.Helper()
-	doc := cmstest.Document(0)
-	reference := "/Reference[<</TransformMethod/FieldMDP/TransformParams<</Action/Include/Fields[(note)]>>>>]"
-	if p > 0 {
-		reference = fmt.Sprintf("/Reference[<</TransformMethod/DocMDP/TransformParams<</V/1.2/P %d>>>>]", p)
-		catalog := cos.Dict{"Type": cos.Name("Catalog"), "Pages": cos.Ref{Num: 2}, "AcroForm": cos.Ref{Num: 5}, "Perms": cos.Dict{"DocMDP": cos.Ref{Num: 11}}}
-		doc = f.update(doc, func(u *cos.Update, _ *cos.File) { u.Set(cos.Ref{Num: 1}, catalog) })
+	if p == 0 {
+		return f.restrict(cmstest.Document(0), "<</TransformMethod/FieldMDP/TransformParams<</Action/Include/Fields[(note)]>>>>")
 	}
+	return f.restrict(f.perms(cmstest.Document(0)), fmt.Sprintf("<</TransformMethod/DocMDP/TransformParams<</V/1.2/P %d>>>>", p))
+}
+
+// perms lets the sample's catalog name the signature to come as a certification.
+func (f *fixture) perms(doc []byte) []byte {
+	catalog := cos.Dict{"Type": cos.Name("Catalog"), "Pages": cos.Ref{Num: 2}, "AcroForm": cos.Ref{Num: 5}, "Perms": cos.Dict{"DocMDP": cos.Ref{Num: 11}}}
+	return f.update(doc, func(u *cos.Update, _ *cos.File) { u.Set(cos.Ref{Num: 1}, catalog) })
+}
+
+// restrict signs field A with a signature reference.
+func (f *fixture) restrict(doc []byte, reference string) []byte {
+	f.t.Helper()
+	reference = "/Reference[" + reference + "]"
 	// The reference takes the place of a reason of its length; then all is hashed anew.
 	reason := strings.Repeat("x", len(reference)-len("/Reason()"))
 	prep, err := pades.Prepare(doc, pades.Params{Certificate: f.seal.Cert, Chain: []*x509.Certificate{f.ca.Cert}, Field: "A", Time: f.clock, TokenSize: tokenSize, Reason: reason})
