@@ -167,6 +167,13 @@ func (d *diff) checkStore() error {
 	if b["DSS"] != nil && !sameObject(a["DSS"], b["DSS"]) {
 		d.say(true, "revocation data was added")
 	}
+	kept := map[cos.Object]bool{}
+	eachStored(d.new, func(_ cos.Name, o cos.Object) { kept[o] = true })
+	eachStored(d.old, func(_ cos.Name, o cos.Object) {
+		if !kept[o] {
+			d.say(true, "revocation data was removed; it counts all the same")
+		}
+	})
 	// Stores hold the same few containers at every level: dictionaries and arrays.
 	var visit func(o cos.Object, parent, depth int) error
 	visit = func(o cos.Object, parent, depth int) error {
