@@ -235,12 +235,17 @@ func (d *diff) checkPages() error {
 		return err
 	}
 	number, nodes := 0, 0
+	seen := map[cos.Ref]bool{} // trees that meet again would be endless work
 	var visit func(o cos.Object, depth int) error
 	visit = func(o cos.Object, depth int) error {
 		if nodes++; nodes > cos.LimitElements || depth > maxDepth {
 			return fmt.Errorf("page tree: %w", cos.ErrLimit)
 		}
 		ref, _ := o.(cos.Ref)
+		if ref.Num != 0 && seen[ref] {
+			return nil
+		}
+		seen[ref] = true
 		dict, err := d.old.Dict(o)
 		if err != nil {
 			return err
