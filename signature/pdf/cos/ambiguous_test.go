@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // body is a small file without its cross-references: object 4 is there twice.
@@ -101,4 +102,26 @@ func TestGeneration(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzText: text strings and dates of strangers become something that can be
+// printed, and what is a date is written and read as the same moment.
+func FuzzText(f *testing.F) {
+	for _, s := range []string{"plain", "\xfe\xff\x00Z\x00o\x00\xeb", "\xfe\xff\xd8\x00", "\xef\xbb\xbfZo\xc3\xab", "caf\xe9\x8a", "D:20261123094500+05'30'", "D:2026", "D:20261323", "D:00000101", "20261123041500Z00'00'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		text := String(s).UTF8()
+		if !utf8.ValidString(text) {
+			t.Errorf("%q is read as %q", s, text)
+		}
+		if again := Text(text).UTF8(); again != text {
+			t.Errorf("%q comes back as %q", text, again)
+		}
+		if at, err := ParseDate(String(s)); err == nil && at.Year() > 0 {
+			if again, err := ParseDate(Date(at)); err != nil || !again.Equal(at) {
+				t.Errorf("%q is %s, and written again %s, %v", s, at, again, err)
+			}
+		}
+	})
 }
