@@ -71,14 +71,12 @@ func formFields(f *cos.File) ([]formField, error) {
 			return fmt.Errorf("form: %w", cos.ErrLimit)
 		}
 		seen[ref.Num] = true
-		v, err := f.Resolve(o)
-		if err != nil || v == nil {
-			return err
+		d, err := f.Plain(o)
+		if err != nil {
+			return fmt.Errorf("form: %w", err)
 		}
-		// A stream could be a page's content besides.
-		d, ok := v.(cos.Dict)
-		if !ok {
-			return fmt.Errorf("form: %w: %T where a field belongs", cos.ErrBroken, v)
+		if d == nil {
+			return nil
 		}
 		fl := formField{ref: ref, name: up.name, ft: up.ft, flags: up.flags, dict: d, leaf: true}
 		if t, ok := d["T"]; ok {

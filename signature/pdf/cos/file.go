@@ -17,6 +17,7 @@ type File struct {
 	busy     map[int]bool // object streams and lengths that are being read
 	packs    map[int]*pack
 	inflated int // bytes, over all streams
+	extents  []extent
 }
 
 // object is one that has been read, with its generation.
@@ -88,12 +89,11 @@ func (f *File) Root() Ref {
 
 // Catalog is the document's catalog.
 func (f *File) Catalog() (Dict, error) {
-	o, err := f.Resolve(f.Trailer()["Root"])
+	d, err := f.Plain(f.Trailer()["Root"])
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
 	}
-	d, ok := o.(Dict)
-	if !ok {
+	if d == nil {
 		return nil, fmt.Errorf("%w: no catalog", ErrBroken)
 	}
 	return d, nil
@@ -169,6 +169,10 @@ func (f *File) Dict(o Object) (Dict, error) {
 	return nil, fmt.Errorf("%w: %T where a dictionary belongs", ErrBroken, v)
 }
 
+// Plain resolves to a dictionary that is not a stream's: a stream could be a
+// page's content besides. Null gives nil.
+func (f *File) Plain(o Object) (Dict, error) { return as[Dict](f, o, "a plain dictionary") }
+
 // Array resolves to an array; null gives nil.
 func (f *File) Array(o Object) (Array, error) { return as[Array](f, o, "an array") }
 
@@ -176,7 +180,7 @@ func (f *File) Array(o Object) (Array, error) { return as[Array](f, o, "an array
 func (f *File) Stream(o Object) (*Stream, error) { return as[*Stream](f, o, "a stream") }
 
 // as resolves to an object of one type, which what names; null gives its zero value.
-func as[T Array | *Stream](f *File, o Object, what string) (out T, err error) {
+func as[T Array | Dict | *Stream](f *File, o Object, what string) (out T, err error) {
 	v, err := f.Resolve(o)
 	if err != nil || v == nil {
 		return out, err
@@ -221,12 +225,21 @@ func (f *File) objectAt(offset int, want Ref) (Object, error) {
 	return o, nil
 }
 
-// indirect parses whichever indirect object stands at an offset.
+// indirect parses whichever indirect object stands at an offset, and remembers
+// how far it goes.
 func (f *File) indirect(offset int) (Object, Ref, error) {
+	p := parser{b: f.data, pos: offset}
+	o, id, err := f.parse(&p, offset)
+	if err == nil {
+		f.extents = append(f.extents, extent{offset, p.pos})
+	}
+	return o, id, err
+}
+
+func (f *File) parse(p *parser, offset int) (Object, Ref, error) {
 	if offset <= 0 || offset >= len(f.data) {
 		return nil, Ref{}, fmt.Errorf("%w: offset %d is outside the file", ErrBroken, offset)
 	}
-	p := parser{b: f.data, pos: offset}
 	num, ok1 := p.digits()
 	gen, ok2 := p.digits()
 	k, err := p.token()
@@ -256,7 +269,7 @@ func (f *File) indirect(offset int) (Object, Ref, error) {
 		if !ok {
 			return nil, id, p.errorf("a stream without its dictionary")
 		}
-		raw, err := f.streamData(&p, d)
+		raw, err := f.streamData(p, d)
 		if err != nil {
 			return nil, id, err
 		}
@@ -289,6 +302,7 @@ func (f *File) streamData(p *parser, d Dict) ([]byte, error) {
 	if end.pos-start-n > 8 || !bytes.HasPrefix(p.b[end.pos:], []byte("endstream")) {
 		return nil, p.errorf("no endstream where the stream's Length says")
 	}
+	p.pos = end.pos
 	return p.b[start : start+n : start+n], nil
 }
 

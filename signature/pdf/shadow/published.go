@@ -42,7 +42,7 @@ func published() []Attack {
 		}, {
 			Name: "hide: a field that prints, but is not on the screen", PDF: document("/AcroForm<</Fields[6 0 R]>>", "/Annots[6 0 R]", "", stream("", text),
 				"<</Type/Annot/Subtype/Widget/FT/Tx/T(f)/F 32/V(x)/Rect[50 700 400 760]/P 3 0 R/AP<</N 7 0 R>>>>", stream(xobject, text)),
-			Spring: entry(6, "F", direct(32|4)), Notes: []string{"hidden"}, Says: `field "f": its flags were changed`,
+			Spring: entry(6, "F", direct(32|4)), Notes: []string{"hidden", "field"}, Says: `field "f": its flags were changed`,
 		},
 		// Replace: something that looks harmless is changed, and counts as allowed.
 		{
@@ -67,7 +67,7 @@ func published() []Attack {
 			Says: `field "f", a button that holds no value, was changed`,
 		}, {
 			Name: "replace: content that is still to come", PDF: freed(6, document("", "", "/XObject<</Later 6 0 R>>", stream("", text+" /Later Do"), "null")),
-			Spring: object(6, evil()), Notes: []string{"missing"}, Says: "object 6, to which signed content refers, was added later",
+			Spring: object(6, evil()), Notes: []string{"missing", "unused"}, Says: "object 6, to which signed content refers, was added later",
 		}, {
 			Name: "replace: content that is null", PDF: document("", "", "/XObject<</Later 6 0 R>>", stream("", text+" /Later Do"), "null"),
 			Spring: object(6, evil()), Notes: []string{"missing"}, Says: "object 6 (value) was changed",
