@@ -1,6 +1,9 @@
 package shadow
 
 import (
+	"bytes"
+
+	"milterd/signature/cms/cmstest"
 	"milterd/signature/pdf/cos"
 )
 
@@ -16,7 +19,18 @@ func roles() []Attack {
 			Spring: object(4, &cos.Stream{Dict: cos.Dict{"FT": cos.Name("Tx"), "T": cos.String("f")}, Raw: evil().Raw}), Refused: true,
 		}, {
 			Name: "roles: a form that is content", PDF: document("/AcroForm 4 0 R", "/Annots[6 0 R]", "", stream("/Fields[6 0 R]/SigFlags 3", text), "<</Type/Annot/Subtype/Widget/FT/Sig/T(S)/F 132/Rect[0 0 0 0]/P 3 0 R>>"),
-			Spring: object(4, &cos.Stream{Dict: cos.Dict{"Fields": cos.Array{cos.Ref{Num: 6}}, "SigFlags": 3}, Raw: evil().Raw}), Refused: true, Says: "object 4 (stream) was changed",
+			Spring: object(4, &cos.Stream{Dict: cos.Dict{"Fields": cos.Array{cos.Ref{Num: 6}}, "SigFlags": 3}, Raw: bytes.Replace([]byte(text), []byte("ten"), []byte("one"), 1)}), Refused: true, Says: "object 4 (stream) was changed",
+		}, {
+			Name: "roles: a page that is its own content", PDF: cmstest.Build("<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R]/SigFlags 3>>>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+				stream("/Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 3 0 R/Resources<</Font<</F1 5 0 R>>>>", text), "<</Type/Annot/Subtype/Widget/FT/Sig/T(S)/F 132/Rect[0 0 0 0]>>", font),
+			Spring: update(func(f *cos.File, u *cos.Update) {
+				d, err := u.Dict(cos.Ref{Num: 3})
+				if err != nil {
+					panic(err)
+				}
+				u.Set(cos.Ref{Num: 3}, &cos.Stream{Dict: d, Raw: bytes.Replace([]byte(text), []byte("ten"), []byte("one"), 1)}) // as long
+			}),
+			Refused: true, Says: "object 3 (Page) was changed",
 		}, {
 			Name: "roles: a form that is resources", PDF: document("/AcroForm 6 0 R", "", "/XObject 6 0 R", stream("", text+" /SigFlags Do"), "<</Fields[]/SigFlags 7 0 R>>", harmless),
 			Spring: entry(6, "SigFlags", added(evil())), Refused: true, Says: "object 6 (value) was changed",
