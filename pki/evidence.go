@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
+
+	"milterd/signature/cms"
 )
 
 // Evidence is what a validator needs about certificates long after they have
@@ -196,10 +197,8 @@ func (w *gathering) crl(ctx context.Context, url string, c, issuer *x509.Certifi
 	if err := w.current(list.ThisUpdate, list.NextUpdate); err != nil {
 		return fmt.Errorf("CRL from %s: %w", url, err)
 	}
-	for _, x := range list.Extensions {
-		if x.Critical && !x.Id.Equal(oidIssuingDistributionPoint) {
-			return fmt.Errorf("CRL from %s: critical extension %v", url, x.Id)
-		}
+	if !cms.Covers(list, c) {
+		return fmt.Errorf("CRL from %s does not speak for %q", url, c.Subject.CommonName)
 	}
 	for _, entry := range list.RevokedCertificateEntries {
 		if entry.SerialNumber.Cmp(c.SerialNumber) == 0 {
@@ -209,8 +208,6 @@ func (w *gathering) crl(ctx context.Context, url string, c, issuer *x509.Certifi
 	w.addCRL(der)
 	return nil
 }
-
-var oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
 
 // current checks a validity of revocation data, with minutes of grace for
 // clocks that differ.

@@ -164,7 +164,7 @@ func TestPermissions(t *testing.T) {
 		1: {"fill": false, "stamp": true, "sign": false, "annotate": false, "show": false},
 		2: {"fill": true, "stamp": true, "sign": true, "annotate": false, "show": false},
 		3: {"fill": true, "stamp": true, "sign": true, "annotate": true, "show": false},
-		0: {"fill": false, "stamp": true, "sign": true, "annotate": false, "show": true}, // no DocMDP, but a lock on the field
+		0: {"fill": false, "stamp": true, "sign": true, "annotate": false, "show": false}, // no DocMDP, but a lock on the field
 	} {
 		f := newFixture(t)
 		certified := f.certify(p)
@@ -216,13 +216,22 @@ func TestPermissions(t *testing.T) {
 // p 0 the signature locks the field "note" instead.
 func (f *fixture) certify(p int) []byte {
 	f.t.Helper()
-	doc := cmstest.Document(0)
-	reference := "/Reference[<</TransformMethod/FieldMDP/TransformParams<</Action/Include/Fields[(note)]>>>>]"
-	if p > 0 {
-		reference = fmt.Sprintf("/Reference[<</TransformMethod/DocMDP/TransformParams<</V/1.2/P %d>>>>]", p)
-		catalog := cos.Dict{"Type": cos.Name("Catalog"), "Pages": cos.Ref{Num: 2}, "AcroForm": cos.Ref{Num: 5}, "Perms": cos.Dict{"DocMDP": cos.Ref{Num: 11}}}
-		doc = f.update(doc, func(u *cos.Update, _ *cos.File) { u.Set(cos.Ref{Num: 1}, catalog) })
+	if p == 0 {
+		return f.restrict(cmstest.Document(0), "<</TransformMethod/FieldMDP/TransformParams<</Action/Include/Fields[(note)]>>>>")
 	}
+	return f.restrict(f.perms(cmstest.Document(0)), fmt.Sprintf("<</TransformMethod/DocMDP/TransformParams<</V/1.2/P %d>>>>", p))
+}
+
+// perms lets the sample's catalog name the signature to come as a certification.
+func (f *fixture) perms(doc []byte) []byte {
+	catalog := cos.Dict{"Type": cos.Name("Catalog"), "Pages": cos.Ref{Num: 2}, "AcroForm": cos.Ref{Num: 5}, "Perms": cos.Dict{"DocMDP": cos.Ref{Num: 11}}}
+	return f.update(doc, func(u *cos.Update, _ *cos.File) { u.Set(cos.Ref{Num: 1}, catalog) })
+}
+
+// restrict signs field A with a signature reference.
+func (f *fixture) restrict(doc []byte, reference string) []byte {
+	f.t.Helper()
+	reference = "/Reference[" + reference + "]"
 	// The reference takes the place of a reason of its length; then all is hashed anew.
 	reason := strings.Repeat("x", len(reference)-len("/Reason()"))
 	prep, err := pades.Prepare(doc, pades.Params{Certificate: f.seal.Cert, Chain: []*x509.Certificate{f.ca.Cert}, Field: "A", Time: f.clock, TokenSize: tokenSize, Reason: reason})
@@ -278,6 +287,27 @@ func TestByteRangeGames(t *testing.T) {
 		"gap begins late":       ranges(fmt.Sprintf("[0 %d %d %d]", n1, n2+1, n3-1)),
 		"ends early":            ranges(fmt.Sprintf("[0 %d %d %d]", n1, n2, n3-3)),
 		"beyond the end":        ranges(fmt.Sprintf("[0 %d %d %d]", n1, n2, n3+9)),
+		"two numbers":           ranges(fmt.Sprintf("[0 %d]", n1)),
+		"five numbers":          ranges(fmt.Sprintf("[0 %d %d %d 0]", n1, n2, n3)),
+		"three ranges":          ranges(fmt.Sprintf("[0 9 9 9 9 %d]", n3)),
+		"reals":                 ranges(fmt.Sprintf("[0. %d %d %d]", n1, n2, n3)),
+		"strings":               ranges("[(0)(9)(9)(9)]"),
+		"an array within":       ranges(fmt.Sprintf("[[0 %d %d]]", n1, n2)),
+		"a name":                ranges("/None"),
+		"references":            ranges("[4 0 R 5 0 R 6 0 R]"),
+		"more than an integer":  ranges("[0 1 9223372036854775807 9]"),
+		"a dictionary":          ranges("<</A[0 1 2 3]>>"),
+		"all of the file":       ranges(fmt.Sprintf("[0 %d %d 0]", len(signed), len(signed))),
+		"the second part empty": ranges(fmt.Sprintf("[0 %d %d 0]", n1, n2)),
+		"the first part empty":  ranges(fmt.Sprintf("[0 0 %d %d]", n2, n3)),
+		"ByteRange left out":    bytes.Replace(signed, []byte("/ByteRange"), []byte("/ByteR_nge"), 1),
+		"Contents left out":     slices.Concat(signed[:bytes.LastIndex(signed[:n1], []byte("/Contents"))], []byte("/C_ntents"), signed[bytes.LastIndex(signed[:n1], []byte("/Contents"))+9:]),
+		"Contents one digit":    contents("<3>"),
+		"Contents an odd digit": slices.Concat(signed[:n2-2], []byte(" "), signed[n2-1:]),
+		"Contents a name":       contents("/3000"),
+		"Contents a number":     contents("3000"),
+		"Contents an array":     contents("[<3000>]"),
+		"Contents elsewhere":    contents("4 0 R"),
 		"Contents null":         contents("null"),
 		"Contents empty":        contents("<>"),
 		"Contents zero":         contents("<" + strings.Repeat("0", n2-n1-2) + ">"),
@@ -310,7 +340,7 @@ func TestSignatureWrapping(t *testing.T) {
 	n2, _ := strconv.Atoi(string(m[2]))
 	hexed := signed[n1:n2]
 	for name, pad := range map[string][]byte{
-		"inside the gap": []byte("/Wrapped(evil)"), "a comment": []byte("%evil\n"), "an object": []byte("\n4 0 obj(evil)endobj\n"),
+		"inside the gap": []byte("/Wrapped(evil)"), "another ByteRange": []byte(fmt.Sprintf("/ByteRange[0 %d %d %d]", n1, n2, len(signed)-n2)), "a comment": []byte("%evil\n"), "an object": []byte("\n4 0 obj(evil)endobj\n"),
 	} {
 		tail := signed[n2:]
 		pdf := slices.Concat(signed[:n1], hexed, pad, tail)

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
-	tag "golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/crypto/ocsp"
 
 	"milterd/signature/cms"
@@ -34,7 +32,67 @@ func (v *validation) evidence(f *cos.File) *evidence {
 	for _, der := range v.o.CRLs {
 		e.addCRL(der)
 	}
+	v.addRemoved(e, f)
 	return e
+}
+
+// addRemoved adds what the stores of signed revisions hold and a later one has
+// dropped: nobody can take a revocation back by taking its evidence out.
+func (v *validation) addRemoved(e *evidence, f *cos.File) {
+	have := map[cos.Object]bool{}
+	eachStored(f, func(_ cos.Name, o cos.Object) { have[o] = true })
+	for _, s := range v.sigs {
+		if s.own == nil {
+			continue
+		}
+		eachStored(s.own, func(key cos.Name, o cos.Object) {
+			if r, ok := o.(cos.Ref); ok && !have[r] {
+				have[r] = true
+				e.addStored(s.own, key, o)
+			}
+		})
+	}
+}
+
+// eachStored calls fn for each entry of the lists of a DSS.
+func eachStored(f *cos.File, fn func(key cos.Name, o cos.Object)) {
+	catalog, err := f.Catalog()
+	if err != nil {
+		return
+	}
+	dss, err := f.Dict(catalog["DSS"])
+	if err != nil {
+		return
+	}
+	for _, key := range []cos.Name{"Certs", "CRLs", "OCSPs"} {
+		list, _ := f.Array(dss[key])
+		for _, o := range list[:min(len(list), maxEvidence)] {
+			if _, ok := o.(cos.Ref); ok {
+				fn(key, o)
+			}
+		}
+	}
+}
+
+func (e *evidence) addStored(f *cos.File, key cos.Name, o cos.Object) {
+	st, err := f.Stream(o)
+	if err != nil || st == nil {
+		return
+	}
+	b, err := f.Decode(st)
+	if err != nil {
+		return
+	}
+	switch key {
+	case "Certs":
+		if c, err := x509.ParseCertificate(b); err == nil {
+			e.certs = append(e.certs, c)
+		}
+	case "CRLs":
+		e.addCRL(b)
+	case "OCSPs":
+		e.ocsps = append(e.ocsps, b)
+	}
 }
 
 // stored is the part of the evidence that stands in the file.
@@ -55,31 +113,7 @@ func (v *validation) stored(f *cos.File) *evidence {
 			}
 		}
 	}
-	catalog, err := f.Catalog()
-	if err != nil {
-		return e
-	}
-	dss, err := f.Dict(catalog["DSS"])
-	if err != nil {
-		return e
-	}
-	each := func(key cos.Name, add func([]byte)) {
-		list, _ := f.Array(dss[key])
-		for _, o := range list[:min(len(list), maxEvidence)] {
-			if st, err := f.Stream(o); err == nil && st != nil {
-				if b, err := f.Decode(st); err == nil {
-					add(b)
-				}
-			}
-		}
-	}
-	each("Certs", func(b []byte) {
-		if c, err := x509.ParseCertificate(b); err == nil {
-			e.certs = append(e.certs, c)
-		}
-	})
-	each("CRLs", e.addCRL)
-	each("OCSPs", func(b []byte) { e.ocsps = append(e.ocsps, b) })
+	eachStored(f, func(key cos.Name, o cos.Object) { e.addStored(f, key, o) })
 	return e
 }
 
@@ -173,8 +207,6 @@ var (
 	oidNoCheck    = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}
 	oidNoRevAvail = asn1.ObjectIdentifier{2, 5, 29, 56}
 	oidShortTerm  = asn1.ObjectIdentifier{0, 4, 0, 194121, 2, 1}
-	oidIssuingDP  = asn1.ObjectIdentifier{2, 5, 29, 28}
-	oidDeltaCRL   = asn1.ObjectIdentifier{2, 5, 29, 27}
 )
 
 // withoutRevocation tells certificates whose issuer says that there is no
@@ -200,7 +232,7 @@ func (e *evidence) status(cert, issuer *x509.Certificate) status {
 		}
 	}
 	for _, l := range e.crls {
-		if !bytes.Equal(l.RawIssuer, issuer.RawSubject) || !completeCRL(l, cert) || l.CheckSignatureFrom(issuer) != nil {
+		if !bytes.Equal(l.RawIssuer, issuer.RawSubject) || !cms.Covers(l, cert) || l.CheckSignatureFrom(issuer) != nil {
 			continue
 		}
 		i := slices.IndexFunc(l.RevokedCertificateEntries, func(r x509.RevocationListEntry) bool { return r.SerialNumber.Cmp(cert.SerialNumber) == 0 })
@@ -248,35 +280,4 @@ func authorised(r *ocsp.Response, issuer *x509.Certificate) bool {
 	}
 	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) &&
 		!r.ProducedAt.Before(c.NotBefore) && !r.ProducedAt.After(c.NotAfter)
-}
-
-// completeCRL reports whether a list speaks for a certificate: no delta, no
-// indirect list, no list of some reasons only (RFC 5280, section 5.2.5).
-func completeCRL(l *x509.RevocationList, cert *x509.Certificate) bool {
-	for _, ext := range l.Extensions {
-		switch {
-		case ext.Id.Equal(oidDeltaCRL):
-			return false
-		case ext.Id.Equal(oidIssuingDP):
-			in := cryptobyte.String(ext.Value)
-			var seq, skip cryptobyte.String
-			var has bool
-			if !in.ReadASN1(&seq, tag.SEQUENCE) || !seq.ReadOptionalASN1(&skip, &has, tag.Tag(0).ContextSpecific().Constructed()) {
-				return false
-			}
-			for !seq.Empty() {
-				var t tag.Tag
-				if !seq.ReadAnyASN1(&skip, &t) {
-					return false
-				}
-				user, ca := t == tag.Tag(1).ContextSpecific(), t == tag.Tag(2).ContextSpecific()
-				if !user && !ca || user && cert.IsCA || ca && !cert.IsCA {
-					return false
-				}
-			}
-		case ext.Critical:
-			return false
-		}
-	}
-	return true
 }

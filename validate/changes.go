@@ -13,14 +13,36 @@ import (
 type policy struct {
 	p         int  // the strictest DocMDP: 1 nothing, 2 forms and signatures, 3 annotations too
 	certified bool // there is one
-	lock      func(field string) bool
+	locks     []fieldLock
+}
+
+// fieldLock says which fields may not change (ISO 32000-2, tables 236 and 259).
+type fieldLock struct {
+	action cos.Name
+	fields []string
+}
+
+// lock reports whether a field is locked.
+func (p policy) lock(field string) bool {
+	return slices.ContainsFunc(p.locks, func(l fieldLock) bool {
+		named := slices.ContainsFunc(l.fields, func(n string) bool { return n == field || strings.HasPrefix(field, n+".") })
+		switch l.action {
+		case "All":
+			return true
+		case "Include":
+			return named
+		case "Exclude":
+			return !named
+		}
+		return false
+	})
 }
 
 // readPolicy reads DocMDP and FieldMDP as the signed revision has them
 // (ISO 32000-2, 12.8.2.2 and 12.8.2.4).
 func readPolicy(s *signature) (policy, error) {
 	f := s.own
-	pol := policy{p: 2, lock: func(string) bool { return false }}
+	pol := policy{p: 2}
 	var granted []int
 	catalog, err := f.Catalog()
 	if err != nil {
@@ -35,18 +57,28 @@ func readPolicy(s *signature) (policy, error) {
 		return pol, err
 	}
 	pol.certified = certification != nil
-	fieldMDP, err := transform(f, s.dict, "FieldMDP")
+	fieldMDP, _, err := transform(f, s.dict, "FieldMDP")
 	if err != nil {
 		return pol, err
 	}
 	// The lock of its field can give any signature a permission (PDF 2.0, table
-	// 236); some programs write it into the FieldMDP that carries out the lock.
-	params := []cos.Dict{fieldMDP}
+	// 236); some programs write it into the FieldMDP that carries out the lock,
+	// and some sign and write no FieldMDP at all.
+	field, err := f.Dict(s.field)
+	if err != nil {
+		return pol, err
+	}
+	lock, err := f.Dict(field["Lock"])
+	if err != nil {
+		return pol, err
+	}
+	params := []cos.Dict{fieldMDP, lock}
 	for _, sig := range []cos.Dict{certification, s.dict} {
-		d, err := transform(f, sig, "DocMDP")
+		d, found, err := transform(f, sig, "DocMDP")
 		if err != nil {
 			return pol, err
 		}
+		pol.certified = pol.certified || found
 		params = append(params, d)
 	}
 	for _, d := range params {
@@ -57,45 +89,37 @@ func readPolicy(s *signature) (policy, error) {
 	if len(granted) > 0 {
 		pol.p = slices.Min(granted)
 	}
-	list, err := f.Array(fieldMDP["Fields"])
-	if err != nil {
-		return pol, err
-	}
-	named := func(field string) bool {
-		for _, o := range list {
-			if n := f.String(o).UTF8(); n == field || strings.HasPrefix(field, n+".") {
-				return true
-			}
+	for _, d := range []cos.Dict{fieldMDP, lock} {
+		list, err := f.Array(d["Fields"])
+		if err != nil {
+			return pol, err
 		}
-		return false
-	}
-	switch f.Name(fieldMDP["Action"]) {
-	case "All":
-		pol.lock = func(string) bool { return true }
-	case "Include":
-		pol.lock = named
-	case "Exclude":
-		pol.lock = func(field string) bool { return !named(field) }
+		l := fieldLock{action: f.Name(d["Action"])}
+		for _, o := range list {
+			l.fields = append(l.fields, f.String(o).UTF8())
+		}
+		pol.locks = append(pol.locks, l)
 	}
 	return pol, nil
 }
 
-// transform gives the parameters of a signature reference; nil if there is none.
-func transform(f *cos.File, sig cos.Dict, method cos.Name) (cos.Dict, error) {
+// transform gives the parameters of a signature reference, if there is one.
+func transform(f *cos.File, sig cos.Dict, method cos.Name) (params cos.Dict, found bool, err error) {
 	refs, err := f.Array(sig["Reference"])
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, r := range refs {
 		d, err := f.Dict(r)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if f.Name(d["TransformMethod"]) == method {
-			return f.Dict(d["TransformParams"])
+			params, err := f.Dict(d["TransformParams"])
+			return params, true, err
 		}
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
 // checkCatalog lets the catalog gain a security store and a form, and its
@@ -110,7 +134,9 @@ func (d *diff) checkCatalog() error {
 	if err != nil {
 		return err
 	}
-	d.explained[root] = true
+	if err := d.judged(root); err != nil {
+		return err
+	}
 	for _, k := range differing(a, b) {
 		switch k {
 		case "AcroForm", "DSS": // looked at below
@@ -141,6 +167,13 @@ func (d *diff) checkStore() error {
 	if b["DSS"] != nil && !sameObject(a["DSS"], b["DSS"]) {
 		d.say(true, "revocation data was added")
 	}
+	kept := map[cos.Object]bool{}
+	eachStored(d.new, func(_ cos.Name, o cos.Object) { kept[o] = true })
+	eachStored(d.old, func(_ cos.Name, o cos.Object) {
+		if !kept[o] {
+			d.say(true, "revocation data was removed; it counts all the same")
+		}
+	})
 	// Stores hold the same few containers at every level: dictionaries and arrays.
 	var visit func(o cos.Object, parent, depth int) error
 	visit = func(o cos.Object, parent, depth int) error {
@@ -202,12 +235,17 @@ func (d *diff) checkPages() error {
 		return err
 	}
 	number, nodes := 0, 0
+	seen := map[cos.Ref]bool{} // trees that meet again would be endless work
 	var visit func(o cos.Object, depth int) error
 	visit = func(o cos.Object, depth int) error {
 		if nodes++; nodes > cos.LimitElements || depth > maxDepth {
 			return fmt.Errorf("page tree: %w", cos.ErrLimit)
 		}
 		ref, _ := o.(cos.Ref)
+		if ref.Num != 0 && seen[ref] {
+			return nil
+		}
+		seen[ref] = true
 		dict, err := d.old.Dict(o)
 		if err != nil {
 			return err
@@ -242,7 +280,9 @@ func (d *diff) checkPage(ref cos.Ref, old cos.Dict, number int) error {
 	if now == nil {
 		return nil // gone: checkRest says so
 	}
-	d.explained[ref.Num] = true
+	if err := d.judged(ref.Num); err != nil {
+		return err
+	}
 	for _, k := range differing(old, now) {
 		if k != "Annots" {
 			d.say(false, "page %d: %s was changed", number, k)
@@ -256,8 +296,10 @@ func (d *diff) checkPage(ref cos.Ref, old cos.Dict, number int) error {
 	if err != nil {
 		return err
 	}
-	if sameObject(old["Annots"], now["Annots"]) {
-		d.explained[annots.Num] = true
+	if annots.Num != 0 && sameObject(old["Annots"], now["Annots"]) {
+		if err := d.judgedList(annots.Num, "Annots", "Fields"); err != nil {
+			return err
+		}
 	}
 	extra, kept := additions(a, b)
 	if !kept {
@@ -267,13 +309,20 @@ func (d *diff) checkPage(ref cos.Ref, old cos.Dict, number int) error {
 		r, _ := o.(cos.Ref)
 		switch {
 		case d.widgets[r]:
-		case d.policy.p == 3 && d.added[r.Num]:
+		case d.policy.p == 3 && d.added[r.Num] && !d.field(r):
 			d.say(true, "page %d: an annotation was added", number)
 		default:
 			d.say(false, "page %d: an annotation was added", number)
 		}
 	}
 	return nil
+}
+
+// field reports whether an annotation is one of a form, which only checkForm can
+// let in.
+func (d *diff) field(r cos.Ref) bool {
+	a, err := d.new.Dict(r)
+	return err != nil || d.new.Name(a["Subtype"]) == "Widget" || a["FT"] != nil
 }
 
 // additions gives what b has beyond a; kept is false if b lacks something of a

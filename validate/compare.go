@@ -63,39 +63,115 @@ func object(f *cos.File, num int) (cos.Object, error) {
 	return f.Get(r)
 }
 
-// referrers says for each object of the final revision who refers to it.
-func (v *validation) referrers() (map[int][]int, error) {
-	if v.refs != nil {
-		return v.refs, nil
+// index says of the final revision who refers to whom, and which objects give
+// names to others: what is free to change in a form, say, must not be a page's
+// resources too (one object in two roles is how a shadow attack hides).
+type index struct {
+	refs   map[int][]int // who refers to an object
+	naming map[int]bool
+}
+
+// index makes it once for all signatures.
+func (v *validation) index() (*index, error) {
+	if v.ix != nil {
+		return v.ix, nil
 	}
 	numbers, err := v.final.Numbers()
 	if err != nil {
 		return nil, err
 	}
-	refs := map[int][]int{}
+	x := &index{refs: map[int][]int{}, naming: map[int]bool{}}
+	later := map[int]cos.Object{}
 	for _, n := range numbers {
 		o, err := object(v.final, n)
 		if err != nil {
 			return nil, fmt.Errorf("object %d: %w", n, err)
 		}
 		if bookkeeping(o) {
+			later[n] = o
 			continue
 		}
-		references(o, func(to int) {
-			if have := refs[to]; len(have) == 0 || have[len(have)-1] != n {
-				refs[to] = append(have, n)
-			}
-		})
+		x.add(n, o)
 	}
-	v.refs = refs
-	return refs, nil
+	// A stream that only says that it holds the file together is content like
+	// others if something refers to it.
+	for again := true; again; {
+		again = false
+		for n, o := range later {
+			if len(x.refs[n]) > 0 {
+				x.add(n, o)
+				delete(later, n)
+				again = true
+			}
+		}
+	}
+	v.ix = x
+	return x, nil
+}
+
+func (x *index) add(n int, o cos.Object) {
+	references(o, func(to int) {
+		if have := x.refs[to]; len(have) == 0 || have[len(have)-1] != n {
+			x.refs[to] = append(have, n)
+		}
+	})
+	if r, ok := o.(cos.Ref); ok { // another name for it, for any use
+		x.naming[r.Num] = true
+	}
+	x.named(o)
+}
+
+// named finds the dictionaries whose keys are names that content chooses:
+// resources, glyphs, and the states of an appearance.
+func (x *index) named(o cos.Object) {
+	switch o := o.(type) {
+	case cos.Dict:
+		for k, v := range o {
+			switch k {
+			case "Resources", "DR", "Font", "XObject", "Pattern", "Shading", "ColorSpace", "ExtGState", "Properties", "CharProcs", "Colorants", "N", "R", "D":
+				if r, ok := v.(cos.Ref); ok {
+					x.naming[r.Num] = true
+				}
+			}
+			x.named(v)
+		}
+	case cos.Array:
+		for _, v := range o {
+			x.named(v)
+		}
+	case *cos.Stream:
+		x.named(o.Dict)
+	}
+}
+
+// usedAs reports whether an object refers to a number under the given keys only.
+func usedAs(o cos.Object, num int, keys []cos.Name, key cos.Name) bool {
+	switch o := o.(type) {
+	case cos.Ref:
+		return o.Num != num || slices.Contains(keys, key)
+	case cos.Dict:
+		for k, v := range o {
+			if !usedAs(v, num, keys, k) {
+				return false
+			}
+		}
+	case cos.Array:
+		for _, v := range o {
+			if !usedAs(v, num, keys, "") {
+				return false
+			}
+		}
+	case *cos.Stream:
+		return usedAs(o.Dict, num, keys, "")
+	}
+	return true
 }
 
 // diff compares the revision of a signature with the file as it is.
 type diff struct {
-	v         *validation
-	old, new  *cos.File
-	refs      map[int][]int
+	v        *validation
+	old, new *cos.File
+	*index
 	changed   map[int]bool // objects of the old revision that are different or gone
 	added     map[int]bool // objects that the old revision does not have
 	explained map[int]bool
@@ -139,7 +215,7 @@ func (v *validation) changes(s *signature) []Change {
 
 func (d *diff) run(s *signature) error {
 	var err error
-	if d.refs, err = d.v.referrers(); err != nil {
+	if d.index, err = d.v.index(); err != nil {
 		return err
 	}
 	if err := d.compare(); err != nil {
@@ -181,7 +257,11 @@ func (d *diff) compare() error {
 		if err != nil {
 			return fmt.Errorf("object %d: %w", n, err)
 		}
-		if !sameObject(a, b) && !bookkeeping(a) {
+		same, err := sameGeneration(d.old, d.new, n)
+		if err != nil {
+			return fmt.Errorf("object %d: %w", n, err)
+		}
+		if !(same && sameObject(a, b)) && (!bookkeeping(a) || len(d.refs[n]) > 0) {
 			d.changed[n] = true
 		}
 	}
@@ -192,6 +272,16 @@ func (d *diff) compare() error {
 		}
 	}
 	return err
+}
+
+// sameGeneration reports whether references to an object find it as they did.
+func sameGeneration(a, b *cos.File, num int) (bool, error) {
+	was, err := a.RefOf(num)
+	if err != nil {
+		return false, err
+	}
+	is, err := b.RefOf(num)
+	return was == is, err
 }
 
 // bookkeeping tells the streams that hold the file together; what they hold is
@@ -281,6 +371,41 @@ func (d *diff) explain(o cos.Object, by ...int) bool {
 	}
 	d.explained[r.Num] = true
 	return true
+}
+
+// judged accepts a changed dictionary that was compared key by key: it must be
+// one, before and after, and nothing but that.
+func (d *diff) judged(num int) error {
+	was, err := object(d.old, num)
+	if err != nil {
+		return err
+	}
+	is, err := object(d.new, num)
+	if err != nil {
+		return err
+	}
+	_, a := was.(cos.Dict)
+	_, b := is.(cos.Dict)
+	if a && b && !d.naming[num] {
+		d.explained[num] = true
+	}
+	return nil
+}
+
+// judgedList is the same for an array whose elements were compared, and that
+// has the given use only.
+func (d *diff) judgedList(num int, use ...cos.Name) error {
+	for _, n := range d.refs[num] {
+		o, err := object(d.new, n)
+		if err != nil {
+			return err
+		}
+		if !usedAs(o, num, use, "") {
+			return nil
+		}
+	}
+	d.explained[num] = true
+	return nil
 }
 
 // checkRest flags every changed object that nothing has explained.

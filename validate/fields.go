@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"bytes"
 	"slices"
 
 	"milterd/signature/pdf/cos"
@@ -20,7 +21,9 @@ func (d *diff) checkForm() error {
 	if catalog, err := d.old.Catalog(); err != nil {
 		return err
 	} else if r, ok := catalog["AcroForm"].(cos.Ref); ok {
-		d.explained[r.Num] = true
+		if err := d.judged(r.Num); err != nil {
+			return err
+		}
 	}
 	for _, k := range differing(a, b) {
 		switch k {
@@ -39,7 +42,9 @@ func (d *diff) checkForm() error {
 		}
 	}
 	if r, ok := a["Fields"].(cos.Ref); ok && sameObject(a["Fields"], b["Fields"]) {
-		d.explained[r.Num] = true
+		if err := d.judgedList(r.Num, "Fields", "Annots"); err != nil {
+			return err
+		}
 	}
 	return d.checkFields()
 }
@@ -81,7 +86,9 @@ func (d *diff) checkFields() error {
 			d.say(false, "field %q was removed", f.name)
 			continue
 		}
-		d.checkField(f, now)
+		if err := d.checkField(f, now); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -95,11 +102,26 @@ func (d *diff) checkNewField(f formField) {
 	}
 	d.widgets[f.ref] = true
 	if d.visible(f.dict) {
+		if f.dict["V"] == nil && d.shows(f.dict) {
+			d.say(false, "field %q was added, which shows something and holds no signature", f.name)
+		}
 		d.say(!d.policy.certified, "a visible signature field %q was added", f.name)
 	}
 	if f.dict["V"] != nil {
 		d.saySigned(f)
 	}
+}
+
+// shows reports whether a widget's appearance is more than an empty stream, which
+// some programs give to fields that are still to be signed.
+func (d *diff) shows(w cos.Dict) bool {
+	ap, err := d.new.Dict(w["AP"])
+	if err != nil {
+		return true
+	}
+	o, err := d.new.Resolve(ap["N"])
+	s, ok := o.(*cos.Stream)
+	return err != nil || !ok || len(bytes.TrimSpace(s.Raw)) > 0
 }
 
 // visible reports whether a widget can show something.
@@ -111,36 +133,48 @@ func (d *diff) visible(w cos.Dict) bool {
 		v[i], _ = cos.Number(o)
 	}
 	flags, _ := d.new.Int(w["F"])
-	const hidden = 2 | 32 // Hidden, NoView
-	return w["AP"] != nil && v[0] != v[2] && v[1] != v[3] && flags&hidden == 0
+	return w["AP"] != nil && v[0] != v[2] && v[1] != v[3] && flags&hidden == 0 && flags&(noView|printed) != noView
 }
 
+// Flags of annotations (ISO 32000-2, table 167).
+const (
+	hidden         = 2
+	printed        = 4
+	noView         = 32 // on the screen; it prints if printed is set
+	readOnly       = 64
+	locked         = 128
+	lockedContents = 512
+)
+
 // saySigned judges a signature that came later, by what DocMDP grants: with P 1
-// document timestamps only.
-func (d *diff) saySigned(f formField) {
+// document timestamps only. It reports whether the field may look anew.
+func (d *diff) saySigned(f formField) (look bool) {
+	may := d.policy.p > 1 && !d.policy.lock(f.name)
 	sig, err := d.new.Dict(f.dict["V"])
 	if err == nil && d.new.Name(sig["SubFilter"]) == "ETSI.RFC3161" {
 		d.say(true, "document timestamp in field %q", f.name)
-		return
+		return may
 	}
-	d.say(d.policy.p > 1 && !d.policy.lock(f.name), "field %q was signed", f.name)
+	d.say(may, "field %q was signed", f.name)
+	return true
 }
 
 // checkField judges what happened to one field or widget.
-func (d *diff) checkField(old, now formField) {
+func (d *diff) checkField(old, now formField) error {
 	if !d.changed[old.ref.Num] && old.ref.Num != 0 {
 		d.checkValue(old)
-		return
+		return nil
 	}
-	d.explained[old.ref.Num] = true
+	if err := d.judged(old.ref.Num); err != nil {
+		return err
+	}
 	keys := differing(old.dict, now.dict)
 	if slices.Contains(keys, "V") {
 		switch {
 		case old.ft != "Sig":
-			d.fill(old.name)
+			d.fill(old)
 		case old.dict["V"] == nil:
-			d.filled[old.name] = true
-			d.saySigned(now)
+			d.filled[old.name] = d.saySigned(now)
 		default:
 			d.say(false, "the signature in field %q was removed or replaced", old.name)
 		}
@@ -155,7 +189,10 @@ func (d *diff) checkField(old, now formField) {
 		case "F", "Ff":
 			was, _ := d.old.Int(old.dict[k])
 			is, _ := d.new.Int(now.dict[k])
-			harmless := 4 | 64 | 128 | 512 // Print, ReadOnly, Locked, LockedContents
+			harmless := printed | readOnly | locked | lockedContents
+			if is&noView != 0 {
+				harmless &^= printed
+			}
 			if k == "Ff" {
 				harmless = 1 // ReadOnly
 			}
@@ -167,6 +204,7 @@ func (d *diff) checkField(old, now formField) {
 		}
 	}
 	d.checkValue(old)
+	return nil
 }
 
 // checkValue accepts values and appearances that are objects of their own and
@@ -176,14 +214,19 @@ func (d *diff) checkValue(f formField) {
 		return
 	}
 	if d.explain(f.dict["V"], f.ref.Num) {
-		d.fill(f.name)
+		d.fill(f)
 	}
 	if d.filled[f.name] {
 		references(f.dict["AP"], func(n int) { d.explain(cos.Ref{Num: n}, f.ref.Num) })
 	}
 }
 
-func (d *diff) fill(name string) {
-	d.filled[name] = true
-	d.say(d.policy.p > 1 && !d.policy.lock(name), "field %q was filled", name)
+func (d *diff) fill(f formField) {
+	const pushbutton = 1 << 16 // ISO 32000-2, table 229
+	if f.ft == "Btn" && f.flags&pushbutton != 0 {
+		d.say(false, "field %q, a button that holds no value, was changed", f.name)
+		return
+	}
+	d.filled[f.name] = true
+	d.say(d.policy.p > 1 && !d.policy.lock(f.name), "field %q was filled", f.name)
 }

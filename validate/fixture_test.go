@@ -1,6 +1,7 @@
 package validate_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"slices"
@@ -45,15 +46,19 @@ func (f *fixture) with(head, suffix []byte, err error) []byte {
 // sign adds a signature, with its time unless bare.
 func (f *fixture) sign(head []byte, field string, bare bool) []byte {
 	f.t.Helper()
+	s, err := f.trySign(head, field, bare)
+	return f.with(head, s, err)
+}
+
+func (f *fixture) trySign(head []byte, field string, bare bool) ([]byte, error) {
 	var ts pades.Timestamper = f.tsa
 	if bare {
 		ts = nil
 	}
-	s, err := pades.Sign(context.Background(), head, pades.Params{
+	return pades.Sign(context.Background(), head, pades.Params{
 		Certificate: f.seal.Cert, Chain: []*x509.Certificate{f.ca.Cert}, Field: field, Time: f.clock, TokenSize: tokenSize,
 		Name: "Zoë Müller", Reason: "Standard", Location: "Luxembourg",
 	}, f.seal.Key, ts)
-	return f.with(head, s, err)
 }
 
 // dss adds revocation data issued a second later.
@@ -114,4 +119,18 @@ func (f *fixture) dict(u *cos.Update, num int) cos.Dict {
 		f.t.Fatal(err)
 	}
 	return d
+}
+
+// blindly signs whatever can be read, in the field "S" if there is one; nil if
+// it cannot be read.
+func (f *fixture) blindly(head []byte) []byte {
+	field := ""
+	if bytes.Contains(head, []byte("/T(S)")) {
+		field = "S"
+	}
+	s, err := f.trySign(head, field, false)
+	if err != nil {
+		return nil
+	}
+	return slices.Concat(head, s)
 }

@@ -40,11 +40,12 @@ const (
 
 // formField is a field of the form, as far as a check needs it.
 type formField struct {
-	ref  cos.Ref
-	name string
-	ft   cos.Name
-	dict cos.Dict
-	leaf bool
+	ref   cos.Ref
+	name  string
+	ft    cos.Name
+	flags int // Ff
+	dict  cos.Dict
+	leaf  bool
 }
 
 // formFields lists every named field, parents before kids.
@@ -63,23 +64,29 @@ func formFields(f *cos.File) ([]formField, error) {
 	}
 	var out []formField
 	seen := map[int]bool{}
-	var visit func(o cos.Object, prefix string, ft cos.Name, depth int) error
-	visit = func(o cos.Object, prefix string, ft cos.Name, depth int) error {
+	var visit func(o cos.Object, up formField, depth int) error
+	visit = func(o cos.Object, up formField, depth int) error {
 		ref, _ := o.(cos.Ref)
 		if depth > maxDepth || len(out) >= maxFields || ref.Num != 0 && seen[ref.Num] {
 			return fmt.Errorf("form: %w", cos.ErrLimit)
 		}
 		seen[ref.Num] = true
-		d, err := f.Dict(o)
-		if err != nil || d == nil {
-			return err
+		d, err := f.Plain(o)
+		if err != nil {
+			return fmt.Errorf("form: %w", err)
 		}
-		fl := formField{ref: ref, name: prefix, ft: ft, dict: d, leaf: true}
+		if d == nil {
+			return nil
+		}
+		fl := formField{ref: ref, name: up.name, ft: up.ft, flags: up.flags, dict: d, leaf: true}
 		if t, ok := d["T"]; ok {
-			fl.name = strings.TrimPrefix(prefix+"."+f.String(t).UTF8(), ".")
+			fl.name = strings.TrimPrefix(up.name+"."+f.String(t).UTF8(), ".")
 		}
 		if t := f.Name(d["FT"]); t != "" {
 			fl.ft = t
+		}
+		if n, ok := f.Int(d["Ff"]); ok {
+			fl.flags = n
 		}
 		out = append(out, fl)
 		self := len(out) - 1
@@ -95,14 +102,14 @@ func formFields(f *cos.File) ([]formField, error) {
 			if _, named := kid["T"]; named {
 				out[self].leaf = false
 			}
-			if err := visit(k, fl.name, fl.ft, depth+1); err != nil {
+			if err := visit(k, fl, depth+1); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	for _, o := range roots {
-		if err := visit(o, "", "", 0); err != nil {
+		if err := visit(o, formField{}, 0); err != nil {
 			return nil, err
 		}
 	}

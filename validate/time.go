@@ -164,10 +164,16 @@ func (v *validation) signatureTimestamps(s *signature, known *evidence) (*cms.To
 }
 
 // checkKeyUsage wants a certificate that may sign documents (clause 5.2.4):
-// digitalSignature or contentCommitment, if it limits its use at all.
+// digitalSignature or contentCommitment, if it limits its use at all, and not
+// only purposes of servers and of programs, whose keys sign what strangers send.
 func checkKeyUsage(c *x509.Certificate) error {
 	if c.KeyUsage != 0 && c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
 		return undecided(SigConstraintsFailure, "the certificate is not for signatures")
+	}
+	others := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageCodeSigning, x509.ExtKeyUsageTimeStamping, x509.ExtKeyUsageOCSPSigning}
+	document := func(u x509.ExtKeyUsage) bool { return !slices.Contains(others, u) }
+	if len(c.ExtKeyUsage) > 0 && len(c.UnknownExtKeyUsage) == 0 && !slices.ContainsFunc(c.ExtKeyUsage, document) {
+		return undecided(SigConstraintsFailure, "the certificate is not for signatures on documents")
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ type validation struct {
 	sections map[int]bool // offsets of all cross-reference sections
 	sigs     []*signature // by revision
 	inFile   map[*cos.File]*evidence
-	refs     map[int][]int // of the final revision: who refers to an object
+	ix       *index
 }
 
 // run judges from the outermost timestamp inwards, since an outer one proves

@@ -243,28 +243,6 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-func FuzzValidate(f *testing.F) {
-	fx := newFixture(f)
-	f.Add(read(f, "testdata/foreign/two.pdf"))
-	f.Add(fx.archive(cmstest.Document(0)))
-	f.Add(fx.sign(cmstest.Document(0), "", true))
-	f.Add(cmstest.Document(0))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := validate.Validate(b, fx.options())
-		if err != nil {
-			return
-		}
-		for _, s := range r.Signatures {
-			if s.Indication == validate.Passed && (s.Subject == "" || s.Covers == 0) {
-				t.Errorf("passed without signer or range: %+v", s)
-			}
-		}
-		if strings.ContainsAny(r.Text(), "\x1b\x07") {
-			t.Error("control characters reach the terminal")
-		}
-	})
-}
-
 // The last line of the text says what is known, and no more.
 func TestVerdict(t *testing.T) {
 	f := newFixture(t)

@@ -211,6 +211,9 @@ func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 	if m.signed, err = readAttributeSet(set); err != nil {
 		return err
 	}
+	if !sorted(set) {
+		return malformed("signed attributes are not in DER order")
+	}
 	seen := map[string]bool{}
 	for _, a := range m.signed {
 		// A second messageDigest would let two readers see two documents.
@@ -252,6 +255,21 @@ func readAttributeSet(in cryptobyte.String) ([]attr, error) {
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// sorted wants the elements of a SET OF in their order (X.690, 11.6): verifiers
+// that put them in order themselves, and those that do not, would hash different
+// bytes.
+func sorted(in cryptobyte.String) bool {
+	var last, el cryptobyte.String
+	var t tag.Tag
+	for !in.Empty() {
+		if !in.ReadAnyASN1Element(&el, &t) || bytes.Compare(last, el) >= 0 {
+			return false
+		}
+		last = el
+	}
+	return true
 }
 
 // attribute gives the one value of a signed attribute.

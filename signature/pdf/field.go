@@ -100,7 +100,7 @@ func (w *fieldWalk) kids(kids cos.Array, parent string, ft cos.Name, depth int) 
 		if !ok {
 			return false, fmt.Errorf("%w: a form field without a number", cos.ErrBroken)
 		}
-		d, err := w.f.Dict(ref)
+		d, err := w.f.Plain(ref)
 		if err != nil {
 			return false, fmt.Errorf("form field: %w", err)
 		}

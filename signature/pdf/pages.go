@@ -82,7 +82,7 @@ func (w *pageWalk) node(ref cos.Ref, in inherited, depth int) error {
 		return fmt.Errorf("%w: object %d stands twice in it", cos.ErrBroken, ref.Num)
 	}
 	w.visited[ref.Num] = true
-	d, err := w.f.Dict(ref)
+	d, err := w.f.Plain(ref)
 	if err != nil {
 		return err
 	}

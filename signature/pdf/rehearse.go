@@ -55,6 +55,9 @@ func checkAnchors(f *cos.File, cat cos.Dict) error {
 	if form, ok := cat["AcroForm"].(cos.Ref); ok && form == f.Root() {
 		return fmt.Errorf("the form is the catalog: %w", cos.ErrBroken)
 	}
+	if _, err := f.Plain(cat["AcroForm"]); err != nil {
+		return fmt.Errorf("form: %w", err)
+	}
 	dss, err := f.Dict(cat["DSS"])
 	if err != nil {
 		return err

@@ -13,21 +13,33 @@ type File struct {
 	next     []int      // offsets of the sections that come next, in order
 	visited  map[int]bool
 	start    int // of the last section
-	objects  map[int]Object
+	objects  map[int]object
 	busy     map[int]bool // object streams and lengths that are being read
 	packs    map[int]*pack
 	inflated int // bytes, over all streams
+	extents  []extent
 }
 
-// Open reads the end of a file. It fails where the last cross-reference section
-// is not exactly where startxref says, and for encrypted files with ErrEncrypted.
+// object is one that has been read, with its generation.
+type object struct {
+	gen int
+	o   Object
+}
+
+// Open reads the end of a file. It fails where the header is not at its first
+// byte, since some readers count offsets from there and some from the header;
+// where the last cross-reference section is not exactly where startxref says;
+// and for encrypted files with ErrEncrypted.
 func Open(data []byte) (*File, error) {
 	head := data[:min(len(data), 1024)]
 	if !bytes.Contains(head, []byte("%PDF-")) {
 		return nil, ErrNotPDF
 	}
+	if !bytes.HasPrefix(head, []byte("%PDF-")) {
+		return nil, fmt.Errorf("%w: bytes before the header", ErrBroken)
+	}
 	f := &File{
-		data: data, visited: map[int]bool{}, objects: map[int]Object{},
+		data: data, visited: map[int]bool{}, objects: map[int]object{},
 		busy: map[int]bool{}, packs: map[int]*pack{},
 	}
 	start, err := lastStart(data)
@@ -77,7 +89,7 @@ func (f *File) Root() Ref {
 
 // Catalog is the document's catalog.
 func (f *File) Catalog() (Dict, error) {
-	d, err := f.Dict(f.Trailer()["Root"])
+	d, err := f.Plain(f.Trailer()["Root"])
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
 	}
@@ -95,8 +107,11 @@ func (f *File) Size() int {
 
 // Get gives the object of a reference; nil (null) where there is none.
 func (f *File) Get(r Ref) (Object, error) {
-	if o, ok := f.objects[r.Num]; ok {
-		return o, nil
+	if have, ok := f.objects[r.Num]; ok {
+		if have.gen != r.Gen {
+			return nil, nil
+		}
+		return have.o, nil
 	}
 	e, err := f.lookup(r.Num)
 	if err != nil {
@@ -110,12 +125,15 @@ func (f *File) Get(r Ref) (Object, error) {
 		}
 		o, err = f.objectAt(e.offset, r)
 	case packed:
+		if r.Gen != 0 {
+			return nil, nil
+		}
 		o, err = f.fromPack(e.offset, e.gen, r.Num)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("object %d: %w", r.Num, err)
 	}
-	f.objects[r.Num] = o
+	f.objects[r.Num] = object{r.Gen, o}
 	return o, nil
 }
 
@@ -151,6 +169,10 @@ func (f *File) Dict(o Object) (Dict, error) {
 	return nil, fmt.Errorf("%w: %T where a dictionary belongs", ErrBroken, v)
 }
 
+// Plain resolves to a dictionary that is not a stream's: a stream could be a
+// page's content besides. Null gives nil.
+func (f *File) Plain(o Object) (Dict, error) { return as[Dict](f, o, "a plain dictionary") }
+
 // Array resolves to an array; null gives nil.
 func (f *File) Array(o Object) (Array, error) { return as[Array](f, o, "an array") }
 
@@ -158,7 +180,7 @@ func (f *File) Array(o Object) (Array, error) { return as[Array](f, o, "an array
 func (f *File) Stream(o Object) (*Stream, error) { return as[*Stream](f, o, "a stream") }
 
 // as resolves to an object of one type, which what names; null gives its zero value.
-func as[T Array | *Stream](f *File, o Object, what string) (out T, err error) {
+func as[T Array | Dict | *Stream](f *File, o Object, what string) (out T, err error) {
 	v, err := f.Resolve(o)
 	if err != nil || v == nil {
 		return out, err
@@ -203,12 +225,21 @@ func (f *File) objectAt(offset int, want Ref) (Object, error) {
 	return o, nil
 }
 
-// indirect parses whichever indirect object stands at an offset.
+// indirect parses whichever indirect object stands at an offset, and remembers
+// how far it goes.
 func (f *File) indirect(offset int) (Object, Ref, error) {
+	p := parser{b: f.data, pos: offset}
+	o, id, err := f.parse(&p, offset)
+	if err == nil {
+		f.extents = append(f.extents, extent{offset, p.pos})
+	}
+	return o, id, err
+}
+
+func (f *File) parse(p *parser, offset int) (Object, Ref, error) {
 	if offset <= 0 || offset >= len(f.data) {
 		return nil, Ref{}, fmt.Errorf("%w: offset %d is outside the file", ErrBroken, offset)
 	}
-	p := parser{b: f.data, pos: offset}
 	num, ok1 := p.digits()
 	gen, ok2 := p.digits()
 	k, err := p.token()
@@ -238,7 +269,7 @@ func (f *File) indirect(offset int) (Object, Ref, error) {
 		if !ok {
 			return nil, id, p.errorf("a stream without its dictionary")
 		}
-		raw, err := f.streamData(&p, d)
+		raw, err := f.streamData(p, d)
 		if err != nil {
 			return nil, id, err
 		}
@@ -271,6 +302,7 @@ func (f *File) streamData(p *parser, d Dict) ([]byte, error) {
 	if end.pos-start-n > 8 || !bytes.HasPrefix(p.b[end.pos:], []byte("endstream")) {
 		return nil, p.errorf("no endstream where the stream's Length says")
 	}
+	p.pos = end.pos
 	return p.b[start : start+n : start+n], nil
 }
 

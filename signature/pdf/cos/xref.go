@@ -2,7 +2,9 @@ package cos
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 )
 
 // kind of a cross-reference entry.
@@ -30,7 +32,7 @@ type span struct{ first, count, at int }
 type section struct {
 	at      int
 	trailer Dict
-	spans   []span
+	spans   []span // by object number, without overlaps
 	rows    []byte // the file (table) or the decoded stream
 	width   int    // of a row
 	w       [3]int // of the fields; a table has none
@@ -56,30 +58,72 @@ func (f *File) more() (bool, error) {
 		return false, fmt.Errorf("cross-reference section at %d: %w", at, err)
 	}
 	f.sections = append(f.sections, s)
-	var next []int
-	for _, key := range []Name{"XRefStm", "Prev"} {
-		v, ok := s.trailer[key]
-		if !ok || key == "XRefStm" && s.stream {
-			continue
+	if v, ok := s.trailer["XRefStm"]; ok && !s.stream {
+		n, ok := f.place(v)
+		if !ok {
+			return false, fmt.Errorf("%w: bad XRefStm", ErrBroken)
 		}
-		n, ok := v.(int64)
-		if !ok || n <= 0 || n >= int64(len(f.data)) {
-			return false, fmt.Errorf("%w: bad %s", ErrBroken, key)
+		// That stream has a Prev of its own, which the table's replaces.
+		f.visited[n] = true
+		h, err := f.section(n)
+		if err == nil {
+			err = s.agrees(h)
 		}
-		next = append(next, int(n))
-	}
-	if len(next) == 2 {
-		// The stream of a hybrid section has a Prev of its own that the table's replaces.
-		f.visited[next[0]] = true
-		h, err := f.section(next[0])
 		if err != nil {
-			return false, fmt.Errorf("cross-reference stream at %d: %w", next[0], err)
+			return false, fmt.Errorf("cross-reference stream at %d: %w", n, err)
 		}
 		f.sections = append(f.sections, h)
-		next = next[1:]
 	}
-	f.next = append(f.next, next...)
+	if v, ok := s.trailer["Prev"]; ok {
+		n, ok := f.place(v)
+		if !ok {
+			return false, fmt.Errorf("%w: bad Prev", ErrBroken)
+		}
+		f.next = append(f.next, n)
+	}
 	return true, nil
+}
+
+// place is an offset within the file.
+func (f *File) place(o Object) (int, bool) {
+	n, ok := o.(int64)
+	return int(n), ok && n > 0 && n < int64(len(f.data))
+}
+
+// agrees wants that the table of a hybrid section and the stream beside it give
+// no object in two places: readers look into them in different order.
+func (s *section) agrees(h *section) error {
+	if !h.stream {
+		return fmt.Errorf("%w: a table where a stream belongs", ErrBroken)
+	}
+	for _, sp := range h.spans {
+		for n := sp.first; n < sp.first+sp.count; n++ {
+			a, err := s.entry(n)
+			if err != nil || a.kind != inUse {
+				continue
+			}
+			b, err := h.entry(n)
+			if err != nil {
+				return err
+			}
+			if a != b {
+				return fmt.Errorf("%w: a hybrid section gives object %d twice", ErrBroken, n)
+			}
+		}
+	}
+	return nil
+}
+
+// sortSpans wants each object at most once in a section: of two entries some
+// readers take the first and some the last.
+func (s *section) sortSpans() error {
+	slices.SortFunc(s.spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	for i := 1; i < len(s.spans); i++ {
+		if sp, before := s.spans[i], s.spans[i-1]; sp.first < before.first+before.count {
+			return fmt.Errorf("%w: object %d stands twice in one section", ErrBroken, sp.first)
+		}
+	}
+	return nil
 }
 
 // lookup finds the newest entry of an object. An entry that a hybrid table
@@ -169,14 +213,19 @@ func (f *File) RefOf(num int) (Ref, error) {
 	return Ref{num, 0}, nil
 }
 
-func (f *File) section(at int) (*section, error) {
+func (f *File) section(at int) (s *section, err error) {
 	p := parser{b: f.data, pos: at}
 	p.skipSpace()
 	if bytes.HasPrefix(f.data[p.pos:], []byte("xref")) {
 		p.pos += len("xref")
-		return f.table(&p, at)
+		s, err = f.table(&p, at)
+	} else {
+		s, err = f.xrefStream(at)
 	}
-	return f.xrefStream(at)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.sortSpans()
 }
 
 // table reads the headers of a cross-reference table and its trailer.
@@ -251,17 +300,15 @@ func (s *section) checkTrailer() error {
 
 // entry finds an object number in this section.
 func (s *section) entry(num int) (entry, error) {
-	for _, sp := range s.spans {
-		if num < sp.first || num >= sp.first+sp.count {
-			continue
-		}
-		row := s.rows[sp.at+(num-sp.first)*s.width:]
-		if s.stream {
-			return s.streamEntry(row)
-		}
-		return tableEntry(row)
+	i, _ := slices.BinarySearchFunc(s.spans, num, func(sp span, num int) int { return cmp.Compare(sp.first+sp.count, num+1) })
+	if i == len(s.spans) || num < s.spans[i].first {
+		return entry{}, nil
 	}
-	return entry{}, nil
+	row := s.rows[s.spans[i].at+(num-s.spans[i].first)*s.width:]
+	if s.stream {
+		return s.streamEntry(row)
+	}
+	return tableEntry(row)
 }
 
 func tableEntry(row []byte) (entry, error) {

@@ -53,6 +53,9 @@ func (f *File) xrefStream(at int) (*section, error) {
 		if int(count) > (len(s.rows)-pos)/s.width {
 			return nil, fmt.Errorf("%w: the cross-reference stream is too short", ErrBroken)
 		}
+		if count == 0 {
+			continue
+		}
 		s.spans = append(s.spans, span{int(first), int(count), pos})
 		pos += int(count) * s.width
 	}
@@ -136,6 +139,7 @@ func (f *File) pack(num int) (*pack, error) {
 		return nil, fmt.Errorf("%w: bad N or First", ErrBroken)
 	}
 	pk := &pack{data: data}
+	seen := make(map[int]bool, n)
 	p := parser{b: data[:first]}
 	for range n {
 		num, ok1 := p.digits()
@@ -143,6 +147,10 @@ func (f *File) pack(num int) (*pack, error) {
 		if !ok1 || !ok2 || off > len(data)-first {
 			return nil, fmt.Errorf("%w: bad header", ErrBroken)
 		}
+		if seen[num] { // some readers go by the index, some by the number
+			return nil, fmt.Errorf("%w: object %d stands twice in it", ErrBroken, num)
+		}
+		seen[num] = true
 		pk.numbers = append(pk.numbers, num)
 		pk.offsets = append(pk.offsets, first+off)
 	}
