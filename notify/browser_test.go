@@ -110,7 +110,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	stop := time.AfterFunc(4*time.Minute, cancel)
+	stop := time.AfterFunc(12*time.Minute, cancel) // a browser that hangs; a busy machine takes four minutes
 	t.Cleanup(func() { stop.Stop() })
 	return ctx
 }
