@@ -118,6 +118,9 @@ func TestMessageAttacks(t *testing.T) {
 		"PSS without parameters (SHA-1)": {cmstest.RSA, func(m *cmstest.Message) {
 			m.Algorithm = algorithm(cmstest.RSAPSS, cmstest.DER(tag.SEQUENCE))
 		}, open, validate.CryptoConstraints},
+		"PSS by SHA-256, digest SHA-512": {cmstest.RSA, func(m *cmstest.Message) {
+			m.Algorithm, m.Options, m.Digest = pss, &rsa.PSSOptions{SaltLength: 32, Hash: crypto.SHA256}, algorithm(cmstest.SHA512)
+		}, open, validate.CryptoConstraints},
 		"PSS with another hash for the mask": {cmstest.RSA, func(m *cmstest.Message) {
 			m.Algorithm = bytes.Replace(pss, cmstest.DER(context(1), algorithm(cmstest.MGF1, algorithm(cmstest.SHA256))), cmstest.DER(context(1), algorithm(cmstest.MGF1, algorithm(cmstest.SHA512))), 1)
 		}, open, validate.CryptoConstraints},

@@ -147,7 +147,7 @@ func appendDict(dst []byte, d Dict) []byte {
 }
 
 func appendReal(dst []byte, f float64) []byte {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
+	if math.IsNaN(f) || math.IsInf(f, 0) || f == 0 { // no -0 either
 		f = 0
 	}
 	// PDF knows no exponents.

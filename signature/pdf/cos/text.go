@@ -89,11 +89,11 @@ func ParseDate(s String) (time.Time, error) {
 		return t, nil
 	}
 	n, err := strconv.Atoi(zone[1:])
-	if err != nil || (zone[0] != '+' && zone[0] != '-') || n < 0 || n > 2359 {
-		return time.Time{}, fmt.Errorf("date %q: bad offset", s)
-	}
 	if len(zone) == 3 {
 		n *= 100
+	}
+	if err != nil || (zone[0] != '+' && zone[0] != '-') || n < 0 || n > 2359 || n%100 > 59 {
+		return time.Time{}, fmt.Errorf("date %q: bad offset", s)
 	}
 	offset := n/100*3600 + n%100*60
 	if zone[0] == '-' {
