@@ -63,7 +63,7 @@ func compare(files []*file, opinions map[*file]*opinion, declared []difference) 
 		}
 	}
 	for i, x := range declared {
-		if !met[i] {
+		if !met[i] && !x.perhaps {
 			r.unseen = append(r.unseen, x)
 			r.unexplained++
 		}
@@ -180,11 +180,20 @@ func against(ours, theirs *verdict, fields []string) (out []string) {
 			out = append(out, fmt.Sprintf("%s does not hold there, but here: %s", field, theirs.reason(field)))
 		case b && !a:
 			out = append(out, fmt.Sprintf("%s holds there, not here: %s", field, ours.reason(field)))
-		case a && b && theirs.of(field).Level != "" && theirs.of(field).Level != ours.of(field).Level && ours.of(field).Kind == "signature":
+		case a && b && theirs.of(field).Level != "" && baseline(theirs.of(field).Level) != baseline(ours.of(field).Level) && ours.of(field).Kind == "signature":
 			out = append(out, fmt.Sprintf("%s is %s there, %s here", field, theirs.of(field).Level, ours.of(field).Level))
 		}
 	}
 	return out
+}
+
+// baseline is a level, or "" for what is no PAdES baseline signature, whatever name
+// a judge has for it.
+func baseline(level string) string {
+	if strings.HasPrefix(level, "PAdES-BASELINE-") {
+		return level
+	}
+	return ""
 }
 
 func (v *verdict) reason(field string) string {
@@ -259,7 +268,11 @@ type difference struct {
 	files string // pattern of "group: name"
 	what  string // pattern
 	says  string // the difference in short, for the page
-	why   string
+
+	// perhaps: whether it is met depends on where, between keys that are new each
+	// time, a byte happens to lie.
+	perhaps bool
+	why     string
 }
 
 func (x difference) is(d deviation) bool {
