@@ -1,6 +1,6 @@
-// Package tsatest is an external timestamp authority for tests: an HTTP server on
-// loopback whose answers come from OpenSSL (`openssl ts -reply`), below a
-// CA of its own with CRLs and an OCSP responder. It can be told to misbehave.
+// Package tsatest is an external timestamp authority for tests and for conformance:
+// an HTTP server on loopback whose answers come from OpenSSL (`openssl ts -reply`),
+// below a CA of its own with CRLs and an OCSP responder. It can be told to misbehave.
 package tsatest
 
 import (
@@ -22,7 +22,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/digitorus/timestamp"
@@ -56,6 +55,16 @@ const (
 // Policy is the one that OpenSSL's answers name.
 var Policy = asn1.ObjectIdentifier{1, 2, 3, 4, 1}
 
+// TB is what is needed of a testing.TB.
+type TB interface {
+	Helper()
+	TempDir() string
+	Cleanup(func())
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // Server is a running authority.
 type Server struct {
 	URL  string // of the timestamp service
@@ -67,7 +76,7 @@ type Server struct {
 	Revoked  atomic.Bool
 	Requests atomic.Int64 // for timestamps
 
-	t         testing.TB
+	t         TB
 	dir       string
 	behaviour atomic.Value
 	caKey     crypto.Signer
@@ -78,7 +87,7 @@ type Server struct {
 }
 
 // New starts an authority; the test's end stops it.
-func New(t testing.TB) *Server {
+func New(t TB) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Fatalf("%v: apt-get install -y openssl", err)

@@ -79,12 +79,39 @@ func (l *Look) fill(f *cos.File, u *cos.Update, field cos.Dict, paraphs string) 
 		if err := l.draw(c, w, h); err != nil {
 			return err
 		}
-		field["AP"] = cos.Dict{"N": u.Add(c.form(w, h, matrix, fontsFor(u, e, c)))}
+		form := c.form(w, h, matrix, fontsFor(u, e, c))
+		keepNamed(f, field, form)
+		field["AP"] = cos.Dict{"N": u.Add(form)}
 	}
 	if paraphs == "" {
 		return nil
 	}
 	return l.fillParaphs(f, u, paraphs, e)
+}
+
+// keepNamed gives a new appearance what the one before names and it does not: fonts, and
+// our own key. A validator that compares revisions object by object takes what is
+// gone for a change that nothing allows: EU DSS warns of it.
+func keepNamed(f *cos.File, widget cos.Dict, form *cos.Stream) {
+	ap, _ := f.Dict(widget["AP"])
+	n, _ := f.Dict(ap["N"])
+	if g, ok := n[glyphsKey]; ok {
+		form.Dict[glyphsKey] = g
+	}
+	old, _ := f.Dict(n["Resources"])
+	before, _ := f.Dict(old["Font"])
+	res, _ := form.Dict["Resources"].(cos.Dict)
+	if len(before) == 0 || res == nil {
+		return
+	}
+	fonts, _ := res["Font"].(cos.Dict)
+	fonts = fonts.Clone()
+	for k, r := range before {
+		if _, ok := r.(cos.Ref); ok && fonts[k] == nil {
+			fonts[k] = r
+		}
+	}
+	res["Font"] = fonts
 }
 
 // widgetBox gives the size of a widget as it is seen upright, and the matrix
@@ -237,7 +264,9 @@ func (l *Look) fillParaphs(f *cos.File, u *cos.Update, name string, e earlier) e
 			if err := l.paraph(c, w, h); err != nil {
 				return err
 			}
-			ap = u.Add(c.form(w, h, matrix, fontsFor(u, e, c)))
+			form := c.form(w, h, matrix, fontsFor(u, e, c))
+			keepNamed(f, d, form)
+			ap = u.Add(form)
 			made[key] = ap
 		}
 		d["AP"] = cos.Dict{"N": ap}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,61 @@ func TestPlace(t *testing.T) {
 		}
 		if _, err := Place(whole, Signing{Field: c.field, Reserve: 1}); err == nil || !strings.Contains(err.Error(), "signed already") {
 			t.Errorf("%s, %s: signed twice: %v", c.name, c.field, err)
+		}
+	}
+}
+
+// A new appearance names all that the one before named, fonts too: EU DSS warns of
+// an "undefined object modification" where a signature takes something away.
+func TestAppearanceTakesNothingAway(t *testing.T) {
+	names := func(data []byte) map[cos.Ref][]string {
+		f, err := cos.Open(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers, err := f.Numbers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[cos.Ref][]string{}
+		for _, n := range numbers {
+			ref, err := f.RefOf(n)
+			if err != nil {
+				continue
+			}
+			o, err := f.Get(ref)
+			widget, ok := o.(cos.Dict)
+			if err != nil || !ok || widget.Name("Subtype") != "Widget" {
+				continue
+			}
+			ap, _ := f.Dict(widget["AP"])
+			form, _ := f.Dict(ap["N"])
+			res, _ := f.Dict(form["Resources"])
+			fonts, _ := f.Dict(res["Font"])
+			for _, d := range []cos.Dict{form, fonts} {
+				for k := range d {
+					out[ref] = append(out[ref], string(k))
+				}
+			}
+		}
+		return out
+	}
+	head := laid(t, "contract.pdf")
+	drawn := workflow.Appearance{Width: 300, Height: 120, Strokes: []workflow.Stroke{{{X: 10, Y: 90}, {X: 280, Y: 60}}}}
+	p, err := Place(head, Signing{Field: FieldName(plan.Session, 0), Paraphs: ParaphName(plan.Session, 0), Reserve: 300, Entries: cos.Dict{"Type": cos.Name("Sig")},
+		Look: SignatoryLook(drawn, "Jane Roe", "jane@corp.test", workflow.Standard, "Corp", signedAt)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after := names(head), names(append(bytes.Clone(head), p.Suffix...))
+	if len(before) < 4 {
+		t.Fatalf("%d widgets", len(before))
+	}
+	for ref, all := range before {
+		for _, name := range all {
+			if !slices.Contains(after[ref], name) {
+				t.Errorf("widget %v: %s is gone", ref, name)
+			}
 		}
 	}
 }

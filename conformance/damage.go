@@ -1,0 +1,432 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"milterd/signature/cms"
+	"milterd/signature/pdf/cos"
+)
+
+// place is where a signature or document timestamp stands in a file.
+type place struct {
+	digits int // offset of the first hex digit of Contents
+	room   int // bytes that it can hold
+	from   int // offset of ByteRange's first digit
+	der    []byte
+	stamp  bool
+}
+
+// paper is a good file that gets damaged, and another one to take from.
+type paper struct {
+	data   []byte
+	places []place
+	other  *paper
+}
+
+func readPaper(f *file) (*paper, error) {
+	data, err := os.ReadFile(f.path)
+	if err != nil {
+		return nil, err
+	}
+	found, err := find(data)
+	if err != nil {
+		return nil, err
+	}
+	p := &paper{data: data}
+	for i, m := range byteRange.FindAllIndex(data, -1) {
+		digits := []byte("<" + hex.EncodeToString(found[i].value))
+		value := max(bytes.Index(data, digits), bytes.Index(data, bytes.ToUpper(digits)))
+		if value < 0 {
+			return nil, errors.New("Contents is not where it should be")
+		}
+		end := value + bytes.IndexByte(data[value:], '>')
+		p.places = append(p.places, place{digits: value + 1, room: (end - value - 1) / 2, from: m[0], der: found[i].value, stamp: found[i].stamp})
+	}
+	return p, nil
+}
+
+// first is the oldest signature; last the newest of everything.
+func (p *paper) first() place { return p.places[0] }
+func (p *paper) last() place  { return p.places[len(p.places)-1] }
+
+// flip changes one byte.
+func (p *paper) flip(at int) []byte {
+	out := bytes.Clone(p.data)
+	out[at] ^= 1
+	return out
+}
+
+// put writes another DER into a place, with zeros behind it.
+func (p *paper) put(at place, der []byte) ([]byte, error) {
+	if len(der) > at.room {
+		return nil, fmt.Errorf("%d bytes for a place of %d", len(der), at.room)
+	}
+	out := bytes.Clone(p.data)
+	padded := make([]byte, at.room)
+	copy(padded, der)
+	hex.Encode(out[at.digits:], padded)
+	return out, nil
+}
+
+// within changes one byte of a part of a place's DER, in the part's middle.
+func (p *paper) within(at place, part []byte) ([]byte, error) {
+	i := bytes.Index(at.der, part)
+	if i < 0 || len(part) == 0 {
+		return nil, errors.New("no such part")
+	}
+	der := bytes.Clone(at.der)
+	der[i+len(part)/2] ^= 1
+	return p.put(at, der)
+}
+
+// update adds a revision.
+func (p *paper) update(change func(f *cos.File, catalog cos.Dict, u *cos.Update) error) ([]byte, error) {
+	f, err := cos.Open(p.data)
+	if err != nil {
+		return nil, err
+	}
+	catalog, err := f.Catalog()
+	if err != nil {
+		return nil, err
+	}
+	u := f.NewUpdate()
+	if err := change(f, catalog.Clone(), u); err != nil {
+		return nil, err
+	}
+	suffix, err := u.Bytes()
+	return slices.Concat(p.data, suffix), err
+}
+
+// damage is one way to harm a file.
+type damage struct {
+	name string
+	may  bool // go unnoticed: nothing that is signed or shown is touched
+	do   func(p *paper) ([]byte, error)
+}
+
+var errNotHere = errors.New("this file has no such thing")
+
+var damages = []damage{
+	{name: "a byte of the first page's content", do: func(p *paper) ([]byte, error) {
+		return p.flip(bytes.Index(p.data, []byte("stream")) + 40), nil
+	}},
+	{name: "a byte of the newest revision", do: func(p *paper) ([]byte, error) {
+		return p.flip(p.last().digits + 2*p.last().room + 20), nil
+	}},
+	{name: "a comment after the end", may: true, do: func(p *paper) ([]byte, error) {
+		return slices.Concat(p.data, []byte("% more\n")), nil
+	}},
+	{name: "64 KB of zeros after the end", may: true, do: func(p *paper) ([]byte, error) {
+		return slices.Concat(p.data, make([]byte, 64<<10)), nil
+	}},
+	{name: "another file after the end", do: func(p *paper) ([]byte, error) {
+		return slices.Concat(p.data, p.other.data), nil
+	}},
+	{name: "the last 100 bytes cut off", do: func(p *paper) ([]byte, error) {
+		return p.data[:len(p.data)-100], nil
+	}},
+	{name: "a revision with other content on page 1", do: func(p *paper) ([]byte, error) {
+		return p.update(func(f *cos.File, catalog cos.Dict, u *cos.Update) error {
+			ref, page, err := firstPage(f, catalog)
+			if err != nil {
+				return err
+			}
+			page["Contents"] = u.Add(&cos.Stream{Dict: cos.Dict{}, Raw: []byte("0 0 600 800 re f")})
+			u.Set(ref, page)
+			return nil
+		})
+	}},
+	{name: "a revision with a note on page 1", do: func(p *paper) ([]byte, error) {
+		return p.update(func(f *cos.File, catalog cos.Dict, u *cos.Update) error {
+			ref, page, err := firstPage(f, catalog)
+			if err != nil {
+				return err
+			}
+			annots, err := f.Array(page["Annots"])
+			if err != nil {
+				return err
+			}
+			note := u.Add(cos.Dict{"Type": cos.Name("Annot"), "Subtype": cos.Name("FreeText"), "Rect": cos.Array{50, 700, 500, 800},
+				"Contents": cos.Text("Pay a million"), "DA": cos.Text("/Helv 24 Tf 0 g")})
+			page["Annots"] = append(slices.Clone(annots), note)
+			u.Set(ref, page)
+			return nil
+		})
+	}},
+	{name: "a revision that changes nothing", may: true, do: func(p *paper) ([]byte, error) {
+		return p.update(func(f *cos.File, catalog cos.Dict, u *cos.Update) error {
+			u.Set(f.Root(), catalog)
+			return nil
+		})
+	}},
+	{name: "a revision without the DSS", do: func(p *paper) ([]byte, error) {
+		return p.update(func(f *cos.File, catalog cos.Dict, u *cos.Update) error {
+			if catalog["DSS"] == nil {
+				return errNotHere
+			}
+			delete(catalog, "DSS")
+			u.Set(f.Root(), catalog)
+			return nil
+		})
+	}},
+	{name: "the DSS renamed in place", do: func(p *paper) ([]byte, error) {
+		if !bytes.Contains(p.data, []byte("/DSS ")) {
+			return nil, errNotHere
+		}
+		return bytes.ReplaceAll(p.data, []byte("/DSS "), []byte("/DSX ")), nil
+	}},
+	{name: "a byte of a CRL in the DSS", do: func(p *paper) ([]byte, error) {
+		at, err := crlInDSS(p.data)
+		if err != nil {
+			return nil, err
+		}
+		return p.flip(at), nil
+	}},
+	{name: "a byte of the signature value", do: func(p *paper) ([]byte, error) {
+		m, err := cms.Parse(p.first().der)
+		if err != nil {
+			return nil, err
+		}
+		return p.within(p.first(), m.Value)
+	}},
+	{name: "a byte of the signed attributes", do: func(p *paper) ([]byte, error) {
+		m, err := cms.Parse(p.first().der)
+		if err != nil {
+			return nil, err
+		}
+		return p.within(p.first(), m.Attributes[4:])
+	}},
+	{name: "a byte of the signer's certificate", do: func(p *paper) ([]byte, error) {
+		m, err := cms.Parse(p.first().der)
+		if err != nil {
+			return nil, err
+		}
+		c, err := m.SignerCertificate()
+		if err != nil {
+			return nil, err
+		}
+		return p.within(p.first(), c.Signature)
+	}},
+	{name: "a byte of the timestamp's signature", do: func(p *paper) ([]byte, error) {
+		_, t, err := stamped(p.first())
+		if err != nil {
+			return nil, err
+		}
+		return p.within(p.first(), t.Message.Value)
+	}},
+	{name: "a byte of what the timestamp is over", do: func(p *paper) ([]byte, error) {
+		_, t, err := stamped(p.first())
+		if err != nil {
+			return nil, err
+		}
+		return p.within(p.first(), t.Imprint)
+	}},
+	{name: "the timestamp of another file", do: func(p *paper) ([]byte, error) {
+		m, _, err := stamped(p.first())
+		if err != nil {
+			return nil, err
+		}
+		from, _, err := stamped(p.other.first())
+		if err != nil {
+			return nil, err
+		}
+		signer, err := m.SignerCertificate()
+		if err != nil {
+			return nil, err
+		}
+		sd := cms.SignedData{Algorithm: m.Algorithm, Certificates: append([]*x509.Certificate{signer}, m.Certificates...), Attributes: m.Attributes, Timestamp: from.Timestamps[0]}
+		der, err := sd.MarshalVerified(m.Value)
+		if err != nil {
+			return nil, err
+		}
+		return p.put(p.first(), der)
+	}},
+	{name: "a byte of the document timestamp", do: func(p *paper) ([]byte, error) {
+		if !p.last().stamp {
+			return nil, errNotHere
+		}
+		t, err := cms.ParseToken(p.last().der)
+		if err != nil {
+			return nil, err
+		}
+		return p.within(p.last(), t.Message.Value)
+	}},
+	{name: "the Contents of another file", do: func(p *paper) ([]byte, error) {
+		return p.put(p.first(), p.other.first().der)
+	}},
+	{name: "the newest Contents of another file", do: func(p *paper) ([]byte, error) {
+		return p.put(p.last(), p.other.last().der)
+	}},
+	{name: "a byte between the newest CMS and the end of Contents", may: true, do: func(p *paper) ([]byte, error) {
+		return p.flip(p.last().digits + 2*p.last().room - 9), nil
+	}},
+	{name: "another digit in a ByteRange", do: func(p *paper) ([]byte, error) {
+		at := p.first().from
+		return p.flip(at + bytes.IndexByte(p.data[at:], ']') - 1 - trailingBlanks(p.data[at:])), nil
+	}},
+	{name: "another claimed time", do: func(p *paper) ([]byte, error) {
+		begin := bytes.LastIndex(p.data[:p.first().digits], []byte(" obj"))
+		at := bytes.Index(p.data[max(begin, 0):], []byte("(D:20"))
+		if begin < 0 || at < 0 {
+			return nil, errNotHere
+		}
+		return p.flip(begin + at + 6), nil
+	}},
+}
+
+func trailingBlanks(b []byte) int {
+	end := bytes.IndexByte(b, ']')
+	return end - len(bytes.TrimRight(b[:end], " "))
+}
+
+func firstPage(f *cos.File, catalog cos.Dict) (cos.Ref, cos.Dict, error) {
+	var o cos.Object = catalog["Pages"]
+	for {
+		d, err := f.Dict(o)
+		if err != nil {
+			return cos.Ref{}, nil, err
+		}
+		kids, err := f.Array(d["Kids"])
+		if err != nil {
+			return cos.Ref{}, nil, err
+		}
+		if len(kids) == 0 {
+			ref, ok := o.(cos.Ref)
+			if !ok {
+				return cos.Ref{}, nil, errors.New("a page that is no object of its own")
+			}
+			return ref, d.Clone(), nil
+		}
+		o = kids[0]
+	}
+}
+
+// crlInDSS is the middle of the newest CRL in the file.
+func crlInDSS(data []byte) (int, error) {
+	f, err := cos.Open(data)
+	if err != nil {
+		return 0, err
+	}
+	catalog, err := f.Catalog()
+	if err != nil {
+		return 0, err
+	}
+	dss, err := f.Dict(catalog["DSS"])
+	if err != nil {
+		return 0, err
+	}
+	list, err := f.Array(dss["CRLs"])
+	if err != nil {
+		return 0, err
+	}
+	if len(list) == 0 {
+		return 0, errNotHere
+	}
+	st, err := f.Stream(list[len(list)-1])
+	if err != nil {
+		return 0, err
+	}
+	at := bytes.Index(data, st.Raw)
+	if at < 0 {
+		return 0, errors.New("the CRL is not in the file as it is")
+	}
+	return at + len(st.Raw)/2, nil
+}
+
+// stamped gives a signature's message with its timestamp.
+func stamped(at place) (*cms.Message, *cms.Token, error) {
+	m, err := cms.Parse(at.der)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(m.Timestamps) == 0 {
+		return nil, nil, errNotHere
+	}
+	t, err := cms.ParseToken(m.Timestamps[0])
+	return m, t, err
+}
+
+// harmed are the files that get damaged, each beside one to take from.
+var harmed = []struct{ group, name, other string }{
+	{"key types", "P-256, B-T with the published CRLs", "P-384, B-T with the published CRLs"},
+	{"key types", "RSA-3072, B-LT", "RSA-2048, B-LT"},
+	{"product", "Standard, 1 signed, RSA-3072, sealed, B-LTA", "Standard, 3 signed, RSA-3072, sealed, B-LTA"},
+	{"product", "Advanced, 3 signed, P-256, time from outside, sealed, B-LTA", "Standard, 3 signed, P-256, time from outside, sealed, B-LTA"},
+}
+
+// bytesTried is how many single bytes of one file are changed, evenly over it.
+const bytesTried = 24
+
+// damaged adds damaged copies of good files.
+func (m *maker) damaged() error {
+	named := func(group, name string) (*file, error) {
+		for _, f := range m.files {
+			if f.group == group && f.name == name {
+				return f, nil
+			}
+		}
+		return nil, fmt.Errorf("no file %q", name)
+	}
+	for i, h := range harmed {
+		base, err := named(h.group, h.name)
+		if err != nil {
+			return err
+		}
+		from, err := named(h.group, h.other)
+		if err != nil {
+			return err
+		}
+		p, err := readPaper(base)
+		if err != nil {
+			return fmt.Errorf("%s: %w", base, err)
+		}
+		if p.other, err = readPaper(from); err != nil {
+			return fmt.Errorf("%s: %w", from, err)
+		}
+		roots := slices.Concat(base.roots, from.roots) // a stranger's certificate must not be what is noticed
+		slices.Sort(roots)
+		roots, crls := slices.Compact(roots), slices.Concat(base.crls, from.crls)
+		slices.Sort(crls)
+		crls = slices.Compact(crls)
+		put := func(name string, may bool, data []byte) error {
+			if bytes.Equal(data, p.data) {
+				return fmt.Errorf("%s: %s: nothing was changed", base, name)
+			}
+			_, err := m.add(file{group: "damaged: " + base.name, name: name, roots: roots, crls: crls, base: base, may: may}, data)
+			return err
+		}
+		for _, d := range damages {
+			data, err := d.do(p)
+			if errors.Is(err, errNotHere) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", base, d.name, err)
+			}
+			if err := put(d.name, d.may, data); err != nil {
+				return err
+			}
+		}
+		if i != 2 {
+			continue
+		}
+		last := p.last()
+		padding := [2]int{last.digits + 2*len(last.der), last.digits + 2*last.room}
+		for n := range bytesTried {
+			at := len(p.data) * n / bytesTried
+			if at >= padding[0] && at < padding[1] {
+				continue // its own damage, above
+			}
+			if err := put(fmt.Sprintf("byte %02d/%d", n, bytesTried), false, p.flip(at)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
