@@ -187,11 +187,11 @@ func (d *desk) phases(ctx context.Context) error {
 			phases, bares, sames = append(phases, probe.Ms(two)), append(bares, probe.Ms(one)), append(sames, probe.Ms(alike))
 		}
 	}
-	ratios := probe.Ratios(phases, bares)
+	ratios := probe.Ratios(checks, bares)
 	fmt.Printf("own: prepare and finish, 100 KB: %s ms of processor time; to B-B with P-256 %s  (bound %d); to B-B with the same look and chain %s\n",
-		probe.Spread(phases, 2), probe.Spread(ratios, 2), bound, probe.Spread(probe.Ratios(phases, sames), 2))
-	fmt.Printf("own: with the check by which a page hears at once of a wrong value: %s ms; to B-B %s\n",
-		probe.Spread(checks, 2), probe.Spread(probe.Ratios(checks, bares), 2))
+		probe.Spread(checks, 2), probe.Spread(ratios, 2), bound, probe.Spread(probe.Ratios(checks, sames), 2))
+	fmt.Printf("own: without the check by which a page hears at once of a wrong value: %s ms; to B-B %s; to B-B with the same look and chain %s\n",
+		probe.Spread(phases, 2), probe.Spread(probe.Ratios(phases, bares), 2), probe.Spread(probe.Ratios(phases, sames), 2))
 	if probe.Percentile(ratios, 0.5) > bound {
 		return errors.New("prepare and finish are over their bound")
 	}
