@@ -87,7 +87,7 @@ func newSite(t *testing.T) *site {
 	var err error
 	if s.mta, err = postfix.StartPrivate(t.Context(), postfix.Options{Dir: mta, Domain: "corp.test", Mailboxes: []string{"jane.roe@corp.test", "it@corp.test"}, Chroot: true,
 		Users: map[string]string{"jane": "secret"},
-		Settings: []string{"smtp_bind_address = 192.0.2.25", "smtpd_milters = unix:dkim.sock",
+		Settings: []string{"smtp_bind_address = 192.0.2.25", "smtpd_peername_lookup = no", "smtpd_milters = unix:dkim.sock",
 			"own_checks = regexp:{ {/^Received:.*ESMTPSA/ IGNORE} }"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -257,41 +257,31 @@ func (s *site) serve(c *config.Config) {
 	s.t.Fatal("milterd is not healthy")
 }
 
-// edit changes parameters of Postfix; back puts main.cf back.
+// edit sets parameters of main.cf; back puts main.cf back.
 func (s *site) edit(settings ...string) (back func()) {
 	s.t.Helper()
-	file := filepath.Join(s.instance().Dir, "main.cf")
-	old, err := os.ReadFile(file)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if out, err := exec.Command("postconf", append([]string{"-c", s.instance().Dir, "-e"}, settings...)...).CombinedOutput(); err != nil {
-		s.t.Fatalf("%v: %s", err, out)
-	}
-	reload := func() {
-		if err := s.instance().Reload(context.Background()); err != nil {
-			s.t.Error(err)
-		}
-	}
-	reload()
-	return func() {
-		if err := os.WriteFile(file, old, 0o644); err != nil {
-			s.t.Error(err)
-		}
-		reload()
-	}
+	return s.change("main.cf", "-e", settings...)
 }
 
 // master changes master.cf as postconf does it with the given option; back puts
 // it back.
 func (s *site) master(option string, entries ...string) (back func()) {
 	s.t.Helper()
-	file := filepath.Join(s.instance().Dir, "master.cf")
+	return s.change("master.cf", option, entries...)
+}
+
+// change lets postconf change a file of Postfix's configuration and reloads. A
+// file takes its place whole, as with postconf itself: any smtpd may be reading
+// it just then, and one that met half of it, and so the system's queue, waited
+// there in vain and kept the others from answering.
+func (s *site) change(name, option string, what ...string) (back func()) {
+	s.t.Helper()
+	file := filepath.Join(s.instance().Dir, name)
 	old, err := os.ReadFile(file)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if out, err := exec.Command("postconf", append([]string{"-c", s.instance().Dir, option}, entries...)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("postconf", append([]string{"-c", s.instance().Dir, option}, what...)...).CombinedOutput(); err != nil {
 		s.t.Fatalf("%v: %s", err, out)
 	}
 	reload := func() {
@@ -301,7 +291,10 @@ func (s *site) master(option string, entries ...string) (back func()) {
 	}
 	reload()
 	return func() {
-		if err := os.WriteFile(file, old, 0o644); err != nil {
+		if err := os.WriteFile(file+".old", old, 0o644); err != nil {
+			s.t.Error(err)
+		}
+		if err := os.Rename(file+".old", file); err != nil {
 			s.t.Error(err)
 		}
 		reload()
