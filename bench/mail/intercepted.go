@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -200,7 +201,11 @@ func (s *stage) batch(n int, to string) (time.Duration, error) {
 	}
 	new := filepath.Join(s.mtas["milterd"].Maildir(colleague), "new")
 	for time.Since(start) < time.Minute {
-		if files, _ := os.ReadDir(new); len(files) >= n {
+		files, err := os.ReadDir(new)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // Postfix makes it with the first mail
+			return 0, err
+		}
+		if len(files) >= n {
 			took := time.Since(start)
 			return took, os.RemoveAll(new)
 		}
