@@ -90,11 +90,11 @@ func (d *diff) compare() error {
 	was := make(map[int]bool, len(old))
 	for _, n := range old {
 		was[n] = true
-		a, err := object(d.old, n)
+		a, err := d.old.Numbered(n)
 		if err != nil {
 			return fmt.Errorf("object %d: %w", n, err)
 		}
-		b, err := object(d.new, n)
+		b, err := d.new.Numbered(n)
 		if err != nil {
 			return fmt.Errorf("object %d: %w", n, err)
 		}
@@ -160,7 +160,7 @@ func (d *diff) checkDangling() error {
 		}
 	}
 	for n := range d.changed {
-		o, err := object(d.old, n)
+		o, err := d.old.Numbered(n)
 		if err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func (d *diff) checkOrphans() error {
 		}
 	}
 	for n := range d.added {
-		o, err := object(d.new, n)
+		o, err := d.new.Numbered(n)
 		if err != nil {
 			return err
 		}
@@ -217,11 +217,11 @@ func (d *diff) explain(o cos.Object, by ...int) bool {
 // judged accepts a changed dictionary that was compared key by key: it must be
 // one, before and after, and nothing but that.
 func (d *diff) judged(num int) error {
-	was, err := object(d.old, num)
+	was, err := d.old.Numbered(num)
 	if err != nil {
 		return err
 	}
-	is, err := object(d.new, num)
+	is, err := d.new.Numbered(num)
 	if err != nil {
 		return err
 	}
@@ -237,7 +237,7 @@ func (d *diff) judged(num int) error {
 // has the given use only.
 func (d *diff) judgedList(num int, use ...cos.Name) error {
 	for _, n := range d.refs[num] {
-		o, err := object(d.new, n)
+		o, err := d.new.Numbered(n)
 		if err != nil {
 			return err
 		}
@@ -269,7 +269,7 @@ func (d *diff) checkRest() {
 
 // describe names an object for people, by what it was when it was signed.
 func (d *diff) describe(n int) string {
-	o, err := object(d.old, n)
+	o, err := d.old.Numbered(n)
 	if err != nil {
 		return fmt.Sprintf("object %d", n)
 	}

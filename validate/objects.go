@@ -54,15 +54,6 @@ func references(o cos.Object, fn func(int)) {
 	}
 }
 
-// object gives the current object of a number.
-func object(f *cos.File, num int) (cos.Object, error) {
-	r, err := f.RefOf(num)
-	if err != nil {
-		return nil, err
-	}
-	return f.Get(r)
-}
-
 // index says of the final revision who refers to whom, and which objects give
 // names to others: what is free to change in a form, say, must not be a page's
 // resources too (one object in two roles is how a shadow attack hides).
@@ -83,7 +74,7 @@ func (v *validation) index() (*index, error) {
 	x := &index{refs: map[int][]int{}, naming: map[int]bool{}}
 	later := map[int]cos.Object{}
 	for _, n := range numbers {
-		o, err := object(v.final, n)
+		o, err := v.final.Numbered(n)
 		if err != nil {
 			return nil, fmt.Errorf("object %d: %w", n, err)
 		}

@@ -113,11 +113,7 @@ func (w *walker) keep(err error) {
 func (w *walker) checkUses(cat cos.Dict) error {
 	form, _ := cat["AcroForm"].(cos.Ref)
 	for n := range w.uses.naming {
-		r, err := w.f.RefOf(n)
-		if err != nil {
-			return err
-		}
-		o, err := w.f.Get(r)
+		o, err := w.f.Numbered(n)
 		if err != nil {
 			return err
 		}
@@ -150,11 +146,7 @@ func (w *walker) unused() error {
 		if w.seen[n] {
 			continue
 		}
-		r, err := w.f.RefOf(n)
-		if err != nil {
-			return err
-		}
-		o, err := w.f.Get(r)
+		o, err := w.f.Numbered(n)
 		if err != nil {
 			return err
 		}

@@ -213,6 +213,15 @@ func (f *File) RefOf(num int) (Ref, error) {
 	return Ref{num, 0}, nil
 }
 
+// Numbered gives the current object of a number; nil for one that is not in use.
+func (f *File) Numbered(num int) (Object, error) {
+	r, err := f.RefOf(num)
+	if err != nil {
+		return nil, err
+	}
+	return f.Get(r)
+}
+
 func (f *File) section(at int) (s *section, err error) {
 	p := parser{b: f.data, pos: at}
 	p.skipSpace()
