@@ -336,3 +336,22 @@ func TestRevocationRemoved(t *testing.T) {
 		}
 	}
 }
+
+// A store only grows: one that a later revision takes away fails the file, even
+// where nothing was revoked and the evidence counts all the same.
+func TestStoreRemoved(t *testing.T) {
+	f := newFixture(t)
+	head := f.sign(cmstest.Document(0), "A", false)
+	f.clock = f.clock.Add(time.Second)
+	head = f.stamp(f.dss(head, nil))
+	if r := f.validate(head); r.Signatures[0].Indication != validate.Passed {
+		t.Fatalf("before: %s", r.Text())
+	}
+	r := f.validate(f.update(head, func(u *cos.Update, file *cos.File) { f.set(u, 1, "DSS", nil) }))
+	if r.Passed() {
+		t.Errorf("passed:\n%s", r.Text())
+	}
+	if s := r.Signatures[1]; s.Indication != validate.Indeterminate || s.Sub != validate.SigConstraintsFailure { // the one that covers the store
+		t.Errorf("%s: %s / %s: %s", s.Field, s.Indication, s.Sub, s.Problem)
+	}
+}
