@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"milterd/config"
+	"milterd/internal/ports"
 	"milterd/pki"
 	"milterd/postfix"
 	"milterd/program"
@@ -155,14 +156,14 @@ func (h *house) startMail(ctx context.Context, o Options, milter, lmtp string, l
 // configure writes milterd's configuration and reads it as serve does.
 func (h *house) configure(milter, lmtp string) (*config.Config, error) {
 	if h.port == 0 {
-		p, err := freePort()
+		p, err := ports.Free(2) // the mailboxes' page and milterd's
 		if err != nil {
 			return nil, err
 		}
 		h.port = p
 	}
 	pages := h.port + 1
-	monitor, err := freePort()
+	monitor, err := ports.Free(1)
 	if err != nil {
 		return nil, err
 	}
@@ -209,24 +210,6 @@ unsynchronised = true
 		return nil, err
 	}
 	return config.Load(h.config)
-}
-
-// freePort picks a loopback port that is free now, as is the one after it.
-func freePort() (int, error) {
-	for range 50 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		port := ln.Addr().(*net.TCPAddr).Port
-		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		ln.Close()
-		if err == nil {
-			next.Close()
-			return port, nil
-		}
-	}
-	return 0, errors.New("no two free ports beside each other")
 }
 
 // healthy waits until milterd says that it is.

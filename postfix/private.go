@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"milterd/internal/ports"
 )
 
 // Options describe a private Postfix.
@@ -91,10 +93,11 @@ func StartPrivate(ctx context.Context, o Options) (_ *Private, err error) {
 	if _, err := exec.LookPath("postfix"); err != nil {
 		return nil, errors.New("postfix is not installed: apt-get install -y postfix")
 	}
-	port, err := freePort()
+	free, err := ports.Free(1)
 	if err != nil {
 		return nil, err
 	}
+	port := strconv.Itoa(free)
 	p := &Private{SMTPAddr: "127.0.0.1:" + port, dir: o.Dir}
 	defer func() {
 		if err != nil {
@@ -359,16 +362,6 @@ func ids(u *user.User) (uid, gid int, err error) {
 	}
 	gid, err = strconv.Atoi(u.Gid)
 	return uid, gid, err
-}
-
-func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	return port, err
 }
 
 // waitFor waits until somebody greets on addr.

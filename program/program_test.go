@@ -31,6 +31,7 @@ import (
 	"milterd/config"
 	"milterd/intake"
 	"milterd/intake/origin"
+	"milterd/internal/ports"
 	"milterd/pki"
 )
 
@@ -59,12 +60,11 @@ func configured(t *testing.T) *config.Config {
 
 func free(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // serve runs a program until the test ends or stop is called; stop gives what

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"milterd/internal/ports"
 	"milterd/validate"
 )
 
@@ -63,15 +63,11 @@ func TestVerify(t *testing.T) {
 // serve comes up, reads again at SIGHUP, and ends with status 0 at SIGTERM.
 func TestServe(t *testing.T) {
 	dir := t.TempDir()
-	port := func() string {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		return ln.Addr().String()
+	first, err := ports.Free(2)
+	if err != nil {
+		t.Fatal(err)
 	}
-	pages, monitor := port(), port()
+	pages, monitor := fmt.Sprintf("127.0.0.1:%d", first), fmt.Sprintf("127.0.0.1:%d", first+1)
 	file, users := filepath.Join(dir, "milterd.toml"), filepath.Join(dir, "users.toml")
 	text := fmt.Sprintf("domain = \"sign.corp.test\"\nurl = \"https://sign.corp.test\"\ndata = %q\norganisation = { name = \"Example Corp\", country = \"LU\" }\n"+
 		"milter = { listen = \"unix:%s/m.sock\" }\nlmtp = { listen = \"\" }\nhttp = { listen = %q }\nmonitor = { listen = %q }\ndirectory = { users = %q }\n", dir+"/data", dir, pages, monitor, users)

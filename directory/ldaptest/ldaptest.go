@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"milterd/internal/ports"
 )
 
 // What stands in every server before the entries of the caller.
@@ -86,11 +88,11 @@ func Run(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{dir: o.Dir, Base: Base, BindDN: BindDN, Password: Password,
 		CA: filepath.Join(o.Dir, "ca.pem"), PasswordFile: filepath.Join(o.Dir, "password")}
-	ports, err := freePorts(2)
+	first, err := ports.Free(2)
 	if err != nil {
 		return nil, err
 	}
-	s.URL, s.TLSURL = "ldap://"+ports[0], "ldaps://"+ports[1]
+	s.URL, s.TLSURL = fmt.Sprintf("ldap://127.0.0.1:%d", first), fmt.Sprintf("ldaps://127.0.0.1:%d", first+1)
 	if err := s.write(o); err != nil {
 		return nil, fmt.Errorf("configuring slapd: %w", err)
 	}
@@ -239,19 +241,6 @@ func Group(name, mail string, members ...string) string {
 
 // GroupDN is the distinguished name of a Group.
 func GroupDN(name string) string { return "cn=" + name + "," + Groups }
-
-// freePorts gives addresses of loopback that are free, no two the same.
-func freePorts(n int) (addresses []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // not before all are found
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
-}
 
 // slap finds a program of Debian's slapd, which stands outside users' PATH.
 func slap(name string) string {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"milterd/internal/ports"
 )
 
 // Place is a folder with configuration, keys and data, in which milterd can be
@@ -46,11 +47,12 @@ type Setup struct {
 func At(s Setup) (*Place, error) {
 	p := &Place{Setup: s, Config: filepath.Join(s.Dir, "milterd.toml"),
 		Milter: "unix:" + filepath.Join(s.Dir, "milter.sock"), LMTP: "unix:" + filepath.Join(s.Dir, "lmtp.sock")}
+	first, err := ports.Free(len(p.ports))
+	if err != nil {
+		return nil, err
+	}
 	for i := range p.ports {
-		var err error
-		if p.ports[i], err = freePort(); err != nil {
-			return nil, err
-		}
+		p.ports[i] = first + i
 	}
 	if s.TCP {
 		p.Milter, p.LMTP = fmt.Sprintf("inet:127.0.0.1:%d", p.ports[2]), fmt.Sprintf("inet:127.0.0.1:%d", p.ports[3])
@@ -140,15 +142,6 @@ func (p *Place) Stop() error {
 		return err
 	}
 	return p.command.Wait()
-}
-
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Running reports whether Start has started a process that Kill or Stop has not

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"milterd/config"
+	"milterd/internal/ports"
 	"milterd/pki"
 	"milterd/postfix"
 	"milterd/program"
@@ -195,12 +196,11 @@ func (s *site) configure() {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func (s *site) facts() postfix.Site {
