@@ -3,7 +3,6 @@ package signer
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,7 +35,7 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	if sess.Level != workflow.Advanced {
 		return nil, refuse("level-unavailable", fmt.Sprintf("The level %s is not signed with a key of one's own.", sess.Level), nil)
 	}
-	certs, err := parse(chain)
+	certs, err := parse(chain[:min(1, len(chain))])
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +46,7 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	who := &sess.People[person]
 	params := pades.Params{
 		Certificate: certs[0],
-		Chain:       certs[1:],
+		Chain:       cms.Issuers(chain[1:]),
 		Field:       field,
 		Row:         row(sess, document),
 		Paraphs:     pdf.ParaphName(sess.ID, person),
@@ -70,8 +69,7 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	}
 	out := &workflow.Prepared{Document: document, Suffix: prep.Suffix, Attributes: prep.Attributes, Size: int64(len(head) + len(prep.Suffix))}
 	out.SHA256 = prep.Whole(head)
-	prep.Suffix, prep.Attributes = nil, nil // kept once
-	out.Signer, err = json.Marshal(prep)
+	out.Signer, err = prep.MarshalBinary()
 	return out, err
 }
 
@@ -106,7 +104,7 @@ func badValue(err error) error {
 // must be those of this revision and this certificate, whatever stands in p.
 func readBack(p *workflow.Prepared) (*ownWork, error) {
 	w := &ownWork{}
-	if err := json.Unmarshal(p.Signer, &w.prep); err != nil {
+	if err := w.prep.UnmarshalBinary(p.Signer); err != nil {
 		return nil, fmt.Errorf("what was prepared: %w", err)
 	}
 	w.prep.Suffix, w.prep.Attributes = p.Suffix, p.Attributes

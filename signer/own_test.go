@@ -431,7 +431,8 @@ func (c *counting) Timestamp(ctx context.Context, digest []byte) ([]byte, error)
 func swapField(t *testing.T, signer []byte, key string, value any) []byte {
 	t.Helper()
 	var m map[string]any
-	if err := json.Unmarshal(signer, &m); err != nil || m[key] == nil {
+	line, certificates, _ := bytes.Cut(signer, []byte("\n"))
+	if err := json.Unmarshal(line, &m); err != nil || m[key] == nil {
 		t.Fatal(err, m[key])
 	}
 	m[key] = value
@@ -439,12 +440,13 @@ func swapField(t *testing.T, signer []byte, key string, value any) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return append(append(b, '\n'), certificates...)
 }
 
 func swapCertificate(t *testing.T, signer []byte, d *device) []byte {
 	t.Helper()
-	return swapField(t, signer, "certificates", d.chain)
+	line, _, _ := bytes.Cut(signer, []byte("\n"))
+	return append(append(bytes.Clone(line), '\n'), bytes.Join(d.chain, nil)...)
 }
 
 // A certificate that runs out before the signature has its time asks the person again.

@@ -116,7 +116,7 @@ type Prepared struct {
 	Size       int64  `json:"size"`       // of the same
 	Suffix     []byte `json:"suffix"`     // with Contents all zero
 	Attributes []byte `json:"attributes"` // DER of the signed attributes: this is what the device signs
-	Signer     []byte `json:"signer"`     // the Signer's own, JSON
+	Signer     []byte `json:"signer"`     // the Signer's own
 	Value      []byte `json:"value,omitempty"`
 }
 

@@ -19,7 +19,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -132,7 +131,7 @@ func (d *desk) sign(p *workflow.Prepared) error {
 // value and embeds it, without a timestamp.
 func (d *desk) finish(ctx context.Context, p *workflow.Prepared) error {
 	var prep pades.Preparation
-	if err := json.Unmarshal(p.Signer, &prep); err != nil {
+	if err := prep.UnmarshalBinary(p.Signer); err != nil {
 		return err
 	}
 	prep.Suffix, prep.Attributes = bytes.Clone(p.Suffix), p.Attributes
@@ -159,7 +158,7 @@ func (d *desk) phases(ctx context.Context) error {
 		return err
 	}
 	var made pades.Preparation
-	if err := json.Unmarshal(p.Signer, &made); err != nil {
+	if err := made.UnmarshalBinary(p.Signer); err != nil {
 		return err
 	}
 	now := time.Now()

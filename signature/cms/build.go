@@ -58,10 +58,20 @@ func attribute(oid objectID, value []byte) []byte {
 // SignedData is what becomes a detached CMS message with one signer.
 type SignedData struct {
 	Algorithm    Algorithm
-	Certificates []*x509.Certificate // the signer's first, then its issuers
+	Certificates []*x509.Certificate // the signer's first, then its issuers, of which only Raw is read
 	Attributes   []byte              // from SignedAttributes
 	Value        []byte              // the signature value over Attributes, see VerifyValue
 	Timestamp    []byte              // RFC 3161 token over the value in its embedded form; nil for none
+}
+
+// Issuers are certificates with Raw only, for SignedData and Size: reading them
+// would take as long as verifying a value.
+func Issuers(chain [][]byte) []*x509.Certificate {
+	certs := make([]*x509.Certificate, len(chain))
+	for i, der := range chain {
+		certs[i] = &x509.Certificate{Raw: der}
+	}
+	return certs
 }
 
 // Marshal verifies the value and gives the message, a DER ContentInfo.

@@ -87,7 +87,7 @@ func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts Timestamper)
 	if m.Hash() != p.Algorithm.Hash() {
 		return nil, fmt.Errorf("%w: %s where %s was prepared", cms.ErrAlgorithm, m.Hash(), p.Algorithm)
 	}
-	signer, err := m.Verify(p.Digest, certs...)
+	signer, err := m.Verify(p.Digest, certs[0])
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"os"
@@ -114,8 +113,8 @@ func TestEveryKey(t *testing.T) {
 	}
 }
 
-// Between the phases a Preparation is JSON in a store; an error changes nothing.
-func TestPreparationSurvivesJSON(t *testing.T) {
+// Between the phases a Preparation is bytes in a store; an error changes nothing.
+func TestKeptPreparation(t *testing.T) {
 	ctx := context.Background()
 	f := newFixture(t, cmstest.P256)
 	head := cmstest.Document(0)
@@ -123,14 +122,20 @@ func TestPreparationSurvivesJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.Marshal(first)
+	b, err := first.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
+	for cut := range b {
+		if got := new(pades.Preparation); got.UnmarshalBinary(b[:cut]) == nil && len(got.Certificates) == len(first.Certificates) {
+			t.Fatalf("read from %d of %d bytes", cut, len(b))
+		}
+	}
 	prep := new(pades.Preparation)
-	if err := json.Unmarshal(b, prep); err != nil {
+	if err := prep.UnmarshalBinary(b); err != nil {
 		t.Fatal(err)
 	}
+	prep.Suffix, prep.Attributes = first.Suffix, first.Attributes
 	if !prep.Covers(head) || prep.Covers(append(slices.Clone(head), 0)) || prep.Covers(bytes.Replace(head, []byte("Contract"), []byte("contract"), 1)) {
 		t.Error("Covers does not tell the head apart")
 	}

@@ -17,7 +17,7 @@ import (
 // Params says who signs what with.
 type Params struct {
 	Certificate *x509.Certificate
-	Chain       []*x509.Certificate // its issuers, embedded with it; the root may be left out
+	Chain       []*x509.Certificate // its issuers, embedded with it (only Raw is read); the root may be left out
 	Algorithm   cms.Algorithm       // empty: the usual one of the certificate's key
 	Field       string              // full name of an empty field; a name that no field has adds one, and so does ""
 	Row         int                 // an added field may be visible, one of so many: see pdf.Signing; 0 means invisible
@@ -34,19 +34,19 @@ type Params struct {
 // maxReserve bounds the place for a CMS.
 const maxReserve = 1 << 20
 
-// Preparation is a revision that waits for its signature. It is plain data:
-// what JSON keeps of it suffices to Finish it.
+// Preparation is a revision that waits for its signature. Suffix, Attributes and
+// what MarshalBinary keeps of the rest suffice to Finish it.
 type Preparation struct {
 	Field        string        `json:"field"`
 	Time         time.Time     `json:"time"`
 	Algorithm    cms.Algorithm `json:"algorithm"`
-	Certificates [][]byte      `json:"certificates"` // DER, the signer's first
-	HeadSize     int           `json:"head_size"`    // bytes of the file that Suffix follows
-	Suffix       []byte        `json:"suffix"`       // the revision with Contents all zero
-	Offset       int           `json:"offset"`       // of the first hex digit of Contents in Suffix
-	Room         int           `json:"room"`         // bytes that Contents can hold
-	Digest       []byte        `json:"digest"`       // of the ByteRange, under the hash of Algorithm
-	Attributes   []byte        `json:"attributes"`   // DER of the signed attributes: this is what gets signed
+	Certificates [][]byte      `json:"-"`         // DER, the signer's first
+	HeadSize     int           `json:"head_size"` // bytes of the file that Suffix follows
+	Suffix       []byte        `json:"-"`         // the revision with Contents all zero
+	Offset       int           `json:"offset"`    // of the first hex digit of Contents in Suffix
+	Room         int           `json:"room"`      // bytes that Contents can hold
+	Digest       []byte        `json:"digest"`    // of the ByteRange, under the hash of Algorithm
+	Attributes   []byte        `json:"-"`         // DER of the signed attributes: this is what gets signed
 
 	certs  []*x509.Certificate
 	hashed hash.Hash // the head, with SHA-256; nil where it was hashed otherwise
@@ -162,19 +162,19 @@ func embed(suffix []byte, at, room int, der []byte) ([]byte, error) {
 	return out, nil
 }
 
-// signer gives the parsed certificates of a preparation, the signer's first.
+// signer gives the certificates of a preparation: the signer's own, then its
+// issuers, unread.
 func (p *Preparation) signer() ([]*x509.Certificate, error) {
-	if p.certs == nil {
-		for _, der := range p.Certificates {
-			c, err := x509.ParseCertificate(der)
-			if err != nil {
-				return nil, fmt.Errorf("certificate of the preparation: %w", err)
-			}
-			p.certs = append(p.certs, c)
-		}
+	if p.certs != nil {
+		return p.certs, nil
 	}
-	if len(p.certs) == 0 {
+	if len(p.Certificates) == 0 {
 		return nil, errors.New("preparation without a certificate")
 	}
+	leaf, err := x509.ParseCertificate(p.Certificates[0])
+	if err != nil {
+		return nil, fmt.Errorf("certificate of the preparation: %w", err)
+	}
+	p.certs = append([]*x509.Certificate{leaf}, cms.Issuers(p.Certificates[1:])...)
 	return p.certs, nil
 }
