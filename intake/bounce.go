@@ -67,6 +67,10 @@ func (in *Intake) bounced(ctx context.Context, e milter.Envelope, a address, raw
 		in.count("bounce-confirm")
 		log.Warn("a mail that asks for confirmation bounced")
 		return nil
+	case m.Mail == workflow.MailVerified:
+		in.count("bounce-verified")
+		log.Warn("an answer of verify@ bounced")
+		return nil
 	}
 	noted, err := in.Bounces.Desk.Bounced(ctx, m, f)
 	switch {

@@ -66,8 +66,9 @@ type Intake struct {
 	Bounces   *Bounces        // nil: bounces of our own mails are dropped
 	Confirm   *Confirm        // nil: nobody is asked to confirm a mail
 	Returned  Returned        // nil: nobody tries
+	Verify    *Verify         // nil: verify@ is refused
 	Log       *slog.Logger
-	Count     func(outcome string) // "opened", "repeated", "left-alone", "dropped", "check", "bounce…", "held…"; may be nil
+	Count     func(outcome string) // "opened", "repeated", "verified", "left-alone", "dropped", "check", "bounce…", "held…"; may be nil
 }
 
 var _ milter.Intake = (*Intake)(nil)

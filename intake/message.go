@@ -44,11 +44,18 @@ func (in *Intake) take(ctx context.Context, e milter.Envelope, asked []address, 
 	if stranger != nil && (in.Confirm == nil || !isUnproven(stranger)) {
 		return p, stranger
 	}
+	verify, err := in.toVerify(asked)
+	if stranger != nil && verify {
+		return p, stranger
+	}
+	if err != nil {
+		return p, err
+	}
 	r, err := mailparse.Parse(raw, in.Config.Limits)
 	if err != nil {
 		return p, err
 	}
-	switch why, err := in.loop(r, p); {
+	switch why, err := in.loop(r, p, verify); {
 	case why != "" && stranger != nil:
 		return p, stranger
 	case why != "" && err == nil:
@@ -59,6 +66,8 @@ func (in *Intake) take(ctx context.Context, e milter.Envelope, asked []address, 
 		return p, err
 	case stranger != nil:
 		return p, in.hold(ctx, e, r, raw, asked, stranger)
+	case verify:
+		return p, in.verify(ctx, e, r, p)
 	}
 	o, err := in.opening(ctx, r, p, asked, e)
 	if err != nil {
@@ -137,8 +146,9 @@ const hintAlias = "an alias of alias_maps (/etc/aliases) or a .forward led here,
 const maxHops = 30
 
 // loop names the reason why a mail opens no session although it could; err is
-// what to say about it, nil for nothing.
-func (in *Intake) loop(r *mailparse.Request, p proof) (why string, err error) {
+// what to say about it, nil for nothing. A mail to verify@ may stand in a thread
+// of ours.
+func (in *Intake) loop(r *mailparse.Request, p proof, verify bool) (why string, err error) {
 	switch {
 	case in.ours(r.MessageID), p.mailed && strings.HasSuffix(strings.ToLower(r.From.Address), "@"+in.Config.Domain):
 		// A logged-in sender's From of ours is refused as not theirs (sender).
@@ -153,7 +163,7 @@ func (in *Intake) loop(r *mailparse.Request, p proof) (why string, err error) {
 	if why != "" && p.mailed {
 		return why, nil
 	}
-	if why != "" {
+	if why != "" || verify && len(r.Documents) > 0 {
 		return why, err
 	}
 	for _, id := range append(r.InReplyTo[:len(r.InReplyTo):len(r.InReplyTo)], r.References...) {

@@ -80,6 +80,9 @@ func (in *Intake) Recipient(ctx context.Context, e milter.Envelope, recipient st
 			return milter.Pass, err
 		}
 	}
+	if a.word() == verify {
+		return milter.Take, nil
+	}
 	if _, _, err := in.meant(ctx, a, p.person); err != nil {
 		return milter.Pass, err
 	}
@@ -92,7 +95,9 @@ func (in *Intake) reserved(a address) error {
 	case answer:
 		return in.errAnswer()
 	case verify:
-		return in.errVerify()
+		if in.Verify == nil {
+			return in.errVerify()
+		}
 	}
 	return nil
 }

@@ -108,7 +108,15 @@ func (in *Intake) errAnswer() error {
 
 func (in *Intake) errVerify() error {
 	return refuse(550, "5.2.1", "verify-address",
-		"Documents cannot be verified by mail yet; ask %s@%s to verify the file", postmaster, in.Config.Domain)
+		"Documents are not verified by mail here; ask %s@%s to verify the file", postmaster, in.Config.Domain)
+}
+
+func (in *Intake) errVerifyAlone() error {
+	return refuse(550, "5.5.3", "verify-alone", "A mail to %s@%s cannot ask for signatures, too; send two mails", verify, in.Config.Domain)
+}
+
+func errNothingToVerify() error {
+	return refuse(554, "5.6.2", "no-attachment", "There is no file in this mail; attach the signed document that is to be verified")
 }
 
 func errTooManySignatories(n int) error {

@@ -45,6 +45,21 @@ func attacked(n workflow.Notice, a string) workflow.Notice {
 		n.Held = &h
 		return n
 	}
+	if n.Verification != nil {
+		v := *n.Verification
+		v.Person.Name = a
+		v.Thread = workflow.Thread{MessageID: v.Thread.MessageID, References: v.Thread.References, Subject: a}
+		v.Files = slices.Clone(v.Files)
+		for i := range v.Files {
+			v.Files[i].Name = a
+			v.Files[i].Signatures = slices.Clone(v.Files[i].Signatures)
+			for k := range v.Files[i].Signatures {
+				v.Files[i].Signatures[k].By = a
+			}
+		}
+		n.Verification = &v
+		return n
+	}
 	if n.Returned != nil {
 		r := *n.Returned
 		r.Recipient, r.Status, r.Diagnostic = a, a, a

@@ -46,7 +46,7 @@ func (n *Notifier) fields(notice workflow.Notice, c *content) ([]field, error) {
 		return nil, err
 	}
 	submitted := "auto-generated"
-	if notice.Kind == workflow.MailReceipt {
+	if notice.Kind == workflow.MailReceipt || notice.Kind == workflow.MailVerified {
 		submitted = "auto-replied" // it answers the sender's mail at once (RFC 3834, 5)
 	}
 	out := []field{
@@ -61,8 +61,15 @@ func (n *Notifier) fields(notice workflow.Notice, c *content) ([]field, error) {
 		field{"Subject", unstructured(c.Subject)},
 		field{"Message-ID", []string{n.messageID(notice.Mailing(), notice.Key)}},
 	)
-	if notice.Session != nil { // a held mail's thread is somebody's word
-		parent, references := n.thread(notice.Session, notice)
+	var parent string
+	var references []string
+	switch { // a held mail's thread is somebody's word
+	case notice.Session != nil:
+		parent, references = n.thread(notice.Session, notice)
+	case notice.Verification != nil:
+		parent, references = original(notice.Verification.Thread)
+	}
+	if len(references) > 0 {
 		if parent != "" {
 			out = append(out, field{"In-Reply-To", []string{parent}})
 		}
@@ -81,28 +88,37 @@ func (n *Notifier) fields(notice workflow.Notice, c *content) ([]field, error) {
 // replies only to a mail that its reader has: the original, which went to sender
 // and copies, or a signatory's own first invitation.
 func (n *Notifier) thread(s *workflow.Session, notice workflow.Notice) (parent string, references []string) {
-	if original := s.Thread.MessageID; goodID(original) {
-		for _, id := range s.Thread.References {
-			if goodID(id) && id != original {
-				references = append(references, id)
-			}
-		}
-		if over := len(references) - 20; over > 0 { // the first and the newest, as RFC 5537, 3.4.4 does
-			references = append(references[:1], references[over+1:]...)
-		}
-		references = append(references, original)
-		if p := &s.People[notice.To]; p.Sender || p.Copy {
-			return original, references
-		}
-	} else {
+	parent, references = original(s.Thread)
+	if p := &s.People[notice.To]; parent != "" && (p.Sender || p.Copy) {
+		return parent, references
+	}
+	if parent == "" {
 		references = []string{"<milterd." + s.ID + "." + derive(n.idKey, "thread", s.ID) + "@" + n.c.Domain + ">"}
 	}
+	parent = ""
 	first := s.MailKey(notice.To, workflow.MailInvitation, 0, "")
 	if s.People[notice.To].Signatory && notice.Key != first {
 		parent = n.messageID(workflow.Mailing{Session: s.ID, Person: notice.To, Mail: workflow.MailInvitation}, first)
 		references = append(references, parent)
 	}
 	return parent, references
+}
+
+// original is how a mail refers to the one that it answers; nothing if that has
+// no Message-ID that can be referred to.
+func original(t workflow.Thread) (parent string, references []string) {
+	if !goodID(t.MessageID) {
+		return "", nil
+	}
+	for _, id := range t.References {
+		if goodID(id) && id != t.MessageID {
+			references = append(references, id)
+		}
+	}
+	if over := len(references) - 20; over > 0 { // the first and the newest, as RFC 5537, 3.4.4 does
+		references = append(references[:1], references[over+1:]...)
+	}
+	return t.MessageID, append(references, t.MessageID)
 }
 
 // goodID reports whether a foreign Message-ID can stand in our header.
@@ -119,7 +135,7 @@ func replyTo(n workflow.Notice, ascii bool) []string {
 	const most = 10
 	s := n.Session
 	switch n.Kind {
-	case workflow.MailCode, workflow.MailReturned, workflow.MailConfirm, workflow.MailEnrolled:
+	case workflow.MailCode, workflow.MailReturned, workflow.MailConfirm, workflow.MailEnrolled, workflow.MailVerified:
 		return nil
 	}
 	var people []*workflow.Participant

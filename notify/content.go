@@ -88,10 +88,17 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 	w := &writer{words: speak(to.Language), n: notice, s: s, org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, root: n.c.Root, domain: n.c.Domain}
 	c := &content{Lang: w.tag.String(), Brand: n.c.From}
 	footer := w.say("footer", data{"Org": w.org, "Domain": w.domain})
-	if s == nil {
+	switch notice.Kind {
+	case workflow.MailConfirm:
 		w.to = &workflow.Participant{Person: to}
 		w.confirm()
 		c.Subject, c.Blocks, c.Small = w.say("confirm.subject", nil), w.b, []string{footer}
+		return c, w.err
+	case workflow.MailVerified:
+		w.to = &workflow.Participant{Person: to}
+		w.verified()
+		c.Subject = w.say("verified.subject", data{"Subject": shorten(clean(notice.Verification.Thread.Subject), maxSubject)})
+		c.Blocks, c.Small = w.b, []string{w.say("digest.note", nil), footer}
 		return c, w.err
 	}
 	w.to, w.sender = &s.People[notice.To], s.Sender()
@@ -131,7 +138,8 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 func check(n workflow.Notice) error {
 	s, id := n.Session, n.Mailing().Session
 	switch {
-	case (s == nil) != (n.Kind == workflow.MailConfirm) || (n.Held == nil) == (s == nil):
+	case (n.Held != nil) != (n.Kind == workflow.MailConfirm) || (n.Verification != nil) != (n.Kind == workflow.MailVerified) ||
+		(s == nil) != (n.Held != nil || n.Verification != nil):
 		return fmt.Errorf("%s: no session, or one too many", n.Kind)
 	case strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") != "" || id == "" || len(id) > 20:
 		return fmt.Errorf("%s: session %q: not an id", n.Kind, id)
@@ -177,6 +185,10 @@ func check(n workflow.Notice) error {
 	case workflow.MailConfirm:
 		if n.Link == "" || n.Until.IsZero() {
 			missing = "a link with its time"
+		}
+	case workflow.MailVerified:
+		if len(n.Verification.Files) == 0 || len(n.Attachments) == 0 {
+			missing = "files and a report"
 		}
 	case workflow.MailReceipt, workflow.MailExpired, workflow.MailCancelled:
 	default:

@@ -51,6 +51,7 @@ var letters = map[workflow.MailKind]byte{
 	workflow.MailInvitation: 'i', workflow.MailReceipt: 'r', workflow.MailCode: 'c', workflow.MailResult: 's',
 	workflow.MailDeclined: 'd', workflow.MailExpired: 'x', workflow.MailCancelled: 'z', workflow.MailReturned: 'u',
 	workflow.MailConfirm: 'q', workflow.MailEnrolled: 'e', workflow.MailAgain: 'a',
+	workflow.MailVerified: 'v',
 }
 
 // Bounce is the envelope sender of a mail to one person of a session:

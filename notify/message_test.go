@@ -163,7 +163,7 @@ func TestEveryMail(t *testing.T) {
 				t.Error("the picture is not shown")
 			}
 		case len(notice.Attachments) > 0:
-			shape = "mixed{" + shape + strings.Repeat(" application/pdf", len(notice.Attachments)) + "}"
+			shape = "mixed{" + shape + strings.Repeat(" "+mediaType(notice), len(notice.Attachments)) + "}"
 		}
 		if m.shape != shape {
 			t.Errorf("shape %s, want %s", m.shape, shape)
@@ -354,4 +354,10 @@ func TestRootElsewhere(t *testing.T) {
 	if _, err := New(n.c); err == nil {
 		t.Error("any address is taken")
 	}
+}
+
+// mediaType is that of a notice's attachments.
+func mediaType(n workflow.Notice) string {
+	t, _, _ := strings.Cut(n.Attachments[0].ContentType, ";")
+	return t
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +201,25 @@ func cases(lang string) map[string]workflow.Notice {
 		Until: testNow.Add(workflow.HeldFor), By: -1, Held: &workflow.Held{ID: heldID, Person: jane, Received: testNow,
 			Subject: "Forged subject", From: "jane.roe@corp.test", Recipients: []string{"john.doe@sign.corp.test"}, QueueID: "forged",
 			Asks: []workflow.Person{{Mail: "forged@corp.test", Name: "Forged Name"}}, Documents: []workflow.HeldDocument{{Name: "Forged.pdf"}}}}
+
+	file := func(name string, verdict workflow.Verdict, signatures ...workflow.VerifiedSignature) workflow.VerifiedFile {
+		return workflow.VerifiedFile{Name: name, Size: 123_456, SHA256: sha256.Sum256([]byte(name)), Verdict: verdict, Signatures: signatures, Report: "the report"}
+	}
+	jane1 := workflow.VerifiedSignature{By: "CN=Jane Roe,O=Example Corp,C=LU", Verdict: workflow.VerdictValid, At: testNow}
+	seal := workflow.VerifiedSignature{By: "CN=Example Corp,O=Example Corp,C=LU", Verdict: workflow.VerdictValid, At: testNow, Stamp: true}
+	bad, unknown := workflow.VerifiedSignature{By: "CN=Mallory https://evil.test/", Verdict: workflow.VerdictInvalid, At: testNow}, workflow.VerifiedSignature{Verdict: workflow.VerdictOpen}
+	report := func(name string) workflow.Attachment {
+		return workflow.Attachment{Name: name, ContentType: "text/plain; charset=utf-8", Content: []byte("1. signature in field \"A\"\n")}
+	}
+	out["verified"] = workflow.Notice{Kind: workflow.MailVerified, Key: heldID, By: -1, Attachments: []workflow.Attachment{report("verification.txt")},
+		Verification: &workflow.Verification{ID: heldID, Person: jane, Thread: testSession(lang).Thread,
+			Files: []workflow.VerifiedFile{file("Lease-signed.pdf", workflow.VerdictValid, jane1, seal)}}}
+	out["verified-several"] = workflow.Notice{Kind: workflow.MailVerified, Key: heldID, By: -1,
+		Attachments: []workflow.Attachment{report("verification-1.txt"), report("verification-2.txt"), report("verification-3.txt"), report("verification-4.txt"), report("verification-5.txt")},
+		Verification: &workflow.Verification{ID: heldID, Person: jane, Thread: workflow.Thread{Subject: "Are these right?"},
+			Files: []workflow.VerifiedFile{file("Offer.pdf", workflow.VerdictInvalid, bad, jane1), file("Übergabe.pdf", workflow.VerdictOpen, unknown),
+				file("Changed.pdf", workflow.VerdictChanged, slices.Repeat([]workflow.VerifiedSignature{jane1}, 23)...),
+				file("Plain.pdf", workflow.VerdictUnsigned), file("letter.docx", workflow.VerdictUnreadable)}}}
 	return out
 }
 

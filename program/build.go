@@ -161,6 +161,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	}
 	in := p.intake(box)
 	in.Bounces = &intake.Bounces{Mail: notifier, Desk: p.Desk}
+	in.Verify = &intake.Verify{Verifier: verifier{p.Authority}, Desk: p.Desk}
 	p.door = &milter.Door{
 		Domain:  c.Domain,
 		Log:     log,

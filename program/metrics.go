@@ -57,7 +57,7 @@ func newMetrics() *metrics {
 		m.timestamps.WithLabelValues(r)
 	}
 	for _, k := range []workflow.JobKind{workflow.JobPrepare, workflow.JobMail, workflow.JobSign, workflow.JobSeal, workflow.JobExpire,
-		workflow.JobRetain, workflow.JobAsk, workflow.JobForget, workflow.JobRenew} {
+		workflow.JobRetain, workflow.JobAsk, workflow.JobForget, workflow.JobRenew, workflow.JobVerified} {
 		m.jobs.WithLabelValues(string(k), string(store.Completed))
 		m.jobs.WithLabelValues(string(k), string(store.Failed))
 	}

@@ -120,6 +120,10 @@ func request(t *testing.T, id, header string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return letter(id, header, pdf)
+}
+
+func letter(id, header string, pdf []byte) string {
 	return "From: Jane Roe <jane.roe@corp.test>\nTo: somebody\nSubject: Lease\nMessage-ID: <" + id + "@corp.test>\nDate: " + time.Now().Format(time.RFC1123Z) + "\n" + header +
 		"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nPlease sign.\n--b\nContent-Type: application/pdf; name=lease.pdf\nContent-Transfer-Encoding: base64\n\n" +
 		lines(base64.StdEncoding.EncodeToString(pdf)) + "--b--\n"

@@ -85,7 +85,7 @@ func (s *Signature) write(b *strings.Builder, number, size int) {
 // verdict is the line that people read. It says that nothing was changed only
 // where that is known: where every signature holds.
 func (r *Result) verdict() string {
-	good, failed, rootless, changed := 0, 0, false, false
+	good, failed, rootless, changed := 0, 0, false, r.Changed()
 	for _, s := range r.Signatures {
 		switch s.Indication {
 		case Passed:
@@ -93,12 +93,7 @@ func (r *Result) verdict() string {
 		case Failed:
 			failed++
 		}
-		// Its bytes are not those that were signed; or something was added that may not be.
-		changed = changed || s.Sub == HashFailure
 		rootless = rootless || s.Sub == NoChain
-		for _, c := range s.Changes {
-			changed = changed || !c.Allowed
-		}
 	}
 	open := len(r.Signatures) - good - failed
 	out := fmt.Sprintf("%d of %d signatures and timestamps are valid", good, len(r.Signatures))

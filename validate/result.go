@@ -3,6 +3,7 @@ package validate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"milterd/signature/cms"
@@ -147,3 +148,11 @@ type Change struct {
 // Passed reports whether every signature is TOTAL-PASSED and nothing was
 // changed that may not be.
 func (r *Result) Passed() bool { return r.Indication == Passed }
+
+// Changed reports whether what was signed is known to have been changed: its
+// bytes are not those that were signed, or something was added that may not be.
+func (r *Result) Changed() bool {
+	return slices.ContainsFunc(r.Signatures, func(s Signature) bool {
+		return s.Sub == HashFailure || slices.ContainsFunc(s.Changes, func(c Change) bool { return !c.Allowed })
+	})
+}

@@ -159,8 +159,11 @@ func (d *Desk) now() time.Time { return d.Now().UTC().Truncate(time.Microsecond)
 func newID() string {
 	var b [10]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
-	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+	return idOf(b[:])
 }
+
+// idOf makes an id of the first 80 bits.
+func idOf(b []byte) string { return strings.ToLower(base32.StdEncoding.EncodeToString(b[:10])) }
 
 // refuse makes a refusal for a page; its SMTP code is never used there.
 func refuse(reason, text string, err error) *Refusal {

@@ -115,6 +115,10 @@ func (d *Desk) ration(tx Tx, sender Person, now time.Time) error {
 	if err != nil || n < d.Policy.PerHour {
 		return err
 	}
+	return tooMany(n)
+}
+
+func tooMany(n int) *Refusal {
 	return &Refusal{Code: 450, Enhanced: "4.7.1", Reason: "too-many-requests",
 		Text: fmt.Sprintf("You have opened %d requests within the hour, as many as the signature desk takes from one sender; please try again later.", n)}
 }

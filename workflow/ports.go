@@ -194,6 +194,8 @@ const (
 	JobAsk     JobKind = "ask"     // mail a held sender for confirmation
 	JobForget  JobKind = "forget"  // when a held mail has waited long enough
 	JobRenew   JobKind = "renew"   // before the archive timestamps of kept documents age
+
+	JobVerified JobKind = "verified" // answer a mail to verify@
 )
 
 // Job is work that follows from a transition. It holds no secret: tokens and
@@ -210,6 +212,8 @@ type Job struct {
 	Preparation string    `json:"preparation,omitempty"` // for JobSign with an own key and MailAgain: the Act's
 	Credential  string    `json:"credential,omitempty"`  // for MailEnrolled: the new device's
 	At          time.Time `json:"-"`                     // not before; zero means now
+
+	Verification string `json:"verification,omitempty"` // for JobVerified: the Verification as JSON
 }
 
 // Runner does the work of a job; Desk is one. A job can run twice, so each
@@ -328,26 +332,28 @@ const (
 	MailConfirm    MailKind = "confirm"    // to somebody in whose name a mail came: was it you?
 	MailEnrolled   MailKind = "enrolled"   // to whose device it is: a new one was enrolled
 	MailAgain      MailKind = "again"      // to a signatory: please sign once more
+	MailVerified   MailKind = "verified"   // to somebody who asked verify@ about files
 )
 
 // Notice is a mail that is to be written: who gets what is decided, how it
 // reads is notify's.
 type Notice struct {
-	Kind        MailKind
-	Key         string // the same for the same mail, sent again or not: its Message-ID comes from it
-	Session     *Session
-	To          int    // index in Session.People
-	Round       int    // Session.Round when it was sent again; with Session, To and Kind it makes the Mailing
-	Link        string // https://host/s#TOKEN; empty where there is nothing to open
-	Code        string // for MailCode
-	CodeExpires time.Time
-	By          int         // who declined, for MailDeclined; who was not reached, for MailReturned
-	Returned    *Returned   // for MailReturned
-	Credential  *Credential // for MailEnrolled: Name, Enrolled, ApprovedBy
-	Again       string      // for MailAgain: why, a Reason of AgainReasons
-	Held        *Held       // for MailConfirm, which has no Session
-	Until       time.Time   // for MailResult: when retention ends, and Link leads nowhere any more
-	Attachments []Attachment
+	Kind         MailKind
+	Key          string // the same for the same mail, sent again or not: its Message-ID comes from it
+	Session      *Session
+	To           int    // index in Session.People
+	Round        int    // Session.Round when it was sent again; with Session, To and Kind it makes the Mailing
+	Link         string // https://host/s#TOKEN; empty where there is nothing to open
+	Code         string // for MailCode
+	CodeExpires  time.Time
+	By           int           // who declined, for MailDeclined; who was not reached, for MailReturned
+	Returned     *Returned     // for MailReturned
+	Credential   *Credential   // for MailEnrolled: Name, Enrolled, ApprovedBy
+	Again        string        // for MailAgain: why, a Reason of AgainReasons
+	Held         *Held         // for MailConfirm, which has no Session
+	Verification *Verification // for MailVerified, which has none either
+	Until        time.Time     // for MailResult: when retention ends, and Link leads nowhere any more
+	Attachments  []Attachment
 }
 
 // Attachment is a file in a mail.
@@ -359,18 +365,23 @@ type Attachment struct {
 
 // Recipient is who gets the mail.
 func (n *Notice) Recipient() Person {
-	if n.Held != nil {
+	switch {
+	case n.Held != nil:
 		return n.Held.Person
+	case n.Verification != nil:
+		return n.Verification.Person
 	}
 	return n.Session.People[n.To].Person
 }
 
 // Mailing is what the mail's bounce address carries.
 func (n *Notice) Mailing() Mailing {
-	if n.Held != nil {
+	switch {
+	case n.Held != nil:
 		return Mailing{Session: n.Held.ID, Mail: n.Kind}
-	}
-	if n.Session == nil {
+	case n.Verification != nil:
+		return Mailing{Session: n.Verification.ID, Mail: n.Kind}
+	case n.Session == nil:
 		return Mailing{Mail: n.Kind}
 	}
 	return Mailing{Session: n.Session.ID, Person: n.To, Mail: n.Kind, Round: n.Round}

@@ -40,6 +40,8 @@ func (d *Desk) Run(ctx context.Context, j Job) error {
 		err = d.ask(ctx, j)
 	case JobForget:
 		err = d.forget(ctx, j)
+	case JobVerified:
+		err = d.tellVerified(ctx, j)
 	default:
 		err = Drop{fmt.Errorf("unknown kind of job %q", j.Kind)}
 	}
@@ -50,7 +52,7 @@ func (d *Desk) Run(ctx context.Context, j Job) error {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrGone):
 		return Drop{err}
 	case errors.As(err, &r) && r.Code >= 500:
-		if j.Kind != JobMail && j.Kind != JobRenew {
+		if j.Kind != JobMail && j.Kind != JobRenew && j.Session != "" {
 			if err := d.giveUp(ctx, j.Session, r); err != nil {
 				return err
 			}

@@ -64,16 +64,17 @@ var children = make(chan struct{}, childCount)
 
 // order is what a child is asked to do; the document's bytes follow its line.
 type order struct {
-	ID   string `json:"id"` // unguessable, for the reply
-	Task string `json:"task"`
-	Size int    `json:"size"`
+	ID      string          `json:"id"` // unguessable, for the reply
+	Task    string          `json:"task"`
+	Options json.RawMessage `json:"options,omitempty"`
+	Size    int             `json:"size"`
 }
 
 // reply is what a child answers, in one line.
 type reply struct {
 	ID      string            `json:"id"`
 	More    bool              `json:"more,omitempty"` // it takes another document
-	Info    *Info             `json:"info,omitempty"`
+	Answer  json.RawMessage   `json:"answer,omitempty"`
 	Refusal *workflow.Refusal `json:"refusal,omitempty"`
 	Cause   string            `json:"cause,omitempty"` // of the refusal
 	Error   string            `json:"error,omitempty"`
@@ -86,7 +87,11 @@ func InspectInChild(ctx context.Context, data []byte) (*Info, error) {
 	if len(data) > MaxBytes {
 		return Inspect(data) // says that it is too large
 	}
-	return runChild(ctx, taskInspect, data)
+	info := new(Info)
+	if err := runChild(ctx, taskInspect, nil, data, info, len(data) > usedBytes); err != nil {
+		return nil, err
+	}
+	return info, nil
 }
 
 // child is a process that takes documents, one after the other.
@@ -204,41 +209,56 @@ func (c *child) end() {
 	c.cmd.Wait()
 }
 
+// RunInChild hands a task (AddTask) with its options, which may be nil, and a
+// document to a child that has seen no other one, and reads what it answers.
+// Errors are those of InspectInChild, and what the task itself says.
+func RunInChild(ctx context.Context, task string, options any, data []byte, answer any) error {
+	if len(data) > MaxBytes {
+		return refuse(fmt.Errorf("%d bytes: %w", len(data), cos.ErrLimit))
+	}
+	return runChild(ctx, task, options, data, answer, true)
+}
+
 // runChild hands a task with data to a child, and reads its reply. Where a
 // child that has seen other documents says anything but yes, it does not count:
 // a fresh one is asked.
-func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
+func runChild(ctx context.Context, task string, options any, data []byte, answer any, fresh bool) error {
 	if os.Getenv(childMark) != "" {
-		return nil, errors.New("pdf child: main did not call pdf.ChildMain first")
+		return errors.New("pdf child: main did not call pdf.ChildMain first")
+	}
+	o := order{ID: rand.Text(), Task: task, Size: len(data)}
+	var err error
+	if options != nil {
+		if o.Options, err = json.Marshal(options); err != nil {
+			return fmt.Errorf("pdf child: %w", err)
+		}
+	}
+	line, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("pdf child: %w", err)
 	}
 	select {
 	case children <- struct{}{}:
 		defer func() { <-children }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("pdf child: %w", ctx.Err())
+		return fmt.Errorf("pdf child: %w", ctx.Err())
 	}
-	for fresh := len(data) > usedBytes; ; {
+	for {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("pdf child: %w", ctx.Err())
+			return fmt.Errorf("pdf child: %w", ctx.Err())
 		}
 		c, err := takeChild(fresh)
 		if err != nil {
-			return nil, fmt.Errorf("pdf child: %w", err)
-		}
-		o := order{rand.Text(), task, len(data)}
-		line, err := json.Marshal(o)
-		if err != nil {
-			c.end()
-			return nil, fmt.Errorf("pdf child: %w", err)
+			return fmt.Errorf("pdf child: %w", err)
 		}
 		if n, _ := c.in.Write(append(line, '\n')); n == 0 {
 			c.end() // it died while it waited
 			continue
 		}
 		used := c.seen > 0
-		info, err := c.run(ctx, o.ID, data)
+		err = c.run(ctx, o.ID, data, answer)
 		if err == nil || !used || ctx.Err() != nil {
-			return info, err
+			return err
 		}
 		fresh = true
 	}
@@ -247,7 +267,7 @@ func runChild(ctx context.Context, task string, data []byte) (*Info, error) {
 // run gives a child the document of an order and waits for the reply, until ctx
 // ends or the time is over. A child that takes more documents then waits for
 // one; any other has ended.
-func (c *child) run(ctx context.Context, id string, data []byte) (*Info, error) {
+func (c *child) run(ctx context.Context, id string, data []byte, answer any) error {
 	limit := childTime
 	if c.seen > 0 {
 		limit = usedTime
@@ -260,9 +280,9 @@ func (c *child) run(ctx context.Context, id string, data []byte) (*Info, error) 
 	line, err := c.out.ReadBytes('\n')
 	if err != nil {
 		defer stop()
-		return nil, c.died(ctx)
+		return c.died(ctx)
 	}
-	info, more, err := readReply(line, id)
+	more, err := readReply(line, id, answer)
 	if stop() && more { // else the time has killed it meanwhile
 		if c.seen++; c.seen == usedSpare {
 			go replace()
@@ -272,7 +292,7 @@ func (c *child) run(ctx context.Context, id string, data []byte) (*Info, error) 
 		c.end()
 		go replace()
 	}
-	return info, err
+	return err
 }
 
 // died says why a child has ended, or ends after a reply that has no end.
@@ -307,23 +327,26 @@ func ownProgram() (string, error) {
 
 // readReply reads the reply to the order with this id. more is whether the
 // child is given another document: never after anything but yes.
-func readReply(line []byte, id string) (info *Info, more bool, err error) {
+func readReply(line []byte, id string, answer any) (more bool, err error) {
 	var r reply
 	if err := json.Unmarshal(line, &r); err != nil {
-		return nil, false, fmt.Errorf("pdf child: bad reply: %w", err)
+		return false, fmt.Errorf("pdf child: bad reply: %w", err)
 	}
 	switch {
 	case r.ID != id:
-		return nil, false, errors.New("pdf child: a reply to another order")
+		return false, errors.New("pdf child: a reply to another order")
 	case r.Refusal != nil:
 		r.Refusal.Err = errors.New(r.Cause)
-		return nil, false, r.Refusal
+		return false, r.Refusal
 	case r.Error != "":
-		return nil, false, errors.New(r.Error)
-	case r.Info == nil:
-		return nil, false, errors.New("pdf child: empty reply")
+		return false, errors.New(r.Error)
+	case r.Answer == nil:
+		return false, errors.New("pdf child: empty reply")
 	}
-	return r.Info, r.More, nil
+	if err := json.Unmarshal(r.Answer, answer); err != nil {
+		return false, fmt.Errorf("pdf child: bad reply: %w", err)
+	}
+	return r.More, nil
 }
 
 // bounded keeps the first bytes of what is written to it, and ends the writer

@@ -58,15 +58,15 @@ func TestMain(m *testing.M) {
 			return pid(), nil
 		},
 		"print": func() (*Info, error) {
-			fmt.Println(`{"info":{"pages":1}}`)
+			fmt.Println(`{"answer":{"pages":1}}`)
 			return nil, refuse(cos.ErrBroken)
 		},
 		"speak": func() (*Info, error) {
-			os.NewFile(1, "stdout").WriteString(`{"id":"x","info":{"pages":1},"more":true}` + "\n")
+			os.NewFile(1, "stdout").WriteString(`{"id":"x","answer":{"pages":1},"more":true}` + "\n")
 			return pid(), nil
 		},
 	} {
-		tasks[name] = func([]byte) (*Info, error) { return task() }
+		tasks[name] = func(json.RawMessage, []byte) (any, error) { return task() }
 	}
 	if ChildMain() {
 		return
@@ -87,10 +87,16 @@ func keep(size int) {
 	kept = append(kept, b)
 }
 
+// ask has a child do a task as if it were an inspection.
+func ask(ctx context.Context, task string, data []byte) (*Info, error) {
+	info := new(Info)
+	return info, runChild(ctx, task, nil, data, info, len(data) > usedBytes)
+}
+
 // do has a child do a task, and gives its process number.
 func do(t *testing.T, task string) int {
 	t.Helper()
-	info, err := runChild(context.Background(), task, []byte("data"))
+	info, err := ask(context.Background(), task, []byte("data"))
 	if err != nil {
 		t.Fatalf("%s: %v", task, err)
 	}
@@ -111,14 +117,14 @@ func dismiss() {
 func TestChildLimits(t *testing.T) {
 	old := childTime
 	defer func() { childTime = old }()
-	if _, err := runChild(context.Background(), "write", nil); err == nil || !strings.Contains(err.Error(), "file too large") {
+	if _, err := ask(context.Background(), "write", nil); err == nil || !strings.Contains(err.Error(), "file too large") {
 		t.Errorf("a child that writes a file: %v", err)
 	}
 	for _, task := range []string{"eat", "hang"} {
 		if task == "hang" {
 			childTime = 300 * time.Millisecond
 		}
-		_, err := runChild(context.Background(), task, nil)
+		_, err := ask(context.Background(), task, nil)
 		var r *workflow.Refusal
 		if !errors.As(err, &r) || r.Reason != "pdf-too-complex" || r.Code != 554 {
 			t.Errorf("%s: %v", task, err)
@@ -160,7 +166,7 @@ func TestChildAgain(t *testing.T) {
 	if third == second {
 		t.Error("a dead child answers")
 	}
-	if info, err := runChild(context.Background(), "pid", make([]byte, usedBytes+1)); err != nil || info.Pages == third {
+	if info, err := ask(context.Background(), "pid", make([]byte, usedBytes+1)); err != nil || info.Pages == third {
 		t.Errorf("a large document goes to a used child: %v", err)
 	}
 }
@@ -177,7 +183,7 @@ func TestChildLetGo(t *testing.T) {
 				ctx, cancel = context.WithTimeout(ctx, 200*time.Millisecond)
 				defer cancel()
 			}
-			runChild(ctx, task, nil)
+			ask(ctx, task, nil)
 			if do(t, "pid") == pid {
 				t.Errorf("the child sees another document")
 			}
@@ -203,7 +209,7 @@ func TestChildStrangers(t *testing.T) {
 	for first, want := range map[string]string{"print": "broken PDF structure", "speak": "a reply to another order"} {
 		dismiss()
 		do(t, "pid")
-		if _, err := runChild(context.Background(), first, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ask(context.Background(), first, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: a library's words are taken for the child's: %v", first, err)
 		}
 		if do(t, "pid") == 1 {
@@ -215,7 +221,7 @@ func TestChildStrangers(t *testing.T) {
 // TestChildTrouble: what is not the document's fault is no refusal.
 func TestChildTrouble(t *testing.T) {
 	var r *workflow.Refusal
-	_, err := runChild(context.Background(), "nothing", nil)
+	_, err := ask(context.Background(), "nothing", nil)
 	if err == nil || errors.As(err, &r) || !strings.Contains(err.Error(), `no task "nothing"`) {
 		t.Errorf("unknown task: %v", err)
 	}
@@ -231,8 +237,8 @@ func TestChildTrouble(t *testing.T) {
 }
 
 func TestReply(t *testing.T) {
-	for _, out := range []string{"", "no JSON\n", "{}\n", `{"id":"a"}` + "\n", `{"id":"a","error":"x","more":true}` + "\n", `{"id":"b","info":{},"more":true}` + "\n"} {
-		if _, more, err := readReply([]byte(out), "a"); err == nil || more {
+	for _, out := range []string{"", "no JSON\n", "{}\n", `{"id":"a"}` + "\n", `{"id":"a","error":"x","more":true}` + "\n", `{"id":"b","answer":{},"more":true}` + "\n"} {
+		if more, err := readReply([]byte(out), "a", new(Info)); err == nil || more {
 			t.Errorf("%q is taken as a reply", out)
 		}
 	}
@@ -243,7 +249,7 @@ func TestReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r *workflow.Refusal
-	if _, more, err := readReply(append(b, '\n'), "a"); more || !errors.As(err, &r) || r.Reason != "encrypted-pdf" || r.Err.Error() != "c" {
+	if more, err := readReply(append(b, '\n'), "a", new(Info)); more || !errors.As(err, &r) || r.Reason != "encrypted-pdf" || r.Err.Error() != "c" {
 		t.Errorf("got %v", err)
 	}
 }

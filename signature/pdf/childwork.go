@@ -33,8 +33,17 @@ func ChildMain() bool {
 	return true
 }
 
-// tasks are what a child can do with a document.
-var tasks = map[string]func(data []byte) (*Info, error){taskInspect: Inspect}
+// Task is what a child does with a document. Its answer goes back as JSON; its
+// error, where it is no *workflow.Refusal, as words.
+type Task func(options json.RawMessage, data []byte) (answer any, err error)
+
+var tasks = map[string]Task{
+	taskInspect: func(_ json.RawMessage, data []byte) (any, error) { return Inspect(data) },
+}
+
+// AddTask teaches children a task. It is called while the program starts, before
+// ChildMain.
+func AddTask(name string, t Task) { tasks[name] = t }
 
 // childWork takes documents until nobody brings one, or it had better end.
 func childWork(stdin io.Reader, out io.Writer) error {
@@ -66,7 +75,7 @@ func childWork(stdin io.Reader, out io.Writer) error {
 			return err
 		}
 		before := runtime.NumGoroutine()
-		r := answer(work(data))
+		r := answer(work(o.Options, data))
 		r.ID = o.ID
 		r.More = n < usedDocuments && runtime.NumGoroutine() <= before && spentCPU() < usedCPU && heldMemory() < usedMemory
 		if line, err = json.Marshal(r); err != nil {
@@ -79,17 +88,21 @@ func childWork(stdin io.Reader, out io.Writer) error {
 }
 
 // answer puts what a task said into a reply.
-func answer(info *Info, err error) reply {
+func answer(said any, err error) reply {
 	var refusal *workflow.Refusal
 	if errors.As(err, &refusal) {
 		cause := fmt.Sprint(refusal.Err)
 		refusal.Err = nil
 		return reply{Refusal: refusal, Cause: cause}
 	}
+	var line []byte
+	if err == nil {
+		line, err = json.Marshal(said)
+	}
 	if err != nil {
 		return reply{Error: err.Error()}
 	}
-	return reply{Info: info}
+	return reply{Answer: line}
 }
 
 // heldMemory is how many bytes Go holds from the system.

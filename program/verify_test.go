@@ -1,0 +1,135 @@
+package program
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"milterd/signature/cms/cmstest"
+	"milterd/workflow"
+)
+
+// sealed is a document signed on behalf of Jane and sealed.
+func sealed(t *testing.T, p *Program, plain []byte) []byte {
+	t.Helper()
+	ctx := context.Background()
+	s := &workflow.Session{ID: "abcdefghijklmnop", Level: workflow.Standard, State: workflow.Open, Created: time.Now(),
+		Documents: []workflow.Document{{Name: "contract.pdf", Kind: workflow.Mailed, Pages: 1}},
+		People: []workflow.Participant{{Person: workflow.Person{Mail: "jane.roe@corp.test", Name: "Jane Roe", Language: "en"}, Sender: true, Signatory: true,
+			State: workflow.Signing, Act: &workflow.Act{Appearance: workflow.Appearance{Typed: "Jane Roe"}, At: time.Now()}}}}
+	layout, err := p.Signer.Layout(ctx, s, 0, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := slices.Concat(plain, layout)
+	for _, step := range []func() ([]workflow.Increment, error){
+		func() ([]workflow.Increment, error) { return p.Signer.Sign(ctx, s, 0, 0, signed) },
+		func() ([]workflow.Increment, error) { return p.Signer.Seal(ctx, s, 0, signed) },
+	} {
+		made, err := step()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range made {
+			signed = slices.Concat(signed, i.Suffix)
+		}
+	}
+	return signed
+}
+
+// Whoever asks verify@ hears what became of a file that we signed, of one that
+// was changed, and of files that are something else.
+func TestVerifier(t *testing.T) {
+	c := configured(t)
+	p, _ := serve(t, c)
+	ctx := context.Background()
+	plain := cmstest.Document(1000)
+	signed := sealed(t, p, plain)
+	changed := bytes.Replace(signed, []byte("Contract"), []byte("contract"), 1)
+	if bytes.Equal(changed, signed) {
+		t.Fatal("nothing was changed: nothing is tested")
+	}
+	bomb, err := os.ReadFile("../testdata/pdf/bomb-objstm.pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := verifier{p.Authority}
+	for name, one := range map[string]struct {
+		content []byte
+		want    workflow.Verdict
+		report  string
+	}{
+		"signed and sealed": {signed, workflow.VerdictValid, "TOTAL-PASSED"},
+		"changed":           {changed, workflow.VerdictChanged, "HASH_FAILURE"},
+		"not signed":        {plain, workflow.VerdictUnsigned, "holds no signature"},
+		"not a PDF":         {[]byte("PK\x03\x04 letter"), workflow.VerdictUnreadable, "cannot be judged"},
+		"a bomb":            {bomb, workflow.VerdictUnreadable, "cannot be judged"},
+		"nothing":           {nil, workflow.VerdictUnreadable, "cannot be judged"},
+	} {
+		f, err := v.Verify(ctx, one.content)
+		if err != nil || f.Verdict != one.want || !strings.Contains(f.Report, one.report) {
+			t.Errorf("%s: %v, %s, want %s; report: %s", name, err, f.Verdict, one.want, f.Report)
+		}
+		if one.want != workflow.VerdictValid {
+			continue
+		}
+		var said []string
+		for _, s := range f.Signatures {
+			said = append(said, s.By+" "+string(s.Verdict))
+			if s.At.IsZero() {
+				t.Errorf("%s has no time", s.By)
+			}
+		}
+		if len(said) != 3 || !f.Signatures[2].Stamp || slices.ContainsFunc(said, func(s string) bool { return !strings.HasSuffix(s, " valid") }) {
+			t.Errorf("signatures: %q", said)
+		}
+	}
+}
+
+// Through a real Postfix: the answer comes to who asked, once, with the report;
+// also when the mail that asks passes on a result of ours.
+func TestVerifyByMail(t *testing.T) {
+	s := startSite(t, nil)
+	good := sealed(t, s.Program, cmstest.Document(1000))
+	first := letter("v1", "In-Reply-To: <milterd.abcdefghijklmnop.aaaaaaaaaaaaaaaaaaaaaaaaaa@sign.corp.test>\n", good)
+	for range 2 {
+		if err := s.send(t, "jane.roe", "jane.roe@corp.test", first, "verify@sign.corp.test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed := letter("v2", "", bytes.Replace(good, []byte("Contract"), []byte("contract"), 1))
+	if err := s.send(t, "jane.roe", "jane.roe@corp.test", changed, "verify@sign.corp.test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.send(t, "", "jane.roe@corp.test", letter("v3", "", good), "verify@sign.corp.test"); err == nil {
+		t.Error("a stranger's question is taken")
+	}
+	got := s.mails(t, "jane.roe@corp.test", "Verified: Lease", 2)
+	time.Sleep(time.Second) // for one that must not come
+	if all := s.mails(t, "jane.roe@corp.test", "Verified: Lease", 2); len(all) != 2 {
+		t.Errorf("%d answers, want 2", len(all))
+	}
+	for id, words := range map[string][]string{
+		"v1": {"Every signature in this file is valid", "Example Corp: valid, proven for", "In-Reply-To: <v1@corp.test>", "Auto-Submitted: auto-replied", "verification.txt"},
+		"v2": {"This file was CHANGED after it was signed", "NOT valid", "In-Reply-To: <v2@corp.test>"},
+	} {
+		i := slices.IndexFunc(got, func(m string) bool { return strings.Contains(m, "<"+id+"@corp.test>") })
+		if i < 0 {
+			t.Errorf("%s is not answered", id)
+			continue
+		}
+		text := strings.Join(strings.Fields(got[i]), " ")
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: the answer does not say %q:\n%s", id, w, got[i])
+			}
+		}
+	}
+	if list, err := s.Store.List(t.Context(), workflow.Filter{}); err != nil || len(list) != 0 {
+		t.Errorf("%d sessions, %v", len(list), err)
+	}
+}
