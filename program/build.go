@@ -174,7 +174,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		in.Confirm = &intake.Confirm{Desk: p.Desk}
 		held = in
 	}
-	handler, err := web.New(web.Config{Held: held, Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
+	handler, err := web.New(web.Config{Held: held, Verifier: verifier{p.Authority}, MaxFile: int64(c.Limits.Mail), Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
 		Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
 		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})

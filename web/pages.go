@@ -152,24 +152,31 @@ type view struct {
 	Domain       string
 	Printed      string // characters that signatures can show: font.Ranges
 	Text         map[string]string
+	Verify       bool // there is a verification page
 }
 
 func (s *site) view(r *http.Request) view {
 	_, i := language.MatchStrings(languageMatcher, r.Header.Get("Accept-Language"))
 	lang := languages[i].String()
-	return view{lang, "/static/" + s.assets.version, s.Organisation, s.Domain, font.Ranges(), s.assets.catalogs[lang]}
+	return view{lang, "/static/" + s.assets.version, s.Organisation, s.Domain, font.Ranges(), s.assets.catalogs[lang], s.Verifier != nil}
 }
 
 func (s *site) render(w http.ResponseWriter, r *http.Request, status int, name string) {
+	s.renderAs(w, status, name, s.view(r))
+}
+
+func (s *site) renderAs(w http.ResponseWriter, status int, name string, data any) {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, s.view(r)); err != nil {
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
 		s.Log.Error("web: page failed", "page", name, "err", err)
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-cache")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-cache")
+	}
 	h.Set("Vary", "Accept-Language")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())

@@ -48,6 +48,8 @@ type Config struct {
 	Desk         Desk
 	Mailbox      Mailbox
 	Held         Held           // nil: no mail is ever held
+	Verifier     Verifier       // nil: there is no verification page
+	MaxFile      int64          // bytes of a file that is to be verified
 	Passkeys     Passkeys       // nil: none can be used
 	Enrolments   Enrolments     // nil: no device can be enrolled
 	TOTP         TOTP           // nil: no one-time passwords
@@ -71,6 +73,7 @@ type site struct {
 	clients *limiter // requests by client address
 	tokens  *limiter // requests by link
 	guesses *limiter // codes tried by link
+	files   *limiter // files to verify by client address
 	assets  *assets
 	now     func() time.Time
 }
@@ -95,6 +98,7 @@ func New(c Config) (http.Handler, error) {
 		clients: newLimiter(20, 120),
 		tokens:  newLimiter(4, 60),
 		guesses: newLimiter(0.5, 10),
+		files:   newLimiter(0.1, 6),
 		now:     time.Now,
 	}
 	// Behind a proxy that rewrites Host, the browser's Origin is still ours.
@@ -127,6 +131,7 @@ func (s *site) routes() http.Handler {
 	for path, do := range map[string]func(context.Context, *call) error{"held": s.held, "confirm": s.confirm, "deny": s.deny} {
 		mux.Handle("POST /api/"+path, s.guarded(4<<10, s.heldAPI(do)))
 	}
+	s.verifyRoutes(mux)
 	mux.HandleFunc("GET /api/", onlyPost)
 	mux.HandleFunc("GET /", s.notFound)
 	if len(s.Mount) > 0 {
