@@ -78,7 +78,7 @@ func (a *container) add(s asic.Signed) {
 	for _, name := range over {
 		a.signed[name] = true
 	}
-	all, parsed := cms.ParseAll(s.Value)
+	all, parsed := cms.ParseBER(s.Value)
 	if parsed != nil {
 		one := &signature{problem: parsed, format: CAdES, beside: &beside{content: func(crypto.Hash) []byte { return nil }}}
 		one.out = Signature{Field: s.Name, Kind: KindSignature, Files: names(over)}

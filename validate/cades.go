@@ -16,7 +16,7 @@ import (
 func ValidateCAdES(data []byte, o Options) (*Result, error) {
 	v := besideOf(o)
 	known := v.optional()
-	all, err := cms.ParseAll(data)
+	all, err := cms.ParseBER(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading the file: %w", err)
 	}

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
 	"milterd/signature/cades"
 	"milterd/signature/cms"
 	"milterd/signature/cms/cmstest"
@@ -196,6 +199,13 @@ func TestCAdESContent(t *testing.T) {
 	if _, err := validate.File(append(slices.Clone(lta), 0), f.options()); err == nil {
 		t.Error("a byte behind the message")
 	}
+	// Others write BER: here an outer length that is indefinite.
+	body := cryptobyte.String(attached)
+	if !body.ReadASN1(&body, asn1.SEQUENCE) {
+		t.Fatal("no SEQUENCE")
+	}
+	ber := slices.Concat([]byte{0x30, 0x80}, body, []byte{0, 0})
+	f.expect("BER", f.file(ber, nil), validate.Passed, "", validate.CAdESLevelLTA)
 }
 
 // A message put together wrongly; each signs the letter with the seal's key.

@@ -367,3 +367,16 @@ func readTime(in cryptobyte.String) (time.Time, bool) {
 	}
 	return t, in.ReadASN1GeneralizedTime(&t)
 }
+
+// ParseBER is ParseAll for a message that may be BER, as other programs write it.
+func ParseBER(b []byte) ([]*Message, error) {
+	all, err := ParseAll(b)
+	if err == nil {
+		return all, nil
+	}
+	der, berErr := FromBER(b)
+	if berErr != nil || bytes.Equal(der, b) {
+		return nil, err
+	}
+	return ParseAll(der)
+}
