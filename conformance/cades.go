@@ -654,5 +654,25 @@ func init() {
 			says: "passes it",
 			why:  "We are stricter: bytes outside of a ZIP file's entries are another file to another reader.",
 		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-E*: a document twice", what: "* holds there, not here: opening the container: *",
+			says: "passes it",
+			why:  "We are stricter: of two files with one name some readers take the first, some the second.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-*: mimetype of something else", what: "* holds there, not here: opening the container: *",
+			says: "passes it",
+			why:  "We are stricter: a file that calls itself something else than an ASiC container (EN 319 162-1, annex A.1) will be opened as that.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-E*: a document added", what: "* holds there, not here: * SIG_CONSTRAINTS_FAILURE: *",
+			says: "passes it with a warning",
+			why:  "We are stricter: its default policy only warns of a file that no signature covers; a reader sees it among those that are signed.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-E*: the archive manifest's timestamp taken out", what: "* holds there, not here: * SIG_CONSTRAINTS_FAILURE: *",
+			says: "passes it as B-LT",
+			why:  "We are stricter: the archive manifest is left over, and nothing says whose it is. With both taken out it is a B-LT to us, too.",
+		},
 	)
 }

@@ -18,7 +18,7 @@ const (
 	MaxSize         = 8 << 20 // bytes of a message
 	maxCertificates = 64
 	maxRevocation   = 64 // CRLs and OCSP responses
-	maxAttributes   = 64 // in one set
+	maxAttributes   = 64 // in one set; and timestamps of one kind
 )
 
 // Limits of ParseAll.
@@ -312,6 +312,9 @@ func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 				return malformed("archive-time-stamp-v3")
 			}
 			m.Archives = append(m.Archives, token)
+		}
+		if len(m.Timestamps) > maxAttributes || len(m.Archives) > maxAttributes {
+			return malformed(fmt.Sprintf("more than %d timestamps", maxAttributes))
 		}
 	}
 	return nil
