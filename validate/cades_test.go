@@ -333,6 +333,11 @@ func TestCAdESTimestampSwaps(t *testing.T) {
 			t.Errorf("revoked at %s: %v %s", when, err, r.Text())
 		}
 	}
+	// What is not read is said.
+	noted := bytes.Replace(f.ok(parse(bare).WithTimestamp([]byte{0x30, 0})), []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x0e"), []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x30"), 1)
+	if r := f.file(noted, letter); !strings.Contains(r.Text(), "archive-time-stamp of version 2") {
+		t.Errorf("an attribute that nobody reads: %s", r.Text())
+	}
 	// A timestamp that came after the archive is not covered by it.
 	late := f.ok(parse(lta).WithTimestamp(f.ok(f.tsa.Timestamp(ctx, sum(parse(lta).Value)))))
 	if r := f.file(late, letter); !r.Passed() || !r.Signatures[0].Proven.Before(r.Signatures[1].Proven) {
