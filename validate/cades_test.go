@@ -251,7 +251,6 @@ func TestCAdESAttacks(t *testing.T) {
 		"SHA-1":                           {change: func(m *cmstest.Message) { m.Digest = cmstest.DER(0x30, cmstest.SHA1) }},
 		"MD5":                             {change: func(m *cmstest.Message) { m.Digest = cmstest.DER(0x30, cmstest.MD5) }},
 		"another hash than signed with":   {change: func(m *cmstest.Message) { m.Digest = cmstest.DER(0x30, cmstest.SHA512) }},
-		"no signer":                       {change: func(m *cmstest.Message) { m.Signers = -1 }, passes: true, level: validate.CAdESLevelB}, // -1 is one: Signers has no way to say none
 		"another's certificate named":     {change: func(m *cmstest.Message) { m.Named = foreign.Cert; m.Certs = append(m.Certs, foreign.Cert) }, sub: validate.NoSigningCertificate},
 		"no signing-certificate":          {change: func(m *cmstest.Message) { m.Attributes = slices.Delete(m.Attributes, 2, 3) }, passes: true},
 		"no signing-time":                 {change: func(m *cmstest.Message) { m.Attributes = m.Attributes[:3] }, passes: true},
