@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"milterd/validate"
 )
 
 // closing is the line that counts.
@@ -85,6 +87,9 @@ func (r *result) cells(f *file) []string {
 	for _, j := range o.judges() {
 		out = append(out, j.v.summary())
 	}
+	if f.ext != "" {
+		out[2] = "–" // pyHanko
+	}
 	if f.base != nil {
 		for _, yes := range r.noticed(f)[3:] {
 			out = append(out, map[bool]string{false: "-", true: "notices"}[yes])
@@ -92,6 +97,9 @@ func (r *result) cells(f *file) []string {
 		return out
 	}
 	p := &o.programs
+	if f.ext != "" {
+		return append(out, "–", "–", fmt.Sprintf("%d of %d", p.openssl, p.signatures+p.stamps), "–")
+	}
 	out = append(out, fmt.Sprintf("%d of %d", p.pdfsig, p.signatures), fmt.Sprintf("%d of %d", p.mutool, p.signatures), fmt.Sprintf("%d of %d", p.openssl, p.signatures+p.stamps))
 	if p.qpdf == "" {
 		return append(out, "clean")
@@ -109,7 +117,7 @@ func (v *verdict) summary() string {
 	for _, s := range v.Signatures {
 		text := s.verdict()
 		if s.Level != "" {
-			text += " " + strings.Replace(s.Level, "PAdES-BASELINE-", "B-", 1)
+			text += " " + short(validate.Level(s.Level))
 		}
 		if s.Kind != "signature" {
 			text = "time " + text
@@ -152,6 +160,9 @@ its certificate's address would give is handed over as a file. Without that, all
 What had to be set: in DSS the sources for AIA, OCSP and CRL are taken away, because nothing may be fetched, and it draws no pages to compare them (its policy would only warn of what
 looks different, as every further visible signature does, and drawing is slow); the policy is as it came. In pyHanko: revocation data is demanded for every
 certificate below a root, nothing may be fetched, and a change that its rules do not allow counts as INDETERMINATE / SIG_CONSTRAINTS_FAILURE, because its indication leaves changes out.
+
+CAdES signatures and ASiC containers are for DSS and openssl to judge: pyHanko and the other programs read PDF. openssl is asked about each CMS with its CAdES attributes and the
+content that it signs, and about each archive timestamp; of one inside of a signature it says that its token holds, and DSS alone what the token is over.
 
 A **case** is one file. It has *failed* if somebody does not say of a good file what it was made to be, or if we do not notice damage. A difference on a damaged file is
 *unexplained* unless ` + "`conformance/differences.go`" + ` declares it with its reason; a declared one that is not met any more is unexplained, too.

@@ -44,6 +44,16 @@ var (
 	oidSigningCertificate   = newOID(1, 2, 840, 113549, 1, 9, 16, 2, 12)
 	oidSigningCertificateV2 = newOID(1, 2, 840, 113549, 1, 9, 16, 2, 47)
 	oidSignatureTimestamp   = newOID(1, 2, 840, 113549, 1, 9, 16, 2, 14)
+
+	// ETSI EN 319 122-1, clauses 5.2.5, 5.5.2 and 5.5.3.
+	oidMimeType           = newOID(0, 4, 0, 1733, 2, 1)
+	oidArchiveTimestampV3 = newOID(0, 4, 0, 1733, 2, 4)
+	oidATSHashIndexV3     = newOID(0, 4, 0, 19122, 1, 5)
+
+	// OCSP responses in SignedData.crls: whole ones (RFC 5940, section 2), and
+	// the older form with the basic response alone.
+	oidOCSPResponse = newOID(1, 3, 6, 1, 5, 5, 7, 16, 2)
+	oidOCSPBasic    = newOID(1, 3, 6, 1, 5, 5, 7, 48, 1, 1)
 )
 
 // tlv is an element with a tag and the parts as its content.
@@ -52,7 +62,25 @@ func tlv(t tag.Tag, parts ...[]byte) []byte {
 	for _, p := range parts {
 		n += len(p)
 	}
-	out := make([]byte, 0, n+6)
+	out := appendHead(make([]byte, 0, n+6), t, n)
+	for _, p := range parts {
+		out = append(out, p...)
+	}
+	return out
+}
+
+// wrap gives the parts behind the tag and length of an element that they fill.
+// Content of many megabytes is copied once, when bytes.Join makes the message.
+func wrap(t tag.Tag, parts ...[]byte) [][]byte {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	return append([][]byte{appendHead(nil, t, n)}, parts...)
+}
+
+// appendHead adds a tag and the length n.
+func appendHead(out []byte, t tag.Tag, n int) []byte {
 	out = append(out, byte(t))
 	switch {
 	case n < 0x80:
@@ -61,14 +89,10 @@ func tlv(t tag.Tag, parts ...[]byte) []byte {
 		out = append(out, 0x81, byte(n))
 	case n < 1<<16:
 		out = append(out, 0x82, byte(n>>8), byte(n))
-	default: // Contents is bounded far below 2^32
+	case n < 1<<24:
+		out = append(out, 0x83, byte(n>>16), byte(n>>8), byte(n))
+	default: // messages are bounded far below 2^32
 		out = append(out, 0x84, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-		if n < 1<<24 {
-			out = append(out[:1], 0x83, byte(n>>16), byte(n>>8), byte(n))
-		}
-	}
-	for _, p := range parts {
-		out = append(out, p...)
 	}
 	return out
 }
