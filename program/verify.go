@@ -41,7 +41,7 @@ func init() {
 			}
 			anchors.AddCert(root)
 		}
-		r, err := validate.Validate(data, validate.Options{Anchors: anchors})
+		r, err := validate.File(data, validate.Options{Anchors: anchors})
 		if err != nil {
 			return judgement{Unreadable: err.Error()}, nil
 		}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"milterd/signature/asic"
+	"milterd/signature/cades"
 	"milterd/signature/cms/cmstest"
 	"milterd/workflow"
 )
@@ -57,18 +59,30 @@ func TestVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	seal := p.Authority.Seal()
+	letter := []asic.File{{Name: "letter.txt", Content: []byte("Dear John"), MIME: "text/plain"}}
+	one, err := asic.Sign(ctx, asic.Extended, letter, 1, cades.Params{Certificate: seal.Leaf(), Chain: seal.Chain[1:], Time: time.Now()}, seal.Key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	container, err := asic.Build(asic.Extended, letter, []asic.Signature{*one})
+	if err != nil {
+		t.Fatal(err)
+	}
 	v := verifier{p.Authority}
 	for name, one := range map[string]struct {
 		content []byte
 		want    workflow.Verdict
 		report  string
 	}{
-		"signed and sealed": {signed, workflow.VerdictValid, "TOTAL-PASSED"},
-		"changed":           {changed, workflow.VerdictChanged, "HASH_FAILURE"},
-		"not signed":        {plain, workflow.VerdictUnsigned, "holds no signature"},
-		"not a PDF":         {[]byte("PK\x03\x04 letter"), workflow.VerdictUnreadable, "cannot be judged"},
-		"a bomb":            {bomb, workflow.VerdictUnreadable, "cannot be judged"},
-		"nothing":           {nil, workflow.VerdictUnreadable, "cannot be judged"},
+		"signed and sealed":                   {signed, workflow.VerdictValid, "TOTAL-PASSED"},
+		"changed":                             {changed, workflow.VerdictChanged, "HASH_FAILURE"},
+		"not signed":                          {plain, workflow.VerdictUnsigned, "holds no signature"},
+		"not a PDF":                           {[]byte("PK\x03\x04 letter"), workflow.VerdictUnreadable, "cannot be judged"},
+		"a bomb":                              {bomb, workflow.VerdictUnreadable, "cannot be judged"},
+		"a container without revocation data": {container, workflow.VerdictOpen, "CAdES-BASELINE-B"},
+		"a container cut off":                 {container[:len(container)-1], workflow.VerdictUnreadable, "cannot be judged"},
+		"nothing":                             {nil, workflow.VerdictUnreadable, "cannot be judged"},
 	} {
 		f, err := v.Verify(ctx, one.content)
 		if err != nil || f.Verdict != one.want || !strings.Contains(f.Report, one.report) {

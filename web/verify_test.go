@@ -195,7 +195,7 @@ func TestVerifyInBrowser(t *testing.T) {
 		b := open(t, chrome, w, url+"/")
 		b.sees("Check a signed document")
 		b.do(chromedp.Navigate(url + "/verify"))
-		b.sees("Choose a signed PDF")
+		b.sees("Choose a signed file")
 		b.accessible("verify")
 		b.shot(w.name + "-form")
 		for word, says := range map[string]string{"valid": "Every signature is valid", "changed": "CHANGED", "open": "More signatures", "unreadable": "could not be read"} {
