@@ -19,6 +19,7 @@ const (
 	maxCertificates = 64
 	maxRevocation   = 64 // CRLs and OCSP responses
 	maxAttributes   = 64 // in one set
+	maxDigests      = 64 // digest algorithms of a message
 )
 
 // Message is a parsed SignedData with one signer.
@@ -81,11 +82,14 @@ func Parse(der []byte) (*Message, error) {
 	if !sd.ReadASN1Integer(&version) || !sd.ReadASN1(&digests, tag.SET) || !sd.ReadASN1(&encap, tag.SEQUENCE) ||
 		!sd.ReadOptionalASN1(&certs, &hasCerts, explicit0) ||
 		!sd.ReadOptionalASN1(&crls, &hasCRLs, explicit1) ||
-		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() || version < 1 || version > 5 {
+		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() {
 		return nil, malformed("SignedData")
 	}
 	if err := m.readContent(encap); err != nil {
 		return nil, err
+	}
+	if !m.allows(version) {
+		return nil, malformed("version of SignedData")
 	}
 	if err := m.readCertificates(certs); err != nil {
 		return nil, err
@@ -97,7 +101,40 @@ func Parse(der []byte) (*Message, error) {
 	if !signers.ReadASN1(&si, tag.SEQUENCE) || !signers.Empty() {
 		return nil, malformed("not exactly one SignerInfo")
 	}
-	return m, m.readSigner(si)
+	if err := m.readSigner(si); err != nil {
+		return m, err
+	}
+	return m, m.checkDigests(digests)
+}
+
+// allows reports whether a SignedData can have a version (RFC 5652, 5.1): 2 was
+// never given out, and 1 is for content of type data alone. Which of the others is
+// right depends on certificates and lists that nobody needs, and writers err there.
+func (m *Message) allows(version int) bool {
+	return version == 1 && m.ContentType.Equal(oidData.ObjectIdentifier) || version >= 3 && version <= 5
+}
+
+// checkDigests wants the signer's digest algorithm among those of the message
+// (RFC 5652, 5.1: an implementation may fail a signature whose algorithm is not).
+// Nothing signs this set.
+func (m *Message) checkDigests(in cryptobyte.String) error {
+	found := false
+	for n := 0; !in.Empty(); n++ {
+		var seq cryptobyte.String
+		var oid asn1.ObjectIdentifier
+		if n == maxDigests || !in.ReadASN1(&seq, tag.SEQUENCE) || !seq.ReadASN1ObjectIdentifier(&oid) {
+			return malformed("digestAlgorithms")
+		}
+		if oid.Equal(hashOID(m.hash).ObjectIdentifier) {
+			if found = true; !noParameters(seq) {
+				return malformed("digestAlgorithms")
+			}
+		}
+	}
+	if !found {
+		return malformed("the signer's digest algorithm is not among those of the message")
+	}
+	return nil
 }
 
 func (m *Message) readContent(in cryptobyte.String) error {
@@ -191,7 +228,7 @@ func (m *Message) readSigner(in cryptobyte.String) error {
 		return err
 	}
 	var oid asn1.ObjectIdentifier
-	if !digest.ReadASN1ObjectIdentifier(&oid) {
+	if !digest.ReadASN1ObjectIdentifier(&oid) || !noParameters(digest) {
 		return malformed("digest algorithm")
 	}
 	var err error
