@@ -185,9 +185,17 @@ func (m *Message) readRevocation(in cryptobyte.String) error {
 		if n == maxRevocation || !in.ReadAnyASN1Element(&el, &t) {
 			return malformed("crls")
 		}
-		if t == tag.SEQUENCE {
-			m.CRLs = append(m.CRLs, el)
+		if t != tag.SEQUENCE {
+			continue
 		}
+		// The two sets differ in a bit of their tags; a certificate here is one whose
+		// set has lost it. TBSCertificate begins with [0], TBSCertList does not.
+		list := el
+		var tbs cryptobyte.String
+		if !list.ReadASN1(&list, tag.SEQUENCE) || !list.ReadASN1(&tbs, tag.SEQUENCE) || tbs.PeekASN1Tag(explicit0) {
+			return malformed("crls")
+		}
+		m.CRLs = append(m.CRLs, el)
 	}
 	return nil
 }
