@@ -1,5 +1,7 @@
 // Command conformance lets validators that are not ours judge what milterd makes:
-// EU DSS and pyHanko, and as second opinions pdfsig, mutool, openssl and qpdf.
+// EU DSS and pyHanko, and as second opinions pdfsig, mutool, openssl and qpdf. Of
+// documents of many programs it also compares the pages before and after, and
+// veraPDF says whether PDF/A stays PDF/A.
 //
 //	go run ./conformance
 //
@@ -11,8 +13,8 @@
 // status of 1. The table goes to standard output and to docs/conformance.md.
 //
 // It is no part of the product and of no test run: `make conformance` brings Java
-// and Python, and fetches both validators in the versions that dss/pom.xml and
-// pyhanko/requirements.txt pin, into .cache beside this file. The judging itself
+// and Python, and fetches the validators in the versions that dss/pom.xml,
+// verapdf/pom.xml and pyhanko/requirements.txt pin, into .cache beside this file. The judging itself
 // uses no network.
 package main
 
