@@ -356,17 +356,24 @@ func messageParts(der []byte) ([]part, error) {
 	if m.Content != nil {
 		put("eContent", m.Content)
 	}
-	for i, c := range m.Certificates {
-		who := "the signer's certificate"
-		if !c.Equal(leaf) {
-			who = fmt.Sprintf("an issuer's certificate (%s)", issuerName(c, leaf, i))
+	who := func(c *x509.Certificate) string {
+		switch {
+		case c.Equal(leaf):
+			return "the signer's certificate"
+		case bytes.Equal(c.RawSubject, c.RawIssuer):
+			return "an issuer's certificate (root)"
 		}
+		return "an issuer's certificate (issuing)"
+	}
+	certificates := slices.Clone(m.Certificates) // they stand in the order of their bytes, which are new each time
+	slices.SortStableFunc(certificates, func(a, b *x509.Certificate) int { return strings.Compare(who(b), who(a)) })
+	for _, c := range certificates {
 		for _, x := range []struct {
 			name  string
 			piece []byte
 		}{{"name of its subject", c.RawSubject}, {"key", c.RawSubjectPublicKeyInfo}, {"signature", c.Signature}} {
 			piece := within(der, c.Raw, x.piece)
-			out = append(out, part{name: who + ", " + x.name, at: piece, bytes: len(x.piece), spare: !c.Equal(leaf)})
+			out = append(out, part{name: who(c) + ", " + x.name, at: piece, bytes: len(x.piece), spare: !c.Equal(leaf)})
 		}
 	}
 	for !sd.Empty() {
@@ -404,17 +411,6 @@ func messageParts(der []byte) ([]part, error) {
 
 const context0 = tag.Tag(0x80 | 0x20)
 
-// issuerName tells root and issuing certificates apart without naming an algorithm.
-func issuerName(c, leaf *x509.Certificate, i int) string {
-	switch {
-	case bytes.Equal(c.RawSubject, c.RawIssuer):
-		return "root"
-	case bytes.Equal(c.RawSubject, leaf.RawIssuer):
-		return "issuing"
-	}
-	return fmt.Sprint(i + 1)
-}
-
 // offset is where a slice of der begins in it. The slices that cms and cryptobyte
 // give share its memory; for a copy the first equal bytes are taken.
 func offset(der, piece []byte) int {
@@ -426,7 +422,7 @@ func offset(der, piece []byte) int {
 
 // within finds a piece of a certificate where that stands in der.
 func within(der, cert, piece []byte) int {
-	return bytes.Index(der, cert) + bytes.Index(cert, piece)
+	return bytes.Index(der, cert) + bytes.LastIndex(cert, piece) // a root's subject stands in it twice
 }
 
 // messageSpots are the parts of a message, a byte in the middle of each.
