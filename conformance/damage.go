@@ -339,15 +339,19 @@ func stamped(at place) (*cms.Message, *cms.Token, error) {
 }
 
 // harmed are the files that get damaged, each beside one to take from.
-var harmed = []struct{ group, name, other string }{
-	{"key types", "P-256, B-T with the published CRLs", "P-384, B-T with the published CRLs"},
-	{"key types", "RSA-3072, B-LT", "RSA-2048, B-LT"},
-	{"product", "Standard, 1 signed, RSA-3072, sealed, B-LTA", "Standard, 3 signed, RSA-3072, sealed, B-LTA"},
-	{"product", "Advanced, 3 signed, P-256, time from outside, sealed, B-LTA", "Standard, 3 signed, P-256, time from outside, sealed, B-LTA"},
+var harmed = []struct {
+	group, name, other string
+	damages            []damage
+	spots              func(*paper) ([]spot, error) // nil: no single bytes
+	atLeast            int                          // of the spots are there, else they are not what they are meant to be
+}{
+	{"key types", "P-256, B-T with the published CRLs", "P-384, B-T with the published CRLs", damages, nil, 0},
+	{"key types", "RSA-3072, B-LT", "RSA-2048, B-LT", damages, nil, 0},
+	{"product", "Standard, 1 signed, RSA-3072, sealed, B-LTA", "Standard, 3 signed, RSA-3072, sealed, B-LTA", damages, allSpots, 100},
+	{"product", "Advanced, 3 signed, P-256, time from outside, sealed, B-LTA", "Standard, 3 signed, P-256, time from outside, sealed, B-LTA", damages, nil, 0},
+	// It has cross-references in tables, and metadata.
+	{"inputs", "libreoffice-pdfa2.pdf, sealed, B-LTA", "libreoffice-pdfa3.pdf, sealed, B-LTA", nil, func(*paper) ([]spot, error) { return structure, nil }, 25},
 }
-
-// singleBytes is the one of harmed in which single bytes are changed.
-const singleBytes = 2
 
 // damaged adds damaged copies of good files.
 func (m *maker) damaged() error {
@@ -359,7 +363,7 @@ func (m *maker) damaged() error {
 		}
 		return nil, fmt.Errorf("no file %q", name)
 	}
-	for i, h := range harmed {
+	for _, h := range harmed {
 		base, err := get(h.group, h.name)
 		if err != nil {
 			return err
@@ -392,7 +396,7 @@ func (m *maker) damaged() error {
 			_, err := m.add(file{group: "damaged: " + base.name, name: name, roots: roots, crls: crls, base: base, may: may}, data)
 			return err
 		}
-		for _, d := range damages {
+		for _, d := range h.damages {
 			data, err := d.do(p)
 			if errors.Is(err, errNotHere) {
 				continue
@@ -404,13 +408,14 @@ func (m *maker) damaged() error {
 				return err
 			}
 		}
-		if i != singleBytes { // one file is enough for single bytes
+		if h.spots == nil {
 			continue
 		}
-		spots, err := allSpots(p)
+		spots, err := h.spots(p)
 		if err != nil {
 			return fmt.Errorf("%s: %w", base, err)
 		}
+		tried := 0
 		for _, s := range spots {
 			i, err := s.at(p)
 			if errors.Is(err, errNotHere) {
@@ -422,6 +427,10 @@ func (m *maker) damaged() error {
 			if err := put("a byte: "+s.name, s.spare, p.flip(i)); err != nil {
 				return err
 			}
+			tried++
+		}
+		if tried < h.atLeast {
+			return fmt.Errorf("%s: %d places for single bytes, want %d at least", base, tried, h.atLeast)
 		}
 		if err := put("a digit of Contents that is none", false, p.spoil(p.last().digits+100)); err != nil {
 			return err

@@ -180,7 +180,7 @@ func (r *result) page(m *maker) string {
 				title = strings.ToUpper(group[:1]) + group[1:]
 			}
 			heads, about := columns, abouts[group]
-			if strings.HasPrefix(group, "damaged: "+harmed[singleBytes].name) {
+			if f.base != nil && strings.HasPrefix(f.base.name, "Standard, 1 signed") {
 				about = unsigned
 			}
 			if group == "inputs" {
