@@ -61,13 +61,13 @@ crash: build
 	$(GO) run ./bench/crash -milterd bin/milterd $(ARGS)
 
 # What EU DSS, pyHanko, pdfsig, mutool, openssl and qpdf say of everything that we make, and of the same files
-# damaged: docs/conformance.md. About 15 minutes; the first time it fetches the validators, pinned, into $(CACHE).
-conformance: packages-conformance build $(CACHE)/dss.done $(CACHE)/pyhanko.done
+# damaged, and veraPDF of PDF/A: docs/conformance.md. About 25 minutes; the first time it fetches the validators, pinned, into $(CACHE).
+conformance: packages-conformance build $(CACHE)/dss.done $(CACHE)/verapdf.done $(CACHE)/pyhanko.done
 	$(GO) run ./conformance $(ARGS)
 
-$(CACHE)/dss.done: conformance/dss/pom.xml | packages-conformance
-	rm -rf $(CACHE)/dss
-	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(CACHE)/dss
+$(CACHE)/dss.done $(CACHE)/verapdf.done: $(CACHE)/%.done: conformance/%/pom.xml | packages-conformance
+	rm -rf $(CACHE)/$*
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(CACHE)/$*
 	touch $@
 
 $(CACHE)/pyhanko.done: conformance/pyhanko/requirements.txt | packages-conformance

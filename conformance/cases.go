@@ -38,6 +38,8 @@ type file struct {
 	level      validate.Level
 	indication string
 
+	original string // path of the document before it was signed: it must look the same, and stay PDF/A
+
 	before *file // the document as it came, with the signatures of others: they must be judged as they were
 	base   *file // the good file that this one is a damaged copy of
 	may    bool  // the damage is of a kind that may go unnoticed: it touches nothing that is signed or shown

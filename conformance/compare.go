@@ -142,6 +142,12 @@ func (r *result) good(f *file, o *opinion, note func(judge, what string, counts 
 			say("finds %d signatures and %d document timestamps, want %d and %d", signatures, stamps, f.signatures, f.stamps)
 		}
 	}
+	if pics := o.pictures; pics != nil && len(pics.differ) > 0 {
+		note("pdftoppm", fmt.Sprintf("pages look different: %v", pics.differ), true)
+	}
+	if before := &o.pdfa[0]; before.keeps() && (!o.pdfa[1].keeps() || o.pdfa[1].Flavour != before.Flavour) {
+		note("veraPDF", words(before, &o.pdfa[1]), true)
+	}
 	p := &o.programs
 	say := func(judge, format string, args ...any) { note(judge, fmt.Sprintf(format, args...), true) }
 	signatures := f.signatures + others

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 
 	"milterd/signature/cms"
 	"milterd/signature/pdf/cos"
@@ -55,9 +56,20 @@ func readPaper(f *file) (*paper, error) {
 func (p *paper) first() place { return p.places[0] }
 func (p *paper) last() place  { return p.places[len(p.places)-1] }
 
-// flip changes one byte.
+// flip changes one bit. Of a hexadecimal digit in Contents it changes the value, so
+// that a digit stays a digit, and runs do not differ by what letters they meet.
 func (p *paper) flip(at int) []byte {
 	out := bytes.Clone(p.data)
+	for _, pl := range p.places {
+		if at >= pl.digits && at < pl.digits+2*pl.room {
+			v, err := strconv.ParseUint(string(out[at]), 16, 8)
+			if err != nil {
+				panic(err) // readPaper has found digits there
+			}
+			out[at] = strconv.FormatUint(v^1, 16)[0]
+			return out
+		}
+	}
 	out[at] ^= 1
 	return out
 }
@@ -113,16 +125,16 @@ type damage struct {
 var errNotHere = errors.New("this file has no such thing")
 
 var damages = []damage{
-	{name: "a byte of the first page's content", do: func(p *paper) ([]byte, error) {
+	{name: "a byte of the oldest revision's first stream", do: func(p *paper) ([]byte, error) {
 		return p.flip(bytes.Index(p.data, []byte("stream")) + 40), nil
 	}},
 	{name: "a byte of the newest revision", do: func(p *paper) ([]byte, error) {
 		return p.flip(p.last().digits + 2*p.last().room + 20), nil
 	}},
-	{name: "a comment after the end", may: true, do: func(p *paper) ([]byte, error) {
+	{name: "a comment after the end", do: func(p *paper) ([]byte, error) {
 		return slices.Concat(p.data, []byte("% more\n")), nil
 	}},
-	{name: "64 KB of zeros after the end", may: true, do: func(p *paper) ([]byte, error) {
+	{name: "64 KB of zeros after the end", do: func(p *paper) ([]byte, error) {
 		return slices.Concat(p.data, make([]byte, 64<<10)), nil
 	}},
 	{name: "another file after the end", do: func(p *paper) ([]byte, error) {
@@ -181,13 +193,8 @@ var damages = []damage{
 		}
 		return bytes.ReplaceAll(p.data, []byte("/DSS "), []byte("/DSX ")), nil
 	}},
-	{name: "a byte of a CRL in the DSS", do: func(p *paper) ([]byte, error) {
-		at, err := crlInDSS(p.data)
-		if err != nil {
-			return nil, err
-		}
-		return p.flip(at), nil
-	}},
+	{name: "a byte of a CRL in the DSS", do: at(inDSS("CRLs"))},
+	{name: "a byte of an OCSP response in the DSS", do: at(inDSS("OCSPs"))},
 	{name: "a byte of the signature value", do: func(p *paper) ([]byte, error) {
 		m, err := cms.Parse(p.first().der)
 		if err != nil {
@@ -263,7 +270,7 @@ var damages = []damage{
 	{name: "the newest Contents of another file", do: func(p *paper) ([]byte, error) {
 		return p.put(p.last(), p.other.last().der)
 	}},
-	{name: "a byte between the newest CMS and the end of Contents", may: true, do: func(p *paper) ([]byte, error) {
+	{name: "a byte between the newest CMS and the end of Contents", do: func(p *paper) ([]byte, error) {
 		return p.flip(p.last().digits + 2*p.last().room - 9), nil
 	}},
 	{name: "another digit in a ByteRange", do: func(p *paper) ([]byte, error) {
@@ -307,36 +314,15 @@ func firstPage(f *cos.File, catalog cos.Dict) (cos.Ref, cos.Dict, error) {
 	}
 }
 
-// crlInDSS is the middle of the newest CRL in the file.
-func crlInDSS(data []byte) (int, error) {
-	f, err := cos.Open(data)
-	if err != nil {
-		return 0, err
+// at changes the byte at a place.
+func at(where func(*paper) (int, error)) func(*paper) ([]byte, error) {
+	return func(p *paper) ([]byte, error) {
+		i, err := where(p)
+		if err != nil {
+			return nil, err
+		}
+		return p.flip(i), nil
 	}
-	catalog, err := f.Catalog()
-	if err != nil {
-		return 0, err
-	}
-	dss, err := f.Dict(catalog["DSS"])
-	if err != nil {
-		return 0, err
-	}
-	list, err := f.Array(dss["CRLs"])
-	if err != nil {
-		return 0, err
-	}
-	if len(list) == 0 {
-		return 0, errNotHere
-	}
-	st, err := f.Stream(list[len(list)-1])
-	if err != nil {
-		return 0, err
-	}
-	at := bytes.Index(data, st.Raw)
-	if at < 0 {
-		return 0, errors.New("the CRL is not in the file as it is")
-	}
-	return at + len(st.Raw)/2, nil
 }
 
 // stamped gives a signature's message with its timestamp.
@@ -353,19 +339,23 @@ func stamped(at place) (*cms.Message, *cms.Token, error) {
 }
 
 // harmed are the files that get damaged, each beside one to take from.
-var harmed = []struct{ group, name, other string }{
-	{"key types", "P-256, B-T with the published CRLs", "P-384, B-T with the published CRLs"},
-	{"key types", "RSA-3072, B-LT", "RSA-2048, B-LT"},
-	{"product", "Standard, 1 signed, RSA-3072, sealed, B-LTA", "Standard, 3 signed, RSA-3072, sealed, B-LTA"},
-	{"product", "Advanced, 3 signed, P-256, time from outside, sealed, B-LTA", "Standard, 3 signed, P-256, time from outside, sealed, B-LTA"},
+var harmed = []struct {
+	group, name, other string
+	damages            []damage
+	spots              func(*paper) ([]spot, error) // nil: no single bytes
+	atLeast            int                          // of the spots are there, else they are not what they are meant to be
+}{
+	{"key types", "P-256, B-T with the published CRLs", "P-384, B-T with the published CRLs", damages, nil, 0},
+	{"key types", "RSA-3072, B-LT", "RSA-2048, B-LT", damages, nil, 0},
+	{"product", "Standard, 1 signed, RSA-3072, sealed, B-LTA", "Standard, 3 signed, RSA-3072, sealed, B-LTA", damages, allSpots, 100},
+	{"product", "Advanced, 3 signed, P-256, time from outside, sealed, B-LTA", "Standard, 3 signed, P-256, time from outside, sealed, B-LTA", damages, nil, 0},
+	// It has cross-references in tables, and metadata.
+	{"inputs", "libreoffice-pdfa2.pdf, sealed, B-LTA", "libreoffice-pdfa3.pdf, sealed, B-LTA", nil, func(*paper) ([]spot, error) { return structure, nil }, 25},
 }
-
-// bytesTried is how many single bytes of one file are changed, evenly over it.
-const bytesTried = 24
 
 // damaged adds damaged copies of good files.
 func (m *maker) damaged() error {
-	named := func(group, name string) (*file, error) {
+	get := func(group, name string) (*file, error) {
 		for _, f := range m.files {
 			if f.group == group && f.name == name {
 				return f, nil
@@ -373,12 +363,12 @@ func (m *maker) damaged() error {
 		}
 		return nil, fmt.Errorf("no file %q", name)
 	}
-	for i, h := range harmed {
-		base, err := named(h.group, h.name)
+	for _, h := range harmed {
+		base, err := get(h.group, h.name)
 		if err != nil {
 			return err
 		}
-		from, err := named(h.group, h.other)
+		from, err := get(h.group, h.other)
 		if err != nil {
 			return err
 		}
@@ -394,14 +384,19 @@ func (m *maker) damaged() error {
 		roots, crls := slices.Compact(roots), slices.Concat(base.crls, from.crls)
 		slices.Sort(crls)
 		crls = slices.Compact(crls)
+		var named []string
 		put := func(name string, may bool, data []byte) error {
+			if slices.Contains(named, name) {
+				return fmt.Errorf("%s: two damages are called %q", base, name)
+			}
+			named = append(named, name)
 			if bytes.Equal(data, p.data) {
 				return fmt.Errorf("%s: %s: nothing was changed", base, name)
 			}
 			_, err := m.add(file{group: "damaged: " + base.name, name: name, roots: roots, crls: crls, base: base, may: may}, data)
 			return err
 		}
-		for _, d := range damages {
+		for _, d := range h.damages {
 			data, err := d.do(p)
 			if errors.Is(err, errNotHere) {
 				continue
@@ -413,20 +408,56 @@ func (m *maker) damaged() error {
 				return err
 			}
 		}
-		if i != 2 {
+		if h.spots == nil {
 			continue
 		}
-		last := p.last()
-		padding := [2]int{last.digits + 2*len(last.der), last.digits + 2*last.room}
-		for n := range bytesTried {
-			at := len(p.data) * n / bytesTried
-			if at >= padding[0] && at < padding[1] {
-				continue // its own damage, above
+		spots, err := h.spots(p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", base, err)
+		}
+		tried := 0
+		for _, s := range spots {
+			i, err := s.at(p)
+			if errors.Is(err, errNotHere) {
+				continue
 			}
-			if err := put(fmt.Sprintf("byte %02d/%d", n, bytesTried), false, p.flip(at)); err != nil {
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", base, s.name, err)
+			}
+			if err := put("a byte: "+s.name, s.spare, p.flip(i)); err != nil {
 				return err
 			}
+			tried++
+		}
+		if tried < h.atLeast {
+			return fmt.Errorf("%s: %d places for single bytes, want %d at least", base, tried, h.atLeast)
+		}
+		if err := put("a digit of Contents that is none", false, p.spoil(p.last().digits+100)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// spoil writes what is no hexadecimal digit.
+func (p *paper) spoil(at int) []byte {
+	out := bytes.Clone(p.data)
+	out[at] = 'g'
+	return out
+}
+
+// allSpots are all places of single bytes: fixed kinds, so the same in every run.
+func allSpots(p *paper) ([]spot, error) {
+	oldest, err := messageSpots("oldest", p.first())
+	if err != nil {
+		return nil, err
+	}
+	for i := range oldest { // what came later covers it
+		oldest[i].spare = false
+	}
+	newest, err := messageSpots("newest", p.last())
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(structure, around("oldest", (*paper).first), oldest, around("newest", (*paper).last), newest), nil
 }

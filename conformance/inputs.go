@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"milterd/signature/cms"
 	"milterd/signature/pdf"
@@ -17,13 +18,27 @@ import (
 )
 
 // inputs signs every sample of a PDF that the product takes, on behalf of one
-// person, and seals it. What it refuses is noted.
+// person, and seals it: those of testdata/pdf, each an oddity; those of
+// testdata/producers, each by another program; and large ones. What it refuses is
+// noted.
 func (m *maker) inputs(h *house) error {
 	paths, err := filepath.Glob(filepath.Join("testdata", "pdf", "*.pdf"))
 	if err != nil || len(paths) == 0 {
 		return fmt.Errorf("no samples: run this in the folder of the module (%v)", err)
 	}
-	paths = append(paths, "validate/testdata/foreign/two.pdf")
+	others, err := filepath.Glob(filepath.Join("testdata", "producers", "*.pdf"))
+	if err != nil || len(others) < 10 {
+		return fmt.Errorf("%d samples of other programs (%v)", len(others), err)
+	}
+	paths = append(append(paths, others...), "validate/testdata/foreign/two.pdf")
+	for name, make := range map[string]func() []byte{"1,000 pages": thousandPages, "50 MB": fiftyMB} {
+		path := filepath.Join(m.dir, name)
+		if err := os.WriteFile(path, make(), 0o600); err != nil {
+			return err
+		}
+		paths = append(paths, path)
+	}
+	slices.SortStableFunc(paths, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
 	var work []func(*maker) error
 	for _, path := range paths {
 		work = append(work, func(m *maker) error {
@@ -51,7 +66,7 @@ func (m *maker) input(h *house, path string) error {
 		m.refused = append(m.refused, refused{name, r.Reason})
 		return nil
 	}
-	f := file{group: "inputs", name: name + ", sealed, B-LTA", roots: h.roots, signatures: 2, stamps: 1, level: validate.LevelLTA}
+	f := file{group: "inputs", name: name + ", sealed, B-LTA", original: path, roots: h.roots, signatures: 2, stamps: 1, level: validate.LevelLTA}
 	if info.Signed {
 		if f.before, err = m.others(doc, name); err != nil {
 			return err

@@ -57,6 +57,8 @@ type verdict struct {
 type opinion struct {
 	ours, dss, pyhanko verdict
 	programs           programs
+	pictures           *pictures   // nil: there is nothing to compare with
+	pdfa               [2]archival // of the document as it came, and of the file
 }
 
 // ask has every file judged by everybody.
@@ -66,20 +68,37 @@ func ask(ctx context.Context, dir string, files []*file) (map[*file]*opinion, er
 		out[f] = &opinion{}
 	}
 	var wg sync.WaitGroup
-	errs := make([]error, 3)
+	errs := make([]error, 6)
 	wg.Go(func() {
 		errs[0] = lines(ctx, filepath.Join(dir, "dss.json"), files, func(f *file, v verdict) { out[f].dss = v }, "java", "-XX:+UseSerialGC", "-cp", dssJars, dssJudge)
 	})
-	wg.Go(func() {
-		errs[1] = lines(ctx, filepath.Join(dir, "pyhanko.json"), onlyPDF(files), func(f *file, v verdict) { out[f].pyhanko = v }, pyhanko, pyJudge)
-		if errs[1] != nil {
-			return
+	pdfs := onlyPDF(files)
+	for i := range 2 { // it is the slowest, and one process keeps one core busy
+		var half []*file
+		for n := i; n < len(pdfs); n += 2 {
+			half = append(half, pdfs[n])
 		}
+		wg.Go(func() {
+			errs[4+i] = lines(ctx, filepath.Join(dir, fmt.Sprintf("pyhanko-%d.json", i)), half, func(f *file, v verdict) { out[f].pyhanko = v }, pyhanko, pyJudge)
+		})
+	}
+	wg.Go(func() {
 		for _, f := range files {
-			if out[f].ours, errs[2] = ours(f); errs[2] != nil {
+			if out[f].ours, errs[1] = ours(f); errs[1] != nil {
 				return
 			}
-			if out[f].programs, errs[2] = second(dir, f); errs[2] != nil {
+			if out[f].programs, errs[1] = second(dir, f); errs[1] != nil {
+				return
+			}
+		}
+	})
+	wg.Go(func() { errs[2] = archives(ctx, files, out) })
+	wg.Go(func() {
+		for _, f := range files {
+			if f.original == "" {
+				continue
+			}
+			if out[f].pictures, errs[3] = draw(ctx, dir, f); errs[3] != nil {
 				return
 			}
 		}

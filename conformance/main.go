@@ -1,6 +1,8 @@
 // Command conformance lets validators that are not ours judge what milterd makes:
 // EU DSS and pyHanko, and as second opinions pdfsig, mutool, openssl and qpdf. What
-// is no PDF, CAdES signatures and ASiC containers, DSS and openssl judge.
+// is no PDF, CAdES signatures and ASiC containers, DSS and openssl judge. Of
+// documents of many programs it also compares the pages before and after, and
+// veraPDF says whether PDF/A stays PDF/A.
 //
 //	go run ./conformance
 //
@@ -12,8 +14,8 @@
 // status of 1. The table goes to standard output and to docs/conformance.md.
 //
 // It is no part of the product and of no test run: `make conformance` brings Java
-// and Python, and fetches both validators in the versions that dss/pom.xml and
-// pyhanko/requirements.txt pin, into .cache beside this file. The judging itself
+// and Python, and fetches the validators in the versions that dss/pom.xml,
+// verapdf/pom.xml and pyhanko/requirements.txt pin, into .cache beside this file. The judging itself
 // uses no network.
 package main
 

@@ -253,7 +253,17 @@ func visible(t *testing.T, data []byte, session string) (n int) {
 		t.Fatal(err)
 	}
 	for _, s := range signed {
-		if strings.HasSuffix(s.Field.Name, session) && s.Field.Dict["AP"] != nil {
+		if !strings.HasSuffix(s.Field.Name, session) {
+			continue
+		}
+		if s.Field.Dict["AP"] == nil {
+			t.Errorf("%s has no appearance", s.Field.Name) // PDF/A-1 wants one, also of what does not show
+		}
+		rect, err := f.Array(s.Field.Dict["Rect"])
+		if err != nil || len(rect) != 4 {
+			t.Fatal(err)
+		}
+		if w, _ := cos.Number(rect[2]); w > 0 {
 			n++
 		}
 	}

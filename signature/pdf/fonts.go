@@ -75,9 +75,14 @@ func subsetOf(s style, used glyphs) *subset {
 	}
 	face := s.face()
 	list := slices.Sorted(maps.Keys(used))
-	file := face.Subset(list)
-	cidSet := bits(list)
-	cidSet[0] |= 0x80 // glyph 0 is in every font
+	file, places := face.Subset(list)
+	// Every glyph that the program has a place for counts as being in it, also those
+	// without an outline (ISO 19005-2, 6.2.11.4.2).
+	var all []uint16
+	for g := range places {
+		all = append(all, uint16(g))
+	}
+	cidSet := bits(all)
 	sub := &subset{
 		used: maps.Clone(used), name: cos.Name(tag(list) + "+" + face.Name),
 		program: cos.Compressed(cos.Dict{"Length1": len(file)}, file), cidSet: cos.Compressed(nil, cidSet), toUnicode: toUnicode(list, used),

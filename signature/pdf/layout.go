@@ -258,6 +258,7 @@ func (l *layouter) addTimeField(p *Page) {
 	ref := l.u.Add(cos.Dict{
 		"Type": cos.Name("Annot"), "Subtype": cos.Name("Widget"), "FT": cos.Name("Sig"),
 		"T": cos.Text(TimeName(l.plan.Session)), "F": 132, "Rect": cos.Array{0, 0, 0, 0}, "P": p.Ref,
+		"AP": nothing(l.u),
 	})
 	l.annots[0] = append(l.annots[0], ref)
 	l.fields = append(l.fields, ref)

@@ -171,11 +171,18 @@ func addInvisible(f *cos.File, u *cos.Update, name string) (*Field, error) {
 	fd.Dict = cos.Dict{
 		"Type": cos.Name("Annot"), "Subtype": cos.Name("Widget"), "FT": cos.Name("Sig"),
 		"T": cos.Text(name), "F": 132, "Rect": cos.Array{0, 0, 0, 0}, "P": first.Ref,
+		"AP": nothing(u),
 	}
 	if err := appendTo(f, u, first.Ref, "Annots", fd.Ref); err != nil {
 		return nil, err
 	}
 	return fd, addFields(f, u, fd.Ref)
+}
+
+// nothing is the appearance of a field that does not show: PDF/A-1 wants one of
+// every field (ISO 19005-1, 6.9).
+func nothing(u *cos.Update) cos.Dict {
+	return cos.Dict{"N": u.Add(&cos.Stream{Dict: cos.Dict{"Type": cos.Name("XObject"), "Subtype": cos.Name("Form"), "BBox": cos.Array{0, 0, 0, 0}}})}
 }
 
 // appendTo appends to the array at a key of a dictionary object, wherever that

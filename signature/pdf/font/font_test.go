@@ -2,6 +2,7 @@ package font
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,9 +18,12 @@ func TestSubset(t *testing.T) {
 	for _, f := range faces() {
 		var glyphs []uint16
 		f.Glyphs("Zoë Müller, Ёлка Ωμέγα ĳ Ǻ 0123", func(g uint16, _ rune) { glyphs = append(glyphs, g) })
-		sub := f.Subset(glyphs)
-		if !bytes.Equal(sub, f.Subset(glyphs)) {
+		sub, places := f.Subset(glyphs)
+		if again, _ := f.Subset(glyphs); !bytes.Equal(sub, again) {
 			t.Errorf("%s: two subsets differ", f.Name)
+		}
+		if most := slices.Max(glyphs); places <= int(most) || places > f.glyphs {
+			t.Errorf("%s: %d places for glyphs, the last is %d", f.Name, places, most)
 		}
 		if len(sub) > 16<<10 {
 			t.Errorf("%s: subset of %d bytes", f.Name, len(sub))

@@ -6,8 +6,9 @@ import (
 )
 
 // Subset gives a TrueType font file with the given glyphs and those that they
-// are composed of, all under their old numbers.
-func (f *Face) Subset(glyphs []uint16) []byte {
+// are composed of, all under their old numbers; and how many places for glyphs
+// are in it, of which those that were not wanted are empty.
+func (f *Face) Subset(glyphs []uint16) (file []byte, n int) {
 	keep := map[uint16]bool{0: true}
 	for _, g := range glyphs {
 		f.close(g, keep)
@@ -16,7 +17,7 @@ func (f *Face) Subset(glyphs []uint16) []byte {
 	for g := range keep {
 		last = max(last, int(g))
 	}
-	n := last + 1
+	n = last + 1
 	var glyf []byte
 	loca := make([]byte, 0, 4*(n+1))
 	hmtx := make([]byte, 4*n)
@@ -48,7 +49,7 @@ func (f *Face) Subset(glyphs []uint16) []byte {
 	}
 	return assemble([]table{
 		{"glyf", glyf}, {"head", head}, {"hhea", hhea}, {"hmtx", hmtx}, {"loca", loca}, {"maxp", maxp},
-	})
+	}), n
 }
 
 // close adds a glyph and its components.
