@@ -1,0 +1,579 @@
+package dom
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	xmlSpace   = "http://www.w3.org/XML/1998/namespace"
+	xmlnsSpace = "http://www.w3.org/2000/xmlns/"
+)
+
+// parser reads a document from its front to its end.
+type parser struct {
+	s     string
+	pos   int
+	nodes int
+	scope map[string][]string // prefix to namespaces, the innermost last
+	top   []*Node
+	open  []*Node
+}
+
+// Parse reads a document. The error wraps ErrMalformed, ErrForbidden or
+// ErrLimit and names the line.
+func Parse(raw []byte) (*Document, error) {
+	if len(raw) > MaxSize {
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrLimit, len(raw), MaxSize)
+	}
+	if bytes.HasPrefix(raw, []byte{0xfe, 0xff}) || bytes.HasPrefix(raw, []byte{0xff, 0xfe}) || bytes.IndexByte(raw[:min(len(raw), 4)], 0) >= 0 {
+		return nil, fmt.Errorf("%w: only UTF-8 is read, not UTF-16 or UTF-32", ErrForbidden)
+	}
+	p := &parser{s: string(raw), scope: map[string][]string{"xml": {xmlSpace}}}
+	if err := p.document(); err != nil {
+		return nil, fmt.Errorf("line %d: %w", 1+strings.Count(p.s[:min(p.pos, len(p.s))], "\n"), err)
+	}
+	d := &Document{Raw: raw, Top: p.top}
+	for _, n := range p.top {
+		if n.Kind == Element {
+			d.Root = n
+		}
+	}
+	return d, nil
+}
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}
+
+func (p *parser) document() error {
+	for i, r := range p.s {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(p.s[i:]); n == 1 {
+				p.pos = i
+				return fmt.Errorf("%w: the bytes are no UTF-8", ErrForbidden)
+			}
+		}
+		if !isChar(r) && (i != 0 || r != 0xfeff) {
+			p.pos = i
+			return malformed("character U+%04X", r)
+		}
+	}
+	p.skip("\ufeff")
+	if strings.HasPrefix(p.s[p.pos:], "<?xml") && len(p.s) > p.pos+5 && isSpace(p.s[p.pos+5]) {
+		if err := p.declaration(); err != nil {
+			return err
+		}
+	}
+	root := false
+	for p.pos < len(p.s) {
+		switch rest := p.s[p.pos:]; {
+		case isSpace(rest[0]):
+			p.pos++
+		case strings.HasPrefix(rest, "<!--"), strings.HasPrefix(rest, "<?"):
+			if err := p.markup(); err != nil {
+				return err
+			}
+		case strings.HasPrefix(rest, "<!DOCTYPE"):
+			return fmt.Errorf("%w: a document type declaration", ErrForbidden)
+		case rest[0] == '<' && !root:
+			root = true
+			if err := p.tree(); err != nil {
+				return err
+			}
+		case root:
+			return malformed("something follows the root element")
+		default:
+			return malformed("text before the root element")
+		}
+	}
+	if !root {
+		return malformed("no root element")
+	}
+	return nil
+}
+
+// declaration reads <?xml version="1.0" encoding="UTF-8" standalone="yes"?>.
+func (p *parser) declaration() error {
+	end := strings.Index(p.s[p.pos:], "?>")
+	if end < 0 {
+		return malformed("XML declaration without an end")
+	}
+	q := &parser{s: p.s[p.pos+5 : p.pos+end]}
+	names := []string{"version", "encoding", "standalone"}
+	for first := true; ; first = false {
+		space := q.space()
+		if q.pos == len(q.s) {
+			if first {
+				return malformed("XML declaration without a version")
+			}
+			break
+		}
+		name, err := q.name()
+		if err != nil {
+			return err
+		}
+		q.space()
+		if !q.skip("=") {
+			return malformed("XML declaration")
+		}
+		q.space()
+		value, err := q.quoted()
+		if err != nil {
+			return err
+		}
+		for len(names) > 0 && names[0] != name && names[0] != "version" {
+			names = names[1:]
+		}
+		if !space || len(names) == 0 || names[0] != name {
+			return malformed("XML declaration")
+		}
+		names = names[1:]
+		switch {
+		case name == "version" && value != "1.0":
+			return fmt.Errorf("%w: XML version %q", ErrForbidden, value)
+		case name == "encoding" && !strings.EqualFold(value, "UTF-8"):
+			return fmt.Errorf("%w: encoding %q, only UTF-8 is read", ErrForbidden, value)
+		case name == "standalone" && value != "yes" && value != "no":
+			return malformed("standalone=%q", value)
+		}
+	}
+	p.pos += end + 2
+	return nil
+}
+
+// add puts a node into the innermost open element, or at the top.
+func (p *parser) add(n *Node) error {
+	if p.nodes += 1 + len(n.Attrs) + len(n.declared); p.nodes > maxNodes {
+		return fmt.Errorf("%w: more than %d nodes", ErrLimit, maxNodes)
+	}
+	if len(p.open) == 0 {
+		p.top = append(p.top, n)
+		return nil
+	}
+	n.Parent = p.open[len(p.open)-1]
+	n.Parent.Children = append(n.Parent.Children, n)
+	return nil
+}
+
+// tree reads an element with all that it holds.
+func (p *parser) tree() error {
+	if err := p.startTag(); err != nil {
+		return err
+	}
+	for len(p.open) > 0 {
+		if p.pos >= len(p.s) {
+			return malformed("element %s without an end", p.open[len(p.open)-1].Local)
+		}
+		var err error
+		switch rest := p.s[p.pos:]; {
+		case strings.HasPrefix(rest, "</"):
+			err = p.endTag()
+		case strings.HasPrefix(rest, "<!--"), strings.HasPrefix(rest, "<?"):
+			err = p.markup()
+		case rest[0] == '<' && !strings.HasPrefix(rest, "<![CDATA["):
+			err = p.startTag()
+		default:
+			err = p.text()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// text reads characters, references and CDATA sections up to the next tag,
+// comment or instruction: one node.
+func (p *parser) text() error {
+	n := &Node{Kind: Text, Start: p.pos}
+	var b strings.Builder
+	for p.pos < len(p.s) {
+		rest := p.s[p.pos:]
+		if strings.HasPrefix(rest, "<![CDATA[") {
+			end := strings.Index(rest, "]]>")
+			if end < 0 {
+				return malformed("CDATA section without an end")
+			}
+			b.WriteString(lineEnds(rest[len("<![CDATA["):end]))
+			p.pos += end + 3
+			continue
+		}
+		if rest[0] == '<' {
+			break
+		}
+		if rest[0] == '&' {
+			r, err := p.reference()
+			if err != nil {
+				return err
+			}
+			b.WriteRune(r)
+			continue
+		}
+		end := strings.IndexAny(rest, "<&")
+		if end < 0 {
+			end = len(rest)
+		}
+		if strings.Contains(rest[:end], "]]>") {
+			return malformed("]]> in text")
+		}
+		b.WriteString(lineEnds(rest[:end]))
+		p.pos += end
+	}
+	n.Data, n.End = b.String(), p.pos
+	return p.add(n)
+}
+
+// lineEnds makes every line end a line feed (XML 1.0, section 2.11).
+func lineEnds(s string) string {
+	if !strings.Contains(s, "\r") {
+		return s
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+}
+
+// reference reads &#38;, &#x26; or one of the five names.
+func (p *parser) reference() (rune, error) {
+	end := strings.IndexByte(p.s[p.pos:min(len(p.s), p.pos+16)], ';')
+	if end < 0 {
+		return 0, malformed("& that begins no reference")
+	}
+	name := p.s[p.pos+1 : p.pos+end]
+	p.pos += end + 1
+	if digits, ok := strings.CutPrefix(name, "#"); ok {
+		base := 10
+		if strings.HasPrefix(digits, "x") {
+			digits, base = digits[1:], 16
+		}
+		n, err := strconv.ParseUint(digits, base, 32)
+		if err != nil || n > 0x10ffff || !isChar(rune(n)) || strings.Contains(digits, "_") {
+			return 0, malformed("character reference &%s;", name)
+		}
+		return rune(n), nil
+	}
+	switch name {
+	case "amp":
+		return '&', nil
+	case "lt":
+		return '<', nil
+	case "gt":
+		return '>', nil
+	case "quot":
+		return '"', nil
+	case "apos":
+		return '\'', nil
+	}
+	return 0, fmt.Errorf("%w: entity &%s;", ErrForbidden, name)
+}
+
+// markup reads a comment or a processing instruction.
+func (p *parser) markup() error {
+	n := &Node{Kind: Comment, Start: p.pos}
+	rest := p.s[p.pos:]
+	if body, ok := strings.CutPrefix(rest, "<!--"); ok {
+		end := strings.Index(body, "--")
+		if end < 0 || !strings.HasPrefix(body[end:], "-->") {
+			return malformed("comment without an end, or with -- in it")
+		}
+		n.Data = lineEnds(body[:end])
+		p.pos += len("<!--") + end + len("-->")
+	} else {
+		n.Kind = Instruction
+		end := strings.Index(rest[2:], "?>")
+		if end < 0 {
+			return malformed("processing instruction without an end")
+		}
+		q := &parser{s: rest[2 : 2+end]}
+		var err error
+		if n.Local, err = q.name(); err != nil {
+			return err
+		}
+		if strings.EqualFold(n.Local, "xml") || strings.Contains(n.Local, ":") || q.pos < len(q.s) && !q.space() {
+			return malformed("processing instruction %q", n.Local)
+		}
+		n.Data = lineEnds(q.s[q.pos:])
+		p.pos += end + 4
+	}
+	n.End = p.pos
+	return p.add(n)
+}
+
+func (p *parser) endTag() error {
+	n := p.open[len(p.open)-1]
+	n.Close = p.pos
+	p.pos += 2
+	name, err := p.name()
+	if err != nil {
+		return err
+	}
+	if name != qualified(n.Prefix, n.Local) {
+		return malformed("end of %s where %s is open", name, qualified(n.Prefix, n.Local))
+	}
+	p.space()
+	if !p.skip(">") {
+		return malformed("end tag of %s", name)
+	}
+	p.leave(n)
+	return nil
+}
+
+func (p *parser) leave(n *Node) {
+	n.End = p.pos
+	p.open = p.open[:len(p.open)-1]
+	for _, d := range n.declared {
+		p.scope[d.prefix] = p.scope[d.prefix][:len(p.scope[d.prefix])-1]
+	}
+}
+
+// startTag reads a start tag or an empty tag.
+func (p *parser) startTag() error {
+	if len(p.open) == maxDepth {
+		return fmt.Errorf("%w: elements %d deep", ErrLimit, maxDepth)
+	}
+	n := &Node{Kind: Element, Start: p.pos}
+	p.pos++
+	name, err := p.name()
+	if err != nil {
+		return err
+	}
+	if n.Prefix, n.Local, err = split(name); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for {
+		space := p.space()
+		if p.pos >= len(p.s) || p.s[p.pos] == '>' || p.s[p.pos] == '/' {
+			break
+		}
+		if !space {
+			return malformed("attributes without a space between them")
+		}
+		name, value, err := p.attribute()
+		if err != nil {
+			return err
+		}
+		if seen[name] {
+			return malformed("attribute %s twice", name)
+		}
+		if seen[name] = true; len(seen) > maxAttributes {
+			return fmt.Errorf("%w: more than %d attributes", ErrLimit, maxAttributes)
+		}
+		if err := n.take(name, value); err != nil {
+			return err
+		}
+	}
+	empty := p.skip("/")
+	if !p.skip(">") {
+		return malformed("tag of %s", name)
+	}
+	for _, d := range n.declared {
+		p.scope[d.prefix] = append(p.scope[d.prefix], d.uri)
+	}
+	if err := p.bind(n); err != nil {
+		return err
+	}
+	if err := p.add(n); err != nil {
+		return err
+	}
+	if p.open = append(p.open, n); empty {
+		p.leave(n)
+	}
+	return nil
+}
+
+// take sorts an attribute in: a namespace declaration (Namespaces in XML 1.0,
+// section 3) or another.
+func (n *Node) take(name, value string) error {
+	prefix, local, err := split(name)
+	if err != nil {
+		return err
+	}
+	if name != "xmlns" && prefix != "xmlns" {
+		n.Attrs = append(n.Attrs, Attr{Prefix: prefix, Local: local, Value: value})
+		return nil
+	}
+	if name == "xmlns" {
+		local = ""
+	}
+	switch {
+	case local == "xmlns", value == xmlnsSpace, (local == "xml") != (value == xmlSpace):
+		return malformed("namespace declaration %s=%q", name, value)
+	case local != "" && value == "":
+		return malformed("prefix %s bound to nothing", local)
+	case local != "xml":
+		n.declared = append(n.declared, declaration{local, value})
+	}
+	return nil
+}
+
+// bind finds the namespaces of an element and its attributes.
+func (p *parser) bind(n *Node) error {
+	resolve := func(prefix string) (string, error) {
+		uris := p.scope[prefix]
+		if len(uris) > 0 {
+			return uris[len(uris)-1], nil
+		}
+		if prefix == "" {
+			return "", nil
+		}
+		return "", malformed("prefix %s is not bound", prefix)
+	}
+	var err error
+	if n.Space, err = resolve(n.Prefix); err != nil {
+		return err
+	}
+	seen := map[[2]string]bool{}
+	for i := range n.Attrs {
+		a := &n.Attrs[i]
+		if a.Prefix == "" { // has no namespace, whatever the default is
+			continue
+		}
+		if a.Space, err = resolve(a.Prefix); err != nil {
+			return err
+		}
+		if seen[[2]string{a.Space, a.Local}] {
+			return malformed("attribute %s of one namespace twice", a.Local)
+		}
+		seen[[2]string{a.Space, a.Local}] = true
+	}
+	return nil
+}
+
+func (p *parser) attribute() (name, value string, err error) {
+	if name, err = p.name(); err != nil {
+		return "", "", err
+	}
+	p.space()
+	if !p.skip("=") {
+		return "", "", malformed("attribute %s without a value", name)
+	}
+	p.space()
+	if p.pos >= len(p.s) || p.s[p.pos] != '"' && p.s[p.pos] != '\'' {
+		return "", "", malformed("value of %s without quotes", name)
+	}
+	quote := p.s[p.pos]
+	p.pos++
+	var b strings.Builder
+	for {
+		if p.pos >= len(p.s) {
+			return "", "", malformed("value of %s without an end", name)
+		}
+		switch c := p.s[p.pos]; c {
+		case quote:
+			p.pos++
+			return name, b.String(), nil
+		case '<':
+			return "", "", malformed("< in the value of %s", name)
+		case '&':
+			r, err := p.reference()
+			if err != nil {
+				return "", "", err
+			}
+			b.WriteRune(r)
+		case '\r', '\n', '\t': // a space, as XML 1.0, section 3.3.3 has it; a reference to one stays what it is
+			if c == '\r' && strings.HasPrefix(p.s[p.pos:], "\r\n") {
+				p.pos++
+			}
+			p.pos++
+			b.WriteByte(' ')
+		default:
+			b.WriteByte(c)
+			p.pos++
+		}
+	}
+}
+
+// quoted reads a value of the XML declaration.
+func (p *parser) quoted() (string, error) {
+	if p.pos < len(p.s) && (p.s[p.pos] == '"' || p.s[p.pos] == '\'') {
+		if end := strings.IndexByte(p.s[p.pos+1:], p.s[p.pos]); end >= 0 {
+			v := p.s[p.pos+1 : p.pos+1+end]
+			p.pos += end + 2
+			return v, nil
+		}
+	}
+	return "", malformed("XML declaration")
+}
+
+// space skips white space and reports whether there was any.
+func (p *parser) space() bool {
+	from := p.pos
+	for p.pos < len(p.s) && isSpace(p.s[p.pos]) {
+		p.pos++
+	}
+	return p.pos > from
+}
+
+func (p *parser) skip(s string) bool {
+	if !strings.HasPrefix(p.s[p.pos:], s) {
+		return false
+	}
+	p.pos += len(s)
+	return true
+}
+
+// name reads a Name, colons among it.
+func (p *parser) name() (string, error) {
+	rest := p.s[p.pos:]
+	end := len(rest)
+	for i, r := range rest {
+		if !isNameChar(r) || i == 0 && !isNameStart(r) {
+			end = i
+			break
+		}
+	}
+	if end == 0 {
+		return "", malformed("a name is missing")
+	}
+	if end > maxName {
+		return "", fmt.Errorf("%w: a name of %d bytes", ErrLimit, end)
+	}
+	p.pos += end
+	return rest[:end], nil
+}
+
+// split takes a qualified name apart.
+func split(name string) (prefix, local string, err error) {
+	prefix, local, ok := strings.Cut(name, ":")
+	if !ok {
+		return "", name, nil
+	}
+	first, _ := utf8.DecodeRuneInString(local)
+	if prefix == "" || local == "" || strings.Contains(local, ":") || !isNameStart(first) {
+		return "", "", malformed("name %s", name)
+	}
+	return prefix, local, nil
+}
+
+func qualified(prefix, local string) string {
+	if prefix == "" {
+		return local
+	}
+	return prefix + ":" + local
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+// isChar is Char of XML 1.0.
+func isChar(r rune) bool {
+	return r == '\t' || r == '\n' || r == '\r' || r >= ' ' && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000 && r <= 0x10ffff
+}
+
+// isNameStart is NameStartChar of XML 1.0, fifth edition, isNameChar NameChar.
+func isNameStart(r rune) bool {
+	switch {
+	case r < 0x80:
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_' || r == ':'
+	case r == 0xd7 || r == 0xf7 || r == 0x37e:
+		return false
+	}
+	return r >= 0xc0 && r <= 0x2ff || r >= 0x370 && r <= 0x1fff || r == 0x200c || r == 0x200d || r >= 0x2070 && r <= 0x218f ||
+		r >= 0x2c00 && r <= 0x2fef || r >= 0x3001 && r <= 0xd7ff || r >= 0xf900 && r <= 0xfdcf || r >= 0xfdf0 && r <= 0xfffd || r >= 0x10000 && r <= 0xeffff
+}
+
+func isNameChar(r rune) bool {
+	return isNameStart(r) || r == '-' || r == '.' || r >= '0' && r <= '9' || r == 0xb7 || r >= 0x300 && r <= 0x36f || r == 0x203f || r == 0x2040
+}
