@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
@@ -32,6 +33,31 @@ var (
 // They are contentType (id-data), messageDigest and signingCertificateV2;
 // signing-time is not among them (ETSI EN 319 142-1, clause 6.3).
 func SignedAttributes(alg Algorithm, digest []byte, signer *x509.Certificate) ([]byte, error) {
+	return signedAttributes(alg, digest, signer)
+}
+
+// CAdESAttributes are those of a CAdES signature (ETSI EN 319 122-1, clause 6.3):
+// besides what SignedAttributes gives, signing-time, which CAdES demands, and
+// mime-type where it is not empty.
+func CAdESAttributes(alg Algorithm, digest []byte, signer *x509.Certificate, at time.Time, mime string) ([]byte, error) {
+	var b cryptobyte.Builder
+	if at = at.UTC(); at.Year() >= 1950 && at.Year() < 2050 { // RFC 5652, section 11.3
+		b.AddASN1UTCTime(at)
+	} else {
+		b.AddASN1GeneralizedTime(at)
+	}
+	when, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	more := [][]byte{attribute(oidSigningTime, when)}
+	if mime != "" {
+		more = append(more, attribute(oidMimeType, tlv(tag.UTF8String, []byte(mime))))
+	}
+	return signedAttributes(alg, digest, signer, more...)
+}
+
+func signedAttributes(alg Algorithm, digest []byte, signer *x509.Certificate, more ...[]byte) ([]byte, error) {
 	if err := alg.fits(signer.PublicKey); err != nil {
 		return nil, err
 	}
@@ -46,6 +72,7 @@ func SignedAttributes(alg Algorithm, digest []byte, signer *x509.Certificate) ([
 		// algorithm at its default SHA-256 (RFC 5035, section 3).
 		attribute(oidSigningCertificateV2, tlv(tag.SEQUENCE, tlv(tag.SEQUENCE, tlv(tag.SEQUENCE, tlv(tag.OCTET_STRING, certHash[:]))))),
 	}
+	attributes = append(attributes, more...)
 	slices.SortFunc(attributes, bytes.Compare) // DER's order of a SET OF
 	return tlv(tag.SET, attributes...), nil
 }
@@ -133,43 +160,4 @@ func Size(alg Algorithm, certs []*x509.Certificate, tokenSize int) (int, error) 
 		size += len(c.Raw)
 	}
 	return size, nil
-}
-
-// WithTimestamp gives the message with a token added to the unsigned attributes
-// of its signer, everything else byte for byte as it was. Check the token first.
-func (m *Message) WithTimestamp(token []byte) ([]byte, error) {
-	var info, wrap, sd, before, signers, si, unsigned cryptobyte.String
-	in := cryptobyte.String(m.Raw)
-	if !in.ReadASN1(&info, tag.SEQUENCE) || !info.SkipASN1(tag.OBJECT_IDENTIFIER) || !info.ReadASN1(&wrap, explicit0) ||
-		!wrap.ReadASN1(&sd, tag.SEQUENCE) {
-		return nil, malformed("ContentInfo")
-	}
-	before = sd
-	for rest := sd; !rest.Empty(); { // SignerInfos come last
-		var el cryptobyte.String
-		var t tag.Tag
-		if !rest.ReadAnyASN1Element(&el, &t) {
-			return nil, malformed("SignedData")
-		}
-		if rest.Empty() {
-			before, signers = sd[:len(sd)-len(el)], el
-		}
-	}
-	if !signers.ReadASN1(&signers, tag.SET) || !signers.ReadASN1(&si, tag.SEQUENCE) {
-		return nil, malformed("SignerInfo")
-	}
-	body := si
-	for rest := si; !rest.Empty(); {
-		var el cryptobyte.String
-		var t tag.Tag
-		if !rest.ReadAnyASN1Element(&el, &t) {
-			return nil, malformed("SignerInfo")
-		}
-		if rest.Empty() && t == explicit1 {
-			body = si[:len(si)-len(el)]
-			el.ReadASN1(&unsigned, t)
-		}
-	}
-	si = tlv(tag.SEQUENCE, body, tlv(explicit1, unsigned, attribute(oidSignatureTimestamp, token)))
-	return tlv(tag.SEQUENCE, oidSignedData.der, tlv(explicit0, tlv(tag.SEQUENCE, before, tlv(tag.SET, si)))), nil
 }

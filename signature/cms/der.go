@@ -44,6 +44,16 @@ var (
 	oidSigningCertificate   = newOID(1, 2, 840, 113549, 1, 9, 16, 2, 12)
 	oidSigningCertificateV2 = newOID(1, 2, 840, 113549, 1, 9, 16, 2, 47)
 	oidSignatureTimestamp   = newOID(1, 2, 840, 113549, 1, 9, 16, 2, 14)
+
+	// ETSI EN 319 122-1, clauses 5.2.5, 5.5.2 and 5.5.3.
+	oidMimeType           = newOID(0, 4, 0, 1733, 2, 1)
+	oidArchiveTimestampV3 = newOID(0, 4, 0, 1733, 2, 4)
+	oidATSHashIndexV3     = newOID(0, 4, 0, 19122, 1, 5)
+
+	// OCSP responses in SignedData.crls: whole ones (RFC 5940, section 2), and
+	// the older form with the basic response alone.
+	oidOCSPResponse = newOID(1, 3, 6, 1, 5, 5, 7, 16, 2)
+	oidOCSPBasic    = newOID(1, 3, 6, 1, 5, 5, 7, 48, 1, 1)
 )
 
 // tlv is an element with a tag and the parts as its content.

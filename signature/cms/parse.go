@@ -21,17 +21,26 @@ const (
 	maxAttributes   = 64 // in one set
 )
 
-// Message is a parsed SignedData with one signer.
+// Limits of ParseAll.
+const (
+	MaxAttached = 256 << 20 // bytes of a message with its content
+	maxSigners  = 64
+	maxMany     = 1024 // certificates, and CRLs with OCSP responses, of many signers
+)
+
+// Message is a parsed SignedData as one of its signers sees it.
 type Message struct {
 	Raw          []byte
 	ContentType  asn1.ObjectIdentifier
 	Content      []byte // nil if detached
 	Certificates []*x509.Certificate
 	CRLs         [][]byte // DER, from SignedData.crls
+	OCSPs        [][]byte // DER of OCSPResponse, from SignedData.crls
 	Algorithm    Algorithm
 	Value        []byte   // the signature value
 	Attributes   []byte   // signed attributes, DER of the SET OF as it was signed
 	Timestamps   [][]byte // values of signature-time-stamp, unsigned
+	Archives     [][]byte // values of archive-time-stamp-v3, unsigned, in their order
 	SigningTime  time.Time
 
 	salt     int
@@ -41,6 +50,8 @@ type Message struct {
 	serial   *big.Int
 	keyID    []byte
 	unparsed int // certificates that crypto/x509 cannot read
+	frame    *frame
+	index    int // of the signer in it
 }
 
 type attr struct {
@@ -63,47 +74,98 @@ func Parse(der []byte) (*Message, error) {
 	if len(der) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(der), MaxSize)
 	}
+	m, signers, err := parse(der, maxCertificates, maxRevocation)
+	if err != nil {
+		return nil, err
+	}
+	if len(signers) != 1 {
+		return nil, malformed("not exactly one SignerInfo")
+	}
+	return m, m.readSigner(signers[0])
+}
+
+// ParseAll is Parse for CAdES: content may stand in the message, and several
+// signers beside each other. It gives a Message for each, which share
+// certificates and revocation data.
+func ParseAll(der []byte) ([]*Message, error) {
+	if len(der) > MaxAttached {
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(der), MaxAttached)
+	}
+	m, signers, err := parse(der, maxMany, maxMany)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(der) - len(m.Content); n > MaxSize {
+		return nil, fmt.Errorf("%w: %d bytes beside the content, limit %d", ErrFormat, n, MaxSize)
+	}
+	if len(signers) == 0 || len(signers) > maxSigners {
+		return nil, malformed(fmt.Sprintf("%d SignerInfos", len(signers)))
+	}
+	out := make([]*Message, len(signers))
+	for i, si := range signers {
+		one := *m
+		one.index = i
+		if err := one.readSigner(si); err != nil {
+			return nil, err
+		}
+		out[i] = &one
+	}
+	return out, nil
+}
+
+// parse reads everything but the SignerInfos.
+func parse(der []byte, certificates, revocation int) (*Message, []cryptobyte.String, error) {
 	in := cryptobyte.String(der)
 	var info, wrap, sd cryptobyte.String
 	var oid asn1.ObjectIdentifier
 	explicit := explicit0
 	if !in.ReadASN1(&info, tag.SEQUENCE) || !in.Empty() || !info.ReadASN1ObjectIdentifier(&oid) ||
 		!info.ReadASN1(&wrap, explicit) || !info.Empty() {
-		return nil, malformed("not a DER ContentInfo")
+		return nil, nil, malformed("not a DER ContentInfo")
 	}
 	if !oid.Equal(oidSignedData.ObjectIdentifier) || !wrap.ReadASN1(&sd, tag.SEQUENCE) || !wrap.Empty() {
-		return nil, malformed("not a SignedData")
+		return nil, nil, malformed("not a SignedData")
 	}
-	m := &Message{Raw: der}
-	var version int
+	m := &Message{Raw: der, frame: &frame{}}
 	var digests, encap, certs, crls, signers cryptobyte.String
 	var hasCerts, hasCRLs bool
-	if !sd.ReadASN1Integer(&version) || !sd.ReadASN1(&digests, tag.SET) || !sd.ReadASN1(&encap, tag.SEQUENCE) ||
+	f := m.frame
+	if !sd.ReadASN1Integer(&f.version) || !sd.ReadASN1Element(&digests, tag.SET) || !sd.ReadASN1Element(&encap, tag.SEQUENCE) ||
 		!sd.ReadOptionalASN1(&certs, &hasCerts, explicit0) ||
 		!sd.ReadOptionalASN1(&crls, &hasCRLs, explicit1) ||
-		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() || version < 1 || version > 5 {
-		return nil, malformed("SignedData")
+		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() || f.version < 1 || f.version > 5 {
+		return nil, nil, malformed("SignedData")
 	}
+	f.digests, f.content = digests, encap
 	if err := m.readContent(encap); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := m.readCertificates(certs); err != nil {
-		return nil, err
+	if err := m.readCertificates(certs, certificates); err != nil {
+		return nil, nil, err
 	}
-	if err := m.readRevocation(crls); err != nil {
-		return nil, err
+	if err := m.readRevocation(crls, revocation); err != nil {
+		return nil, nil, err
 	}
-	var si cryptobyte.String
-	if !signers.ReadASN1(&si, tag.SEQUENCE) || !signers.Empty() {
-		return nil, malformed("not exactly one SignerInfo")
+	var out []cryptobyte.String
+	for !signers.Empty() && len(out) <= maxSigners {
+		var si cryptobyte.String
+		if !signers.ReadASN1(&si, tag.SEQUENCE) {
+			return nil, nil, malformed("SignerInfos")
+		}
+		part, err := splitSigner(si)
+		if err != nil {
+			return nil, nil, err
+		}
+		f.signers = append(f.signers, part)
+		out = append(out, si)
 	}
-	return m, m.readSigner(si)
+	return m, out, nil
 }
 
-func (m *Message) readContent(in cryptobyte.String) error {
-	var wrap, content cryptobyte.String
+func (m *Message) readContent(el cryptobyte.String) error {
+	var in, wrap, content cryptobyte.String
 	var has bool
-	if !in.ReadASN1ObjectIdentifier(&m.ContentType) ||
+	if !el.ReadASN1(&in, tag.SEQUENCE) || !in.ReadASN1ObjectIdentifier(&m.ContentType) ||
 		!in.ReadOptionalASN1(&wrap, &has, explicit0) || !in.Empty() {
 		return malformed("EncapsulatedContentInfo")
 	}
@@ -121,13 +183,14 @@ func (m *Message) readContent(in cryptobyte.String) error {
 
 // readCertificates keeps what crypto/x509 can read and passes over attribute
 // certificates and other choices.
-func (m *Message) readCertificates(in cryptobyte.String) error {
+func (m *Message) readCertificates(in cryptobyte.String, limit int) error {
 	for n := 0; !in.Empty(); n++ {
 		var el cryptobyte.String
 		var t tag.Tag
-		if n == maxCertificates || !in.ReadAnyASN1Element(&el, &t) {
+		if n == limit || !in.ReadAnyASN1Element(&el, &t) {
 			return malformed("certificates")
 		}
+		m.frame.certs = append(m.frame.certs, el)
 		if t != tag.SEQUENCE {
 			continue
 		}
@@ -141,15 +204,19 @@ func (m *Message) readCertificates(in cryptobyte.String) error {
 	return nil
 }
 
-func (m *Message) readRevocation(in cryptobyte.String) error {
+// readRevocation keeps CRLs and OCSP responses, and passes over other choices.
+func (m *Message) readRevocation(in cryptobyte.String, limit int) error {
 	for n := 0; !in.Empty(); n++ {
 		var el cryptobyte.String
 		var t tag.Tag
-		if n == maxRevocation || !in.ReadAnyASN1Element(&el, &t) {
+		if n == limit || !in.ReadAnyASN1Element(&el, &t) {
 			return malformed("crls")
 		}
+		m.frame.crls = append(m.frame.crls, el)
 		if t == tag.SEQUENCE {
 			m.CRLs = append(m.CRLs, el)
+		} else if der := ocspIn(el); der != nil {
+			m.OCSPs = append(m.OCSPs, der)
 		}
 	}
 	return nil
@@ -238,6 +305,13 @@ func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 				return malformed("signature-time-stamp")
 			}
 			m.Timestamps = append(m.Timestamps, token)
+		}
+		for !a.values.Empty() && a.oid.Equal(oidArchiveTimestampV3.ObjectIdentifier) {
+			var token cryptobyte.String
+			if !a.values.ReadASN1Element(&token, tag.SEQUENCE) {
+				return malformed("archive-time-stamp-v3")
+			}
+			m.Archives = append(m.Archives, token)
 		}
 	}
 	return nil

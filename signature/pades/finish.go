@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -15,9 +13,7 @@ import (
 
 // Timestamper gives RFC 3161 tokens over SHA-256 digests, as DER. It vouches
 // for the chain of the authority; everything else is checked here.
-type Timestamper interface {
-	Timestamp(ctx context.Context, digest []byte) (token []byte, err error)
-}
+type Timestamper = cms.Timestamper
 
 // Errors of Finish.
 var (
@@ -25,7 +21,7 @@ var (
 	ErrTooLarge = errors.New("signature larger than the place prepared for it")
 	// ErrExpired: the certificate is not valid at the claimed time, or was not at
 	// the time that the timestamp proves.
-	ErrExpired = errors.New("certificate not valid at the time of the signature")
+	ErrExpired = cms.ErrExpired
 )
 
 // Finish verifies a signature value over p.Attributes, asks ts for its time (nil
@@ -52,7 +48,7 @@ func (p *Preparation) finish(ctx context.Context, value []byte, ts Timestamper) 
 	}
 	sd := cms.SignedData{Algorithm: p.Algorithm, Certificates: certs, Attributes: p.Attributes}
 	if ts != nil {
-		if sd.Timestamp, err = stamp(ctx, ts, value, certs[0]); err != nil {
+		if sd.Timestamp, err = cms.Stamp(ctx, ts, value, certs[0]); err != nil {
 			return nil, err
 		}
 	}
@@ -98,12 +94,12 @@ func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts Timestamper)
 		return nil, fmt.Errorf("%w: signing-time, which PAdES forbids", cms.ErrFormat)
 	}
 	for _, token := range m.Timestamps {
-		if err := checkToken(token, m.Value, signer); err != nil {
+		if err := cms.CheckTimestamp(token, m.Value, signer); err != nil {
 			return nil, err
 		}
 	}
 	if len(m.Timestamps) == 0 && ts != nil {
-		token, err := stamp(ctx, ts, m.Value, signer)
+		token, err := cms.Stamp(ctx, ts, m.Value, signer)
 		if err != nil {
 			return nil, err
 		}
@@ -112,37 +108,6 @@ func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts Timestamper)
 		}
 	}
 	return embed(p.Suffix, p.Offset, p.Room, der)
-}
-
-// stamp gets a token over a signature value and checks it.
-func stamp(ctx context.Context, ts Timestamper, value []byte, signer *x509.Certificate) ([]byte, error) {
-	digest := sha256.Sum256(value)
-	token, err := ts.Timestamp(ctx, digest[:])
-	if err != nil {
-		return nil, fmt.Errorf("asking for the time: %w", err)
-	}
-	return token, checkToken(token, value, signer)
-}
-
-// checkToken wants a sound token over value whose time lies in the signer's
-// certificate's lifetime.
-func checkToken(token, value []byte, signer *x509.Certificate) error {
-	t, err := cms.ParseToken(token)
-	if err != nil {
-		return err
-	}
-	h := t.ImprintHash.New()
-	h.Write(value)
-	if err := t.CheckImprint(t.ImprintHash, h.Sum(nil)); err != nil {
-		return err
-	}
-	if _, err := t.CheckSigner(); err != nil {
-		return err
-	}
-	if t.Time.Before(signer.NotBefore) || t.Time.After(signer.NotAfter) {
-		return fmt.Errorf("%w: %s", ErrExpired, t.Time)
-	}
-	return nil
 }
 
 // Sign prepares and finishes with a key in this process (or one that PKCS #11

@@ -2,7 +2,6 @@ package pades
 
 import (
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"fmt"
 
@@ -48,21 +47,10 @@ func timestamp(ctx context.Context, head []byte, field string, ts Timestamper, t
 	if _, err := placed.WriteTo(h); err != nil {
 		return nil, err
 	}
-	digest := h.Sum(nil)
-	token, err := ts.Timestamp(ctx, digest)
+	token, err := cms.StampDigest(ctx, ts, h.Sum(nil))
 	if err != nil {
-		return nil, fmt.Errorf("asking for the time: %w", err)
-	}
-	t, err := cms.ParseToken(token)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.CheckImprint(crypto.SHA256, digest); err != nil {
-		return nil, err
-	}
-	if _, err := t.CheckSigner(); err != nil {
 		return nil, err
 	}
 	at, room := placed.Contents()
-	return embed(placed.Suffix, at, room, token)
+	return embed(placed.Suffix, at, room, token.Raw)
 }
