@@ -47,6 +47,7 @@ type Node struct {
 	Local    string // of elements; the target of instructions
 	Space    string // namespace of elements, "" for none
 	Attrs    []Attr // without namespace declarations, in the order of the input
+	Pieces   bool   // of texts: put together from CDATA sections and others, more than one of them not blank
 	Data     string // text as it is meant, comment, or what follows an instruction's target
 	Start    int    // offset of the first byte in the input
 	End      int    // offset after the last byte

@@ -191,6 +191,13 @@ func (p *parser) tree() error {
 func (p *parser) text() error {
 	n := &Node{Kind: Text, Start: p.pos}
 	var b strings.Builder
+	from, full := 0, 0 // where the present piece begins in b, how many were not blank
+	piece := func() {
+		if strings.TrimSpace(b.String()[from:]) != "" {
+			full++
+		}
+		from = b.Len()
+	}
 	for p.pos < len(p.s) {
 		rest := p.s[p.pos:]
 		if strings.HasPrefix(rest, "<![CDATA[") {
@@ -198,7 +205,9 @@ func (p *parser) text() error {
 			if end < 0 {
 				return malformed("CDATA section without an end")
 			}
+			piece()
 			b.WriteString(lineEnds(rest[len("<![CDATA["):end]))
+			piece()
 			p.pos += end + 3
 			continue
 		}
@@ -223,7 +232,8 @@ func (p *parser) text() error {
 		b.WriteString(lineEnds(rest[:end]))
 		p.pos += end
 	}
-	n.Data, n.End = b.String(), p.pos
+	piece()
+	n.Data, n.End, n.Pieces = b.String(), p.pos, full > 1
 	return p.add(n)
 }
 

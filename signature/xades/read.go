@@ -1,0 +1,528 @@
+package xades
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"milterd/signature/cms"
+	"milterd/signature/xades/dom"
+)
+
+// Limits of Read.
+const (
+	maxSignatures = 200
+	maxReferences = 256  // of one signature
+	maxEntries    = 1024 // certificates, lists, answers and timestamps of one signature
+	maxWork       = 2 << 30
+)
+
+// Document is an XML file with its signatures.
+type Document struct {
+	Signatures []*Signature // in document order, those within others left out
+
+	tree      *dom.Document
+	container bool  // the root is ds:Signature or asic:XAdESSignatures: nothing stands here but signatures
+	work      int64 // bytes of canonical forms written so far
+}
+
+// Signature is a ds:Signature element. What cannot be read of it is its Problem.
+type Signature struct {
+	ID           string
+	Algorithm    cms.Algorithm
+	Value        []byte // as it stands there: r‖s for ECDSA
+	SigningTime  time.Time
+	References   []*Reference        // but for the one of SignedProperties
+	Certificates []*x509.Certificate // of KeyInfo
+	Stamps       []*Stamp            // over the value
+	Archives     []*Stamp            // archive timestamps
+	Problem      error               // why it is no XAdES signature that is judged here; wraps errors of package cms and this one
+	Stray        string              // an element within it that nothing signs and that does not belong there; "" for none
+	Notes        []string            // what it holds and nobody here judges
+
+	doc        *Document
+	node       *dom.Node
+	signedInfo *dom.Node
+	form       dom.Form // of SignedInfo
+	value      *dom.Node
+	keyInfo    *dom.Node
+	objects    []*dom.Node
+	qualifying *dom.Node
+	signed     *dom.Node // SignedProperties
+	own        *Reference
+	unsigned   []*dom.Node // children of UnsignedSignatureProperties
+	named      []certID
+	v2         bool // named by SigningCertificateV2, without addresses
+	entries    []entry
+}
+
+// Stamp is a timestamp with what it is over.
+type Stamp struct {
+	Token []byte // DER
+
+	form dom.Form
+	at   int // among the unsigned properties
+}
+
+// Evidence is what makes B-LT of B-T: certificates, and revocation data issued
+// after the signature's time, for the signer's chain and the timestamp
+// authority's.
+type Evidence struct {
+	Certs []*x509.Certificate
+	CRLs  [][]byte // DER
+	OCSPs [][]byte // DER of OCSPResponse
+}
+
+// entry is a value of the evidence, with the place of its property.
+type entry struct {
+	at   int
+	kind string // name of the element
+	der  []byte
+}
+
+// certID names a certificate by its digest.
+type certID struct {
+	method string
+	digest []byte
+}
+
+// Read finds the signatures of a document. The error wraps those of package dom,
+// for what is no XML that is read here.
+func Read(raw []byte) (*Document, error) {
+	tree, err := dom.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	d := &Document{tree: tree, container: tree.Root.Is(dsSpace, "Signature") || tree.Root.Is(asicSpace, "XAdESSignatures")}
+	tree.Walk(func(n *dom.Node) bool {
+		if !n.Is(dsSpace, "Signature") {
+			return true
+		}
+		d.Signatures = append(d.Signatures, &Signature{doc: d, node: n, ID: n.Attr("Id")})
+		return false
+	})
+	if len(d.Signatures) > maxSignatures {
+		return nil, fmt.Errorf("%w: more than %d signatures", dom.ErrLimit, maxSignatures)
+	}
+	for _, s := range d.Signatures {
+		s.Problem = s.read()
+	}
+	return d, nil
+}
+
+// Container reports whether the document holds nothing but signatures, of files.
+func (d *Document) Container() bool { return d.container }
+
+// read takes the element apart in the order of its schema.
+func (s *Signature) read() error {
+	kids, err := elements(s.node)
+	if err != nil {
+		return err
+	}
+	take := func(local string) *dom.Node {
+		if len(kids) == 0 || !kids[0].Is(dsSpace, local) {
+			return nil
+		}
+		n := kids[0]
+		kids = kids[1:]
+		return n
+	}
+	s.signedInfo, s.value, s.keyInfo = take("SignedInfo"), take("SignatureValue"), take("KeyInfo")
+	for o := take("Object"); o != nil; o = take("Object") {
+		s.objects = append(s.objects, o)
+	}
+	if s.signedInfo == nil || s.value == nil || len(kids) > 0 {
+		return malformed("ds:Signature is not SignedInfo, SignatureValue, KeyInfo, Objects")
+	}
+	if s.Value, err = binary(s.value); err != nil {
+		return err
+	}
+	if err := s.readSignedInfo(); err != nil {
+		return err
+	}
+	if err := s.readKeyInfo(); err != nil {
+		return err
+	}
+	if err := s.readProperties(); err != nil {
+		return err
+	}
+	if err := s.readUnsigned(); err != nil {
+		return err
+	}
+	if err := s.resolve(); err != nil {
+		return err
+	}
+	s.findStray()
+	return nil
+}
+
+func (s *Signature) readSignedInfo() error {
+	kids, err := elements(s.signedInfo)
+	if err != nil {
+		return err
+	}
+	if len(kids) < 3 || !kids[0].Is(dsSpace, "CanonicalizationMethod") || !kids[1].Is(dsSpace, "SignatureMethod") {
+		return malformed("ds:SignedInfo is not CanonicalizationMethod, SignatureMethod, References")
+	}
+	if s.form, err = readForm(kids[0]); err != nil {
+		return fmt.Errorf("%w: %w", cms.ErrFormat, err)
+	}
+	method := kids[1].Attr("Algorithm")
+	var ok bool
+	if s.Algorithm, ok = methods[method]; !ok {
+		return fmt.Errorf("%w: signature %q", cms.ErrAlgorithm, method)
+	}
+	if len(kids[1].Elements()) > 0 {
+		return fmt.Errorf("%w: parameters of the signature method", cms.ErrAlgorithm)
+	}
+	if len(kids)-2 > maxReferences {
+		return malformed("more than %d references", maxReferences)
+	}
+	for _, n := range kids[2:] {
+		r, err := readReference(n)
+		if err != nil {
+			return err
+		}
+		if r.Type == signedType {
+			if s.own != nil {
+				return malformed("two references of type SignedProperties")
+			}
+			s.own = r
+			continue
+		}
+		s.References = append(s.References, r)
+	}
+	return nil
+}
+
+func (s *Signature) readKeyInfo() error {
+	if s.keyInfo == nil {
+		return nil
+	}
+	for _, data := range s.keyInfo.Find(dsSpace, "X509Data") {
+		for _, n := range data.Find(dsSpace, "X509Certificate") {
+			der, err := binary(n)
+			if err != nil {
+				return err
+			}
+			if c, err := x509.ParseCertificate(der); err == nil && len(s.Certificates) < maxEntries {
+				s.Certificates = append(s.Certificates, c)
+			}
+		}
+	}
+	return nil
+}
+
+// readProperties finds QualifyingProperties and reads the signed ones (EN 319
+// 132-1, clause 5.2).
+func (s *Signature) readProperties() error {
+	for _, o := range s.objects {
+		for _, q := range o.Elements() {
+			switch {
+			case q.Is(xades132Space, "QualifyingProperties") && s.qualifying == nil:
+				s.qualifying = q
+			case q.Is(xades132Space, "QualifyingProperties"), q.Is(xades132Space, "QualifyingPropertiesReference"):
+				return malformed("more than one xades:QualifyingProperties, or elsewhere")
+			}
+		}
+	}
+	if s.qualifying == nil || s.own == nil {
+		return fmt.Errorf("%w: no XAdES signature: no signed properties name the signer's certificate", cms.ErrCertificate)
+	}
+	if s.ID == "" || s.qualifying.Attr("Target") != "#"+s.ID {
+		return malformed("xades:QualifyingProperties belongs to another signature")
+	}
+	kids, err := elements(s.qualifying)
+	if err != nil {
+		return err
+	}
+	if len(kids) == 0 || len(kids) > 2 || !kids[0].Is(xades132Space, "SignedProperties") || len(kids) == 2 && !kids[1].Is(xades132Space, "UnsignedProperties") {
+		return malformed("xades:QualifyingProperties is not SignedProperties, UnsignedProperties")
+	}
+	s.signed = kids[0]
+	groups, err := elements(s.signed)
+	if err != nil {
+		return err
+	}
+	for i, g := range groups {
+		switch {
+		case i == 0 && g.Is(xades132Space, "SignedSignatureProperties"):
+			err = s.readSignedSignature(g)
+		case i == 1 && g.Is(xades132Space, "SignedDataObjectProperties"):
+			err = s.readDataObjects(g)
+		default:
+			err = malformed("xades:SignedProperties")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(s.named) == 0 {
+		return fmt.Errorf("%w: no XAdES signature: no signed properties name the signer's certificate", cms.ErrCertificate)
+	}
+	return nil
+}
+
+func (s *Signature) readSignedSignature(g *dom.Node) error {
+	kids, err := elements(g)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, p := range kids {
+		if seen[p.Local] {
+			return malformed("signed property %s twice", p.Local)
+		}
+		seen[p.Local] = true
+		switch {
+		case p.Is(xades132Space, "SigningTime"):
+			text, err := leaf(p)
+			if err != nil {
+				return err
+			}
+			if s.SigningTime, err = time.Parse(time.RFC3339, strings.TrimSpace(text)); err != nil {
+				return malformed("SigningTime")
+			}
+			s.SigningTime = s.SigningTime.UTC()
+		case p.Is(xades132Space, "SigningCertificateV2"), p.Is(xades132Space, "SigningCertificate"):
+			if seen["SigningCertificateV2"] && seen["SigningCertificate"] {
+				return malformed("two properties that name the signing certificate")
+			}
+			if err := s.readSigningCertificate(p); err != nil {
+				return err
+			}
+		case p.Is(xades132Space, "SignaturePolicyIdentifier") && len(p.Find(xades132Space, "SignaturePolicyImplied")) == 0:
+			s.Notes = append(s.Notes, "signed under a signature policy, which is not looked at here")
+		}
+	}
+	return nil
+}
+
+func (s *Signature) readSigningCertificate(p *dom.Node) error {
+	s.v2 = p.Local == "SigningCertificateV2"
+	certs, err := elements(p)
+	if err != nil {
+		return err
+	}
+	for _, c := range certs {
+		d := c.Find(xades132Space, "CertDigest")
+		if !c.Is(xades132Space, "Cert") || len(d) != 1 || len(s.named) == maxEntries {
+			return malformed("%s", p.Local)
+		}
+		for _, a := range c.Attrs {
+			s.v2 = s.v2 && a.Local != "URI" // EN 319 132-1, 6.3, requirement i
+		}
+		method, digest := d[0].Find(dsSpace, "DigestMethod"), d[0].Find(dsSpace, "DigestValue")
+		if len(method) != 1 || len(digest) != 1 {
+			return malformed("%s", p.Local)
+		}
+		b, err := binary(digest[0])
+		if err != nil {
+			return err
+		}
+		s.named = append(s.named, certID{method[0].Attr("Algorithm"), b})
+	}
+	return nil
+}
+
+func (s *Signature) readDataObjects(g *dom.Node) error {
+	kids, err := elements(g)
+	if err != nil {
+		return err
+	}
+	for _, p := range kids {
+		switch {
+		case p.Is(xades132Space, "DataObjectFormat"):
+			for _, r := range s.References {
+				if r.ID != "" && p.Attr("ObjectReference") == "#"+r.ID {
+					for _, m := range p.Find(xades132Space, "MimeType") {
+						r.MIME = m.Text()
+					}
+				}
+			}
+		case p.Is(xades132Space, "CommitmentTypeIndication"):
+		default:
+			s.Notes = append(s.Notes, "signed property "+p.Local+", which is not looked at here")
+		}
+	}
+	return nil
+}
+
+// readUnsigned reads UnsignedSignatureProperties: timestamps and evidence.
+func (s *Signature) readUnsigned() error {
+	for _, u := range s.qualifying.Find(xades132Space, "UnsignedProperties") {
+		for i, g := range u.Elements() {
+			if i > 0 || !g.Is(xades132Space, "UnsignedSignatureProperties") {
+				s.Notes = append(s.Notes, "unsigned "+g.Local+", which nobody here judges")
+				continue
+			}
+			s.unsigned = g.Elements()
+		}
+	}
+	for i, p := range s.unsigned {
+		var err error
+		switch {
+		case p.Is(xades132Space, "SignatureTimeStamp"):
+			err = s.readStamp(p, i, &s.Stamps)
+		case p.Is(xades141Space, "ArchiveTimeStamp"):
+			err = s.readStamp(p, i, &s.Archives)
+		case p.Is(xades132Space, "CertificateValues"), p.Is(xades132Space, "RevocationValues"), p.Is(xades141Space, "TimeStampValidationData"),
+			p.Is(xades141Space, "AnyValidationData"), p.Is(xades132Space, "AnyValidationData"):
+			err = s.readEvidence(p, i)
+		default:
+			s.Notes = append(s.Notes, "unsigned property "+p.Local+", which nobody here judges")
+		}
+		if err != nil {
+			return err
+		}
+		if len(s.entries)+len(s.Stamps)+len(s.Archives) > maxEntries {
+			return malformed("more than %d timestamps and values", maxEntries)
+		}
+	}
+	return nil
+}
+
+func (s *Signature) readStamp(p *dom.Node, at int, list *[]*Stamp) error {
+	stamp := &Stamp{at: at}
+	kids, err := elements(p)
+	if err != nil {
+		return err
+	}
+	for _, k := range kids {
+		switch {
+		case k.Is(dsSpace, "CanonicalizationMethod"):
+			if stamp.form, err = readForm(k); err != nil {
+				return fmt.Errorf("%w: %w", cms.ErrFormat, err)
+			}
+		case k.Is(xades132Space, "EncapsulatedTimeStamp") && stamp.Token == nil:
+			if stamp.Token, err = binary(k); err != nil {
+				return err
+			}
+		default: // another timestamp, or Include: it is over something else than its clause says
+			return malformed("%s of a kind that is not read here", p.Local)
+		}
+	}
+	*list = append(*list, stamp)
+	return nil
+}
+
+func (s *Signature) readEvidence(p *dom.Node, at int) error {
+	var err error
+	p.Walk(func(n *dom.Node) bool {
+		if err != nil || n.Kind != dom.Element {
+			return false
+		}
+		switch n.Local {
+		case "EncapsulatedX509Certificate", "EncapsulatedCRLValue", "EncapsulatedOCSPValue":
+			e := entry{at: at, kind: n.Local}
+			if e.der, err = binary(n); err == nil && len(s.entries) <= maxEntries {
+				s.entries = append(s.entries, e)
+			}
+			return false
+		}
+		return true
+	})
+	return err
+}
+
+// Stored is what the signature itself holds: of its KeyInfo and its unsigned
+// properties, those before an archive timestamp, or all of them for nil. What
+// crypto/x509 cannot read is passed over.
+func (s *Signature) Stored(before *Stamp) (e Evidence) {
+	e.Certs = slices.Clone(s.Certificates)
+	for _, x := range s.entries {
+		if before != nil && x.at >= before.at {
+			continue
+		}
+		switch x.kind {
+		case "EncapsulatedX509Certificate":
+			if c, err := x509.ParseCertificate(x.der); err == nil {
+				e.Certs = append(e.Certs, c)
+			}
+		case "EncapsulatedCRLValue":
+			e.CRLs = append(e.CRLs, x.der)
+		case "EncapsulatedOCSPValue":
+			e.OCSPs = append(e.OCSPs, x.der)
+		}
+	}
+	return e
+}
+
+// findStray looks for what does not belong into a signature: where attackers put
+// the content that a signature was made for, or their own (signature wrapping).
+func (s *Signature) findStray() {
+	known := []string{dsSpace, ds11Space, xades132Space, xades141Space, excSpace, filterSpace}
+	s.node.Walk(func(n *dom.Node) bool {
+		switch {
+		case n.Kind != dom.Element || s.Stray != "":
+			return false
+		case n == s.signedInfo || n == s.signed || s.covered(n):
+			return false
+		case n.Is(xades132Space, "CounterSignature"):
+			return false // Notes name it
+		case n.Parent == s.node && n.Local == "Object" && !s.qualifying.Within(n),
+			n != s.node && n.Is(dsSpace, "Signature"), !slices.Contains(known, n.Space),
+			n.Parent != nil && n.Parent.Is(dsSpace, "Object") && n != s.qualifying:
+			s.Stray = n.Local
+		}
+		return true
+	})
+}
+
+func (s *Signature) covered(n *dom.Node) bool {
+	return slices.ContainsFunc(s.References, func(r *Reference) bool { return r.node == n && r.Covers == CoversObject })
+}
+
+// elements gives the children of an element that holds elements only.
+func elements(n *dom.Node) ([]*dom.Node, error) {
+	for _, c := range n.Children {
+		if c.Kind == dom.Text && strings.TrimSpace(c.Data) != "" {
+			return nil, malformed("text in %s", n.Local)
+		}
+	}
+	return n.Elements(), nil
+}
+
+// leaf is the text of an element that holds nothing else: comments, too, would
+// let two readers see two values.
+func leaf(n *dom.Node) (string, error) {
+	for _, c := range n.Children {
+		if c.Kind != dom.Text {
+			return "", malformed("%s is not text alone", n.Local)
+		}
+	}
+	return n.Text(), nil
+}
+
+var blanks = strings.NewReplacer(" ", "", "\t", "", "\n", "", "\r", "")
+
+// binary reads base64.
+func binary(n *dom.Node) ([]byte, error) {
+	text, err := leaf(n)
+	if err != nil {
+		return nil, err
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(blanks.Replace(text))
+	if err != nil || len(b) == 0 {
+		return nil, malformed("%s is no base64", n.Local)
+	}
+	return b, nil
+}
+
+// readForm reads CanonicalizationMethod or a Transform that is one.
+func readForm(n *dom.Node) (dom.Form, error) {
+	form, err := dom.FormOf(n.Attr("Algorithm"))
+	if err != nil {
+		return form, err
+	}
+	for i, k := range n.Elements() {
+		if i > 0 || !form.Exclusive || !k.Is(excSpace, "InclusiveNamespaces") {
+			return form, fmt.Errorf("%w: parameters %s", dom.ErrMethod, k.Local)
+		}
+		form.Prefixes = strings.Fields(k.Attr("PrefixList"))
+	}
+	return form, nil
+}
