@@ -122,6 +122,7 @@ func (e *evidence) addMessage(m *cms.Message) {
 	for _, der := range m.CRLs {
 		e.addCRL(der)
 	}
+	e.ocsps = append(e.ocsps, m.OCSPs...)
 }
 
 func (e *evidence) addCRL(der []byte) {

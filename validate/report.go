@@ -21,17 +21,24 @@ func (r *Result) Text() string {
 		return b.String()
 	}
 	for i, s := range r.Signatures {
-		s.write(&b, i+1, r.Size)
+		s.write(&b, i+1, r)
 	}
 	b.WriteString(r.verdict())
 	return b.String()
 }
 
-func (s *Signature) write(b *strings.Builder, number, size int) {
+func (s *Signature) write(b *strings.Builder, number int, r *Result) {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(b, "   %-10s %s\n", label, plain(fmt.Sprintf(format, args...)))
 	}
-	fmt.Fprintf(b, "%d. %s in field %q\n", number, s.Kind, s.Field)
+	family := "CAdES"
+	switch r.Format {
+	case PDF:
+		family = "PAdES"
+		fmt.Fprintf(b, "%d. %s in field %q\n", number, s.Kind, s.Field)
+	default:
+		fmt.Fprintf(b, "%d. %s: %s\n", number, s.Kind, plain(s.Field))
+	}
 	verdict := string(s.Indication)
 	if s.Sub != "" {
 		verdict += " / " + string(s.Sub)
@@ -42,7 +49,7 @@ func (s *Signature) write(b *strings.Builder, number, size int) {
 	}
 	if s.Kind == KindSignature {
 		if s.Level == NoLevel {
-			line("level", "no PAdES baseline signature")
+			line("level", "no %s baseline signature", family)
 		} else {
 			line("level", "%s", s.Level)
 		}
@@ -64,10 +71,13 @@ func (s *Signature) write(b *strings.Builder, number, size int) {
 	}
 	if s.Covers > 0 {
 		if s.Whole {
-			line("covers", "the whole file, %d bytes", size)
+			line("covers", "the whole file, %d bytes", r.Size)
 		} else {
-			line("covers", "the first %d of %d bytes", s.Covers, size)
+			line("covers", "the first %d of %d bytes", s.Covers, r.Size)
 		}
+	}
+	for _, name := range s.Files {
+		line("signs", "%s", name)
 	}
 	for _, c := range s.Changes {
 		label := "later"

@@ -34,6 +34,7 @@ const (
 	RevokedNoPOE          Sub = "REVOKED_NO_POE"
 	RevokedCANoPOE        Sub = "REVOKED_CA_NO_POE"
 	OutOfBoundsNoPOE      Sub = "OUT_OF_BOUNDS_NO_POE"
+	SignedDataNotFound    Sub = "SIGNED_DATA_NOT_FOUND"
 	TimestampOrder        Sub = "TIMESTAMP_ORDER_FAILURE"
 	TryLater              Sub = "TRY_LATER"
 )
@@ -89,8 +90,18 @@ const (
 	LevelLTA Level = "PAdES-BASELINE-LTA"
 )
 
+// The same of ETSI EN 319 122-1, clause 6. In a container they are those of its
+// signatures (EN 319 162-1, clause 5).
+const (
+	CAdESLevelB   Level = "CAdES-BASELINE-B"
+	CAdESLevelT   Level = "CAdES-BASELINE-T"
+	CAdESLevelLT  Level = "CAdES-BASELINE-LT"
+	CAdESLevelLTA Level = "CAdES-BASELINE-LTA"
+)
+
 // Result is what Validate found.
 type Result struct {
+	Format     Format      `json:"format"`
 	Indication Indication  `json:"indication"` // the worst of all signatures; INDETERMINATE if there are none
 	Sub        Sub         `json:"sub,omitempty"`
 	Time       time.Time   `json:"time"` // of validation
@@ -99,25 +110,38 @@ type Result struct {
 	Later      []Change    `json:"later,omitempty"` // changes after the last signature or timestamp
 }
 
+// Format is the form of a file with signatures.
+type Format string
+
+// The formats.
+const (
+	PDF   Format = "PDF"
+	CAdES Format = "CAdES"
+	ASiCS Format = "ASiC-S"
+	ASiCE Format = "ASiC-E"
+)
+
 // Kind tells signatures from document timestamps.
 type Kind string
 
 // The two kinds.
 const (
 	KindSignature Kind = "signature"
-	KindTimestamp Kind = "document timestamp"
+	KindTimestamp Kind = "document timestamp" // in a container: over an archive manifest
+	KindArchive   Kind = "archive timestamp"  // of a CAdES signature
 )
 
 // Signature is one signature or document timestamp, in the order of revisions.
 type Signature struct {
-	Field      string     `json:"field"`
+	Field      string     `json:"field"` // of the form; else the file's name in the container, and which signer where there are several
 	Kind       Kind       `json:"kind"`
-	SubFilter  string     `json:"sub_filter"`
+	SubFilter  string     `json:"sub_filter,omitempty"` // of PDF
 	Indication Indication `json:"indication"`
 	Sub        Sub        `json:"sub,omitempty"`
 	Problem    string     `json:"problem,omitempty"` // what is wrong, in words
 	Notes      []string   `json:"notes,omitempty"`   // what a careful reader should know
 	Level      Level      `json:"level,omitempty"`   // of signatures
+	Files      []string   `json:"files,omitempty"`   // that it signs, in a container
 
 	Subject     string    `json:"subject,omitempty"` // of the signing certificate
 	Issuer      string    `json:"issuer,omitempty"`

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
@@ -31,6 +32,21 @@ type signature struct {
 	problem error      // found before its turn
 	valid   bool
 	chains  []chain // what must have revocation data for level LT
+
+	// Of formats other than PDF, where no order of revisions says what covers what.
+	format Format // "" means PDF
+	*beside
+}
+
+// beside is what a signature has that is not in a PDF, where no order of revisions
+// says what covers what.
+type beside struct {
+	later   []*signature               // timestamps that cover it
+	stored  *evidence                  // what its own file holds
+	covers  func(token []byte) bool    // of a timestamp: one inside of a signature that it covers; nil: all
+	holds   map[*signature]*evidence   // of a timestamp: what it covers besides each signature
+	content func(h crypto.Hash) []byte // digest of what is signed
+	settled bool                       // it was judged
 }
 
 const (
@@ -340,6 +356,11 @@ func checkMessage(m *cms.Message, digest []byte, extra []*x509.Certificate, cade
 	if err := m.CheckDetached(); err != nil {
 		return nil, err
 	}
+	return checkSigned(m, digest, extra, cades)
+}
+
+// checkSigned is checkMessage for content that may stand in the message.
+func checkSigned(m *cms.Message, digest []byte, extra []*x509.Certificate, cades bool) (*x509.Certificate, error) {
 	cert, err := m.SignerCertificate(extra...)
 	if err != nil {
 		return nil, err
@@ -361,6 +382,9 @@ func checkMessage(m *cms.Message, digest []byte, extra []*x509.Certificate, cade
 // baseline reports whether a signature keeps the rules of PAdES-BASELINE-B that
 // can be seen in the file (EN 319 142-1, clause 6.3).
 func baseline(s *signature) bool {
+	if s.format == CAdES {
+		return cadesBaseline(s)
+	}
 	return s.out.SubFilter == "ETSI.CAdES.detached" && s.message.HasSigningCertificate() &&
 		s.message.SigningTime.IsZero() && !s.out.Claimed.IsZero() && len(s.message.Certificates) > 0
 }

@@ -12,12 +12,26 @@ import (
 // provenAt gives the earliest time by which a later document timestamp that
 // holds proves that a revision existed (clause 5.6.2.1), and whose it is.
 func (v *validation) provenAt(s *signature) (at time.Time, by *signature) {
-	for _, d := range v.sigs {
-		if d.token != nil && d.valid && d.end > s.end && (by == nil || d.token.Time.Before(at)) {
+	for _, d := range v.covering(s) {
+		if d.valid && (by == nil || d.token.Time.Before(at)) {
 			at, by = d.token.Time, d
 		}
 	}
 	return at, by
+}
+
+// covering lists the timestamps that cover a signature, whether they hold or not.
+func (v *validation) covering(s *signature) []*signature {
+	if v.final == nil {
+		return s.later
+	}
+	var out []*signature
+	for _, d := range v.sigs {
+		if d.token != nil && d.end > s.end {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // judgeDocTimestamp validates a document timestamp at the time that a later one
@@ -146,7 +160,7 @@ func (v *validation) signatureTimestamps(s *signature, known *evidence) (*cms.To
 			err = t.CheckImprint(t.ImprintHash, h.Sum(nil))
 		}
 		if err == nil {
-			_, err = v.checkToken(s, t, known)
+			err = v.checkStamp(s, t, known)
 		}
 		if err != nil {
 			last = err
@@ -161,6 +175,25 @@ func (v *validation) signatureTimestamps(s *signature, known *evidence) (*cms.To
 		return nil, last
 	}
 	return best, nil
+}
+
+// checkStamp is checkToken for a timestamp inside a signature. In a PDF whatever
+// covers the signature covers it, too; an archive timestamp of CAdES covers those
+// that its index names.
+func (v *validation) checkStamp(s *signature, t *cms.Token, known *evidence) error {
+	if v.final != nil {
+		_, err := v.checkToken(s, t, known)
+		return err
+	}
+	alone := &signature{beside: &beside{}}
+	for _, d := range s.later {
+		if d.covers == nil || d.covers(t.Raw) {
+			alone.later = append(alone.later, d)
+		}
+	}
+	_, err := v.checkToken(alone, t, known)
+	s.chains, s.out.Notes = append(s.chains, alone.chains...), append(s.out.Notes, alone.out.Notes...)
+	return err
 }
 
 // checkKeyUsage wants a certificate that may sign documents (clause 5.2.4):
@@ -191,13 +224,29 @@ func (v *validation) archiveLevel(s *signature) Level {
 		}
 		return true
 	}
-	if !holds(v.stored(v.final)) {
+	if !holds(v.storedFor(s)) {
 		return LevelT
 	}
-	for _, d := range v.sigs {
-		if d.token != nil && d.valid && d.end > s.end && holds(v.stored(d.own)) {
+	for _, d := range v.covering(s) {
+		if d.valid && holds(v.heldBy(d, s)) {
 			return LevelLTA
 		}
 	}
 	return LevelLT
+}
+
+// storedFor is the evidence that stands in a signature's file.
+func (v *validation) storedFor(s *signature) *evidence {
+	if v.final == nil {
+		return s.stored
+	}
+	return v.stored(v.final)
+}
+
+// heldBy is the evidence that a timestamp covers along with a signature.
+func (v *validation) heldBy(d, s *signature) *evidence {
+	if v.final == nil {
+		return d.holds[s]
+	}
+	return v.stored(d.own)
 }

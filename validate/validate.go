@@ -16,6 +16,7 @@ type Options struct {
 	Certs   []*x509.Certificate // that may complete chains
 	CRLs    [][]byte            // DER; fresher than the file's own, perhaps
 	OCSPs   [][]byte            // DER
+	Content []byte              // what a detached CAdES signature signs; nil if it is not given
 }
 
 // maxSignatures bounds the work that one file can ask for.
@@ -87,7 +88,7 @@ func (v *validation) run() {
 }
 
 func (v *validation) result() *Result {
-	r := &Result{Indication: Passed, Time: v.o.Now.UTC(), Size: len(v.data), Signatures: []Signature{}}
+	r := &Result{Format: PDF, Indication: Passed, Time: v.o.Now.UTC(), Size: len(v.data), Signatures: []Signature{}}
 	for _, s := range v.sigs {
 		r.Signatures = append(r.Signatures, s.out)
 		if worse(s.out.Indication, r.Indication) {

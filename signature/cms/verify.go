@@ -63,6 +63,10 @@ func (m *Message) CheckDetached() error {
 	return nil
 }
 
+// IsData reports whether the content is id-data, as every signature on a file has
+// it: a timestamp token is none.
+func (m *Message) IsData() bool { return m.ContentType.Equal(oidData.ObjectIdentifier) }
+
 // CheckContentType compares the signed contentType with the content's type
 // (RFC 5652, section 11.1).
 func (m *Message) CheckContentType() error {
