@@ -15,4 +15,9 @@
 //   - Changes that ISO 32000-2 does not grant after a signature give
 //     INDETERMINATE, SIG_CONSTRAINTS_FAILURE: the signed revision is intact,
 //     what a reader shows is not that revision.
+//   - An XAdES signature that covers only a part of its document, follows an
+//     unknown transform, or leaves something out that readers could take for
+//     signed (an element within it, a comment that cuts a text in two), gives the
+//     same. Policies, counter-signatures and properties that are not looked at are
+//     noted.
 package validate

@@ -146,3 +146,14 @@ func (s *Signature) signedReferences() (out []*Reference) {
 // Whole reports whether a reference leaves out nothing of the document but
 // signatures, all of them: others may sign beside it.
 func (r *Reference) Whole() bool { return r.Covers == CoversDocument && r.others }
+
+// Before gives the timestamps that stand before an archive timestamp and are
+// covered by it, or all of them for nil.
+func (s *Signature) Before(t *Stamp) (out []*Stamp) {
+	for _, x := range slices.Concat(s.Stamps, s.Archives) {
+		if t == nil || x.at < t.at {
+			out = append(out, x)
+		}
+	}
+	return out
+}
