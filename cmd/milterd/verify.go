@@ -18,7 +18,8 @@ import (
 )
 
 type verifyCmd struct {
-	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF to look at. With --evidence: any number of documents of the session, to be held against it."`
+	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF, ASiC container or CAdES signature (.p7s, .p7m) to look at. With --evidence: any number of documents of the session, to be held against it."`
+	Content  string   `type:"existingfile" placeholder:"FILE" help:"The file that a detached CAdES signature signs."`
 	Evidence string   `type:"existingfile" placeholder:"FILE" help:"Check the evidence file of a session, as milterd session evidence wrote it."`
 	Trust    []string `type:"existingfile" placeholder:"FILE" help:"Root certificate to trust, PEM or DER; can be given more than once. Besides it, the organisation's own root is trusted where the configuration and its data folder can be read."`
 	CRL      []string `name:"crl" type:"existingfile" placeholder:"FILE" help:"Revocation list to take into account, DER or PEM, perhaps fresher than those in the file; can be given more than once."`
@@ -26,13 +27,13 @@ type verifyCmd struct {
 }
 
 func (verifyCmd) Help() string {
-	return "Asks no network: everything comes from the file and the roots. The exit status is 0 if every signature holds and nothing was changed after that may not be, 1 if a signature does not hold, 2 if it cannot be decided here (no PDF that can be read, no signature, unknown root, no revocation data), and 3 for wrong usage. With --evidence the same statuses speak of everything that the file says: seal, audit trail, the answers of passkeys, certificates, signature values, and the documents."
+	return "Asks no network: everything comes from the file and the roots. The exit status is 0 if every signature holds and nothing was changed after that may not be, 1 if a signature does not hold, 2 if it cannot be decided here (no file that can be read, no signature, the file that a detached one signs not given, unknown root, no revocation data), and 3 for wrong usage. With --evidence the same statuses speak of everything that the file says: seal, audit trail, the answers of passkeys, certificates, signature values, and the documents."
 }
 
 func (v verifyCmd) Run(c *cli) error {
 	anchors, crls, err := v.known()
 	if err == nil && v.Evidence == "" && len(v.Files) != 1 {
-		err = errors.New("verify wants one PDF, or --evidence FILE")
+		err = errors.New("verify wants one PDF, container or signature, or --evidence FILE")
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "milterd: %v\n", err)
@@ -48,7 +49,13 @@ func (v verifyCmd) Run(c *cli) error {
 	if err != nil {
 		return err
 	}
-	r, err := validate.Validate(content, validate.Options{Anchors: anchors, CRLs: crls})
+	o := validate.Options{Anchors: anchors, CRLs: crls}
+	if v.Content != "" {
+		if o.Content, err = os.ReadFile(v.Content); err != nil {
+			return err
+		}
+	}
+	r, err := validate.File(content, o)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "milterd: %s: %v\n", v.Files[0], err)
 		return exit(exitIndeterminate)
