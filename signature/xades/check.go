@@ -157,3 +157,20 @@ func (s *Signature) Before(t *Stamp) (out []*Stamp) {
 	}
 	return out
 }
+
+// Names are the files that the signatures of a document say they cover, each
+// once; none for what cannot be read. They are what a stranger wrote.
+func Names(doc []byte) (out []string) {
+	d, err := Read(doc)
+	if err != nil {
+		return nil
+	}
+	for _, s := range d.Signatures {
+		for _, r := range s.References {
+			if r.Covers == CoversFile && !slices.Contains(out, r.Name) {
+				out = append(out, r.Name)
+			}
+		}
+	}
+	return out
+}
