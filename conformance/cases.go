@@ -27,6 +27,8 @@ type file struct {
 	group, name string
 	path        string
 	roots, crls []string // files; the latter are from outside the PDF
+	ext         string   // of path; "" means .pdf, and what else there is, pyHanko and the programs for PDF are not asked
+	content     string   // path of what a detached signature signs
 
 	// What everybody must say of a good file: so many signatures, each of that
 	// level and indication, and so many document timestamps. Those that others
@@ -92,7 +94,11 @@ func (m *maker) together(work ...func(m *maker) error) error {
 
 // add writes a file and notes what is expected of it.
 func (m *maker) add(f file, data []byte) (*file, error) {
-	f.path = filepath.Join(m.dir, fmt.Sprintf("%03d.pdf", len(m.files)))
+	ext := f.ext
+	if ext == "" {
+		ext = ".pdf"
+	}
+	f.path = filepath.Join(m.dir, fmt.Sprintf("%03d%s", len(m.files), ext))
 	if f.indication == "" {
 		f.indication = passed
 	}
@@ -101,7 +107,7 @@ func (m *maker) add(f file, data []byte) (*file, error) {
 }
 
 // everything makes all files, the good ones and the damaged ones.
-func (m *maker) everything(milterd string) error {
+func (m *maker) everything(milterd, only string) error {
 	rsa, err := newHouse(filepath.Join(m.dir, "rsa"), pki.RSA3072)
 	if err != nil {
 		return err
@@ -120,14 +126,21 @@ func (m *maker) everything(milterd string) error {
 		return err
 	}
 	houses := []*house{rsa, ec, rsa.elsewhere(tsa, root), ec.elsewhere(tsa, root)}
-	for _, step := range []func() error{
-		func() error { return m.levels(rsa, ec, houses[2]) },
-		func() error { return m.product(houses) },
-		func() error { return m.inputs(rsa) },
-		func() error { return m.demo(milterd) },
-		func() error { return m.damaged() },
+	for _, step := range []struct {
+		name string
+		make func() error
+	}{
+		{"levels", func() error { return m.levels(rsa, ec, houses[2]) }},
+		{"product", func() error { return m.product(houses) }},
+		{"inputs", func() error { return m.inputs(rsa) }},
+		{"demo", func() error { return m.demo(milterd) }},
+		{"damaged", func() error { return m.damaged() }},
+		{"cades", func() error { return m.cades(rsa, ec, houses[2]) }},
 	} {
-		if err := step(); err != nil {
+		if only != "" && !slices.Contains(strings.Split(only, ","), step.name) {
+			continue
+		}
+		if err := step.make(); err != nil {
 			return err
 		}
 	}
@@ -196,7 +209,12 @@ func (m *maker) kind(h *house, k kind, name string, doc []byte) error {
 }
 
 // short is a level's own part: "B-LTA".
-func short(l validate.Level) string { return strings.Replace(string(l), "PAdES-BASELINE-", "B-", 1) }
+func short(l validate.Level) string {
+	if _, level, ok := strings.Cut(string(l), "-BASELINE-"); ok {
+		return "B-" + level
+	}
+	return string(l)
+}
 
 // ladder signs a document up to each level: B-B, B-T, B-LT, B-LTA.
 func (m *maker) ladder(h *house, id pki.Identity, alg cms.Algorithm, doc []byte) (out [4][]byte, err error) {

@@ -95,6 +95,9 @@ func (v *verdict) of(field string) *signature {
 func (r *result) good(f *file, o *opinion, note func(judge, what string, counts bool)) {
 	others := 0
 	for i, j := range o.judges() {
+		if f.ext != "" && j.name == "pyHanko" {
+			continue
+		}
 		say := func(format string, args ...any) { note(j.name, fmt.Sprintf(format, args...), true) }
 		if j.v.Error != "" {
 			say("%s", j.v.Error)
@@ -148,6 +151,9 @@ func (r *result) good(f *file, o *opinion, note func(judge, what string, counts 
 	if p.qpdf != "" {
 		say("qpdf", "%s", p.qpdf)
 	}
+	if f.ext != "" {
+		p.pdfsig, p.mutool = signatures, signatures // not asked
+	}
 	if p.pdfsig < signatures {
 		say("pdfsig", "%d of %d signatures are valid", p.pdfsig, signatures)
 	}
@@ -187,10 +193,10 @@ func against(ours, theirs *verdict, fields []string) (out []string) {
 	return out
 }
 
-// baseline is a level, or "" for what is no PAdES baseline signature, whatever name
+// baseline is a level, or "" for what is no baseline signature, whatever name
 // a judge has for it.
 func baseline(level string) string {
-	if strings.HasPrefix(level, "PAdES-BASELINE-") {
+	if strings.Contains(level, "-BASELINE-") {
 		return level
 	}
 	return ""
@@ -224,6 +230,9 @@ func (r *result) damaged(f *file, o *opinion, note func(judge, what string, coun
 	base := r.opinions[f.base]
 	all := fields(&base.ours, &o.ours, &o.dss, &o.pyhanko)
 	for _, j := range o.judges()[1:] {
+		if f.ext != "" && j.name == "pyHanko" {
+			continue
+		}
 		for _, what := range against(&o.ours, j.v, all) {
 			note(j.name, what, false)
 		}

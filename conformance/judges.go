@@ -71,7 +71,7 @@ func ask(ctx context.Context, dir string, files []*file) (map[*file]*opinion, er
 		errs[0] = lines(ctx, filepath.Join(dir, "dss.json"), files, func(f *file, v verdict) { out[f].dss = v }, "java", "-XX:+UseSerialGC", "-cp", dssJars, dssJudge)
 	})
 	wg.Go(func() {
-		errs[1] = lines(ctx, filepath.Join(dir, "pyhanko.json"), files, func(f *file, v verdict) { out[f].pyhanko = v }, pyhanko, pyJudge)
+		errs[1] = lines(ctx, filepath.Join(dir, "pyhanko.json"), onlyPDF(files), func(f *file, v verdict) { out[f].pyhanko = v }, pyhanko, pyJudge)
 		if errs[1] != nil {
 			return
 		}
@@ -88,12 +88,28 @@ func ask(ctx context.Context, dir string, files []*file) (map[*file]*opinion, er
 	return out, errors.Join(errs...)
 }
 
+func onlyPDF(files []*file) (out []*file) {
+	for _, f := range files {
+		if f.ext == "" {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // lines gives all files to a validator that takes one a line and answers with one
 // line of JSON each; the lines are kept in a file as they came.
 func lines(ctx context.Context, keep string, files []*file, take func(*file, verdict), name string, args ...string) error {
+	if len(files) == 0 {
+		return nil
+	}
 	var in strings.Builder
 	for _, f := range files {
-		fmt.Fprintf(&in, "%s\t%s\t%s\n", f.path, strings.Join(f.roots, ":"), strings.Join(f.crls, ":"))
+		fmt.Fprintf(&in, "%s\t%s\t%s", f.path, strings.Join(f.roots, ":"), strings.Join(f.crls, ":"))
+		if f.ext != "" {
+			fmt.Fprintf(&in, "\t%s", f.content)
+		}
+		in.WriteByte('\n')
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(in.String())
@@ -164,10 +180,18 @@ func ours(f *file) (verdict, error) {
 		}
 		o.CRLs = append(o.CRLs, der)
 	}
-	r, err := validate.Validate(data, o)
+	if f.content != "" {
+		if o.Content, err = os.ReadFile(f.content); err != nil {
+			return v, err
+		}
+	}
+	r, err := validate.File(data, o)
 	if err != nil {
 		v.Error = err.Error()
 		return v, nil
+	}
+	if f.ext != "" {
+		nameBeside(r)
 	}
 	for _, s := range r.Signatures {
 		out := signature{Field: s.Field, Kind: string(s.Kind), Indication: string(s.Indication), Sub: string(s.Sub), Level: string(s.Level)}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"milterd/validate"
 )
 
 // closing is the line that counts.
@@ -85,6 +87,9 @@ func (r *result) cells(f *file) []string {
 	for _, j := range o.judges() {
 		out = append(out, j.v.summary())
 	}
+	if f.ext != "" {
+		out[2] = "–" // pyHanko
+	}
 	if f.base != nil {
 		for _, yes := range r.noticed(f)[3:] {
 			out = append(out, map[bool]string{false: "-", true: "notices"}[yes])
@@ -92,6 +97,9 @@ func (r *result) cells(f *file) []string {
 		return out
 	}
 	p := &o.programs
+	if f.ext != "" {
+		return append(out, "–", "–", fmt.Sprintf("%d of %d", p.openssl, p.signatures+p.stamps), "–")
+	}
 	out = append(out, fmt.Sprintf("%d of %d", p.pdfsig, p.signatures), fmt.Sprintf("%d of %d", p.mutool, p.signatures), fmt.Sprintf("%d of %d", p.openssl, p.signatures+p.stamps))
 	if p.qpdf == "" {
 		return append(out, "clean")
@@ -109,7 +117,7 @@ func (v *verdict) summary() string {
 	for _, s := range v.Signatures {
 		text := s.verdict()
 		if s.Level != "" {
-			text += " " + strings.Replace(s.Level, "PAdES-BASELINE-", "B-", 1)
+			text += " " + short(validate.Level(s.Level))
 		}
 		if s.Kind != "signature" {
 			text = "time " + text

@@ -31,6 +31,9 @@ func second(dir string, f *file) (programs, error) {
 	if err != nil {
 		return p, err
 	}
+	if f.ext != "" {
+		return secondBeside(dir, f, data)
+	}
 	if out, err := exec.Command("qpdf", "--check", f.path).CombinedOutput(); err != nil {
 		p.qpdf = firstLine(out, err)
 	}

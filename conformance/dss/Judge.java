@@ -13,6 +13,7 @@ import eu.europa.esig.dss.spi.DSSUtils;
 import eu.europa.esig.dss.spi.validation.CommonCertificateVerifier;
 import eu.europa.esig.dss.spi.x509.CommonTrustedCertificateSource;
 import eu.europa.esig.dss.spi.x509.revocation.crl.ExternalResourcesCRLSource;
+import eu.europa.esig.dss.validation.SignedDocumentValidator;
 import eu.europa.esig.dss.validation.reports.Reports;
 
 import java.io.BufferedReader;
@@ -25,15 +26,17 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Collectors;
 
 /**
- * Lets EU DSS validate PDF files under its default policy, one after the other in
- * one process. A line on standard input is one file; three parts with a tab
- * between them: the file, the trusted roots, CRLs from outside the file. The
- * latter two are paths with a colon between them, and may be empty. A line on
- * standard output is what DSS says of that file, as JSON.
+ * Lets EU DSS validate files under its default policy, one after the other in
+ * one process. A line on standard input is one file; four parts with a tab
+ * between them: the file, the trusted roots, CRLs from outside the file, and what
+ * a detached signature signs. Roots and CRLs are paths with a colon between them;
+ * all but the file may be empty. A line on standard output is what DSS says of
+ * that file, as JSON.
  *
  * Nothing is fetched: there is no source for certificates, OCSP or CRLs but these.
  */
@@ -47,7 +50,7 @@ public class Judge {
             String[] p = line.split("\t", -1);
             String verdict;
             try {
-                verdict = judge(p[0], paths(p[1]), paths(p[2]));
+                verdict = judge(p[0], paths(p[1]), paths(p[2]), p.length > 3 ? p[3] : "");
             } catch (Throwable e) { // one file must not end the others
                 verdict = "\"error\":" + quote(e.getClass().getSimpleName() + ": " + e.getMessage()) + ",\"signatures\":[]";
             }
@@ -59,7 +62,7 @@ public class Judge {
         return s.isEmpty() ? List.of() : Arrays.asList(s.split(":"));
     }
 
-    private static String judge(String file, List<String> roots, List<String> crls) {
+    private static String judge(String file, List<String> roots, List<String> crls, String content) throws Exception {
         CommonTrustedCertificateSource trusted = new CommonTrustedCertificateSource();
         for (String r : roots) {
             trusted.addCertificate(DSSUtils.loadCertificate(new File(r)));
@@ -72,6 +75,9 @@ public class Judge {
         if (!crls.isEmpty()) {
             verifier.setCrlSource(new ExternalResourcesCRLSource(crls.stream().map(FileDocument::new).toArray(DSSDocument[]::new)));
         }
+        if (!file.endsWith(".pdf")) {
+            return beside(file, content, verifier);
+        }
         PDFDocumentValidator validator = new PDFDocumentValidator(new FileDocument(file));
         validator.setCertificateVerifier(verifier);
         // Nobody draws pages to compare them: the default policy only warns of what
@@ -83,9 +89,7 @@ public class Judge {
         factory.setPdfDifferencesFinder(pages);
         validator.setPdfObjFactory(factory);
         Reports reports = validator.validateDocument();
-        if ("true".equals(System.getenv("DSS_REPORT"))) {
-            System.err.println(reports.getXmlDetailedReport());
-        }
+        print(reports);
         SimpleReport report = reports.getSimpleReport();
         DiagnosticData data = reports.getDiagnosticData();
         List<String> all = new ArrayList<>();
@@ -105,14 +109,58 @@ public class Judge {
         return "\"signatures\":[" + String.join(",", all) + "]";
     }
 
+    /**
+     * What is no PDF. Signatures have the name of their file in the container and the
+     * serial number of their certificate, timestamps their number in the order of
+     * their time.
+     */
+    private static String beside(String file, String content, CommonCertificateVerifier verifier) {
+        SignedDocumentValidator validator = SignedDocumentValidator.fromDocument(new FileDocument(file));
+        validator.setCertificateVerifier(verifier);
+        if (!content.isEmpty()) {
+            validator.setDetachedContents(List.of(new FileDocument(content)));
+        }
+        Reports reports = validator.validateDocument();
+        print(reports);
+        SimpleReport report = reports.getSimpleReport();
+        DiagnosticData data = reports.getDiagnosticData();
+        boolean container = data.isContainerInfoPresent();
+        List<String> all = new ArrayList<>();
+        for (SignatureWrapper s : data.getSignatures()) {
+            String stamps = s.getTimestampList().stream().filter(t -> t.getType().isSignatureTimestamp())
+                .map(t -> String.valueOf(report.getIndication(t.getId()))).collect(Collectors.joining(","));
+            String serial = s.getSigningCertificate() == null ? "" : s.getSigningCertificate().getSerialNumber();
+            all.add(entry((container ? s.getFilename() : "") + "/" + serial, "signature", report, s.getId())
+                + ",\"level\":" + quote(String.valueOf(report.getSignatureFormat(s.getId())))
+                + ",\"timestamps\":" + quote(stamps) + ",\"undefined\":[]}");
+        }
+        int number = 0;
+        List<TimestampWrapper> archives = data.getTimestampList().stream()
+            .filter(t -> t.getType().isArchivalTimestamp() || t.getType().isContainerTimestamp())
+            .sorted(Comparator.comparing(TimestampWrapper::getProductionTime)).collect(Collectors.toList());
+        for (TimestampWrapper t : archives) {
+            all.add(entry("timestamp " + ++number, "archive timestamp", report, t.getId()) + ",\"undefined\":[]}");
+        }
+        return "\"signatures\":[" + String.join(",", all) + "]";
+    }
+
+    private static void print(Reports reports) {
+        if ("true".equals(System.getenv("DSS_REPORT"))) {
+            System.err.println(reports.getXmlDetailedReport());
+        }
+    }
+
     private static String entry(String kind, PDFRevisionWrapper revision, SimpleReport report, String id) {
         String field = revision == null ? "" : String.join(" & ", revision.getSignatureFieldNames());
+        return entry(field, kind, report, id) + ",\"undefined\":" + undefined(revision);
+    }
+
+    private static String entry(String field, String kind, SimpleReport report, String id) {
         return "{\"field\":" + quote(field) + ",\"kind\":" + quote(kind)
             + ",\"indication\":" + quote(String.valueOf(report.getIndication(id)))
             + ",\"sub\":" + quote(report.getSubIndication(id) == null ? "" : report.getSubIndication(id).name())
             + ",\"errors\":" + list(report.getAdESValidationErrors(id))
-            + ",\"warnings\":" + list(report.getAdESValidationWarnings(id))
-            + ",\"undefined\":" + undefined(revision);
+            + ",\"warnings\":" + list(report.getAdESValidationWarnings(id));
     }
 
     /** The objects whose change after the signature DSS has no name for: it warns of them. */
