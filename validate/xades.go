@@ -49,8 +49,8 @@ func ValidateXAdES(data []byte, o Options) (*Result, error) {
 	v.settleAll(known)
 	r := v.resultOf(XAdES, len(data))
 	for _, f := range o.Files {
-		if !slices.ContainsFunc(r.Signatures, func(s Signature) bool { return s.Indication == Passed && s.coversFile(f.Name) }) {
-			r.Later = append(r.Later, Change{What: fmt.Sprintf("file %q: no signature that holds covers it", f.Name)})
+		if !slices.ContainsFunc(r.Signatures, func(s Signature) bool { return s.coversFile(f.Name) }) {
+			r.Later = append(r.Later, Change{What: fmt.Sprintf("file %q: no signature covers it", f.Name)})
 			if r.Indication == Passed {
 				r.Indication, r.Sub = Indeterminate, SigConstraintsFailure
 			}

@@ -16,8 +16,10 @@ import (
 const (
 	maxSignatures = 200
 	maxReferences = 256  // of one signature
-	maxEntries    = 1024 // certificates, lists, answers and timestamps of one signature
-	maxWork       = 2 << 30
+	maxStamps     = 16   // of one signature and one kind
+	maxEntries    = 4096 // certificates, lists and answers of all signatures, and certificates that one names
+	maxPrefixes   = 64   // of InclusiveNamespaces
+	maxWork       = 512 << 20
 )
 
 // Document is an XML file with its signatures.
@@ -27,6 +29,8 @@ type Document struct {
 	tree      *dom.Document
 	container bool  // the root is ds:Signature or asic:XAdESSignatures: nothing stands here but signatures
 	work      int64 // bytes of canonical forms written so far
+	entries   int   // of evidence in all signatures
+	split     *string
 }
 
 // Signature is a ds:Signature element. What cannot be read of it is its Problem.
@@ -81,6 +85,7 @@ type entry struct {
 	at   int
 	kind string // name of the element
 	der  []byte
+	cert *x509.Certificate
 }
 
 // certID names a certificate by its digest.
@@ -208,7 +213,10 @@ func (s *Signature) readKeyInfo() error {
 			if err != nil {
 				return err
 			}
-			if c, err := x509.ParseCertificate(der); err == nil && len(s.Certificates) < maxEntries {
+			if s.doc.entries++; s.doc.entries > maxEntries {
+				return malformed("more than %d certificates and revocation data", maxEntries)
+			}
+			if c, err := x509.ParseCertificate(der); err == nil {
 				s.Certificates = append(s.Certificates, c)
 			}
 		}
@@ -378,8 +386,8 @@ func (s *Signature) readUnsigned() error {
 		if err != nil {
 			return err
 		}
-		if len(s.entries)+len(s.Stamps)+len(s.Archives) > maxEntries {
-			return malformed("more than %d timestamps and values", maxEntries)
+		if len(s.Stamps) > maxStamps || len(s.Archives) > maxStamps {
+			return malformed("more than %d timestamps", maxStamps)
 		}
 	}
 	return nil
@@ -418,9 +426,16 @@ func (s *Signature) readEvidence(p *dom.Node, at int) error {
 		switch n.Local {
 		case "EncapsulatedX509Certificate", "EncapsulatedCRLValue", "EncapsulatedOCSPValue":
 			e := entry{at: at, kind: n.Local}
-			if e.der, err = binary(n); err == nil && len(s.entries) <= maxEntries {
-				s.entries = append(s.entries, e)
+			if e.der, err = binary(n); err != nil {
+				return false
 			}
+			if s.doc.entries++; s.doc.entries > maxEntries {
+				err = malformed("more than %d certificates and revocation data", maxEntries)
+			}
+			if e.kind == "EncapsulatedX509Certificate" {
+				e.cert, _ = x509.ParseCertificate(e.der) // nil: passed over
+			}
+			s.entries = append(s.entries, e)
 			return false
 		}
 		return true
@@ -439,8 +454,8 @@ func (s *Signature) Stored(before *Stamp) (e Evidence) {
 		}
 		switch x.kind {
 		case "EncapsulatedX509Certificate":
-			if c, err := x509.ParseCertificate(x.der); err == nil {
-				e.Certs = append(e.Certs, c)
+			if x.cert != nil {
+				e.Certs = append(e.Certs, x.cert)
 			}
 		case "EncapsulatedCRLValue":
 			e.CRLs = append(e.CRLs, x.der)
@@ -522,7 +537,9 @@ func readForm(n *dom.Node) (dom.Form, error) {
 		if i > 0 || !form.Exclusive || !k.Is(excSpace, "InclusiveNamespaces") {
 			return form, fmt.Errorf("%w: parameters %s", dom.ErrMethod, k.Local)
 		}
-		form.Prefixes = strings.Fields(k.Attr("PrefixList"))
+		if form.Prefixes = strings.Fields(k.Attr("PrefixList")); len(form.Prefixes) > maxPrefixes {
+			return form, fmt.Errorf("%w: %d prefixes", dom.ErrMethod, len(form.Prefixes))
+		}
 	}
 	return form, nil
 }

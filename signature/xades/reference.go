@@ -321,6 +321,10 @@ func (d *Document) Comments() (n int) {
 // first piece see another value than those that take all. It names the element
 // around it, "" for none.
 func (d *Document) Split() (found string) {
+	if d.split != nil {
+		return *d.split
+	}
+	defer func() { d.split = &found }()
 	d.tree.Walk(func(n *dom.Node) bool {
 		before, cut := false, false
 		for _, k := range n.Children {

@@ -141,27 +141,29 @@ func (c *writer) element(n *Node, inherited []declaration) error {
 			return err
 		}
 	}
-	declared := c.declarations(n, inherited)
+	declared := c.declare(n, inherited)
 	c.apex = false
-	name := qualified(n.Prefix, n.Local)
-	c.w.WriteString("<" + name)
+	c.w.WriteByte('<')
+	c.name(n.Prefix, n.Local)
 	for _, d := range declared {
 		c.w.WriteString(" xmlns")
 		if d.prefix != "" {
 			c.w.WriteString(":" + d.prefix)
 		}
 		c.value(d.uri)
-		c.written[d.prefix] = append(c.written[d.prefix], d.uri)
 	}
-	attrs = slices.Clone(attrs)
-	slices.SortFunc(attrs, func(a, b Attr) int {
-		if a.Space != b.Space {
-			return strings.Compare(a.Space, b.Space)
-		}
-		return strings.Compare(a.Local, b.Local)
-	})
+	if len(attrs) > 1 {
+		attrs = slices.Clone(attrs)
+		slices.SortFunc(attrs, func(a, b Attr) int {
+			if a.Space != b.Space {
+				return strings.Compare(a.Space, b.Space)
+			}
+			return strings.Compare(a.Local, b.Local)
+		})
+	}
 	for _, a := range attrs {
-		c.w.WriteString(" " + qualified(a.Prefix, a.Local))
+		c.w.WriteByte(' ')
+		c.name(a.Prefix, a.Local)
 		c.value(a.Value)
 	}
 	c.w.WriteByte('>')
@@ -170,29 +172,34 @@ func (c *writer) element(n *Node, inherited []declaration) error {
 			return err
 		}
 	}
-	c.w.WriteString("</" + name + ">")
+	c.w.WriteString("</")
+	c.name(n.Prefix, n.Local)
+	c.w.WriteByte('>')
 	for _, d := range declared {
 		c.written[d.prefix] = c.written[d.prefix][:len(c.written[d.prefix])-1]
 	}
 	return nil
 }
 
-// declarations are the namespaces that are written at an element, by prefix:
-// those that differ from what the output has; for the exclusive form only those
-// that the element uses visibly, or that are listed.
-func (c *writer) declarations(n *Node, inherited []declaration) (out []declaration) {
+// declare gives the namespaces that are written at an element, by prefix, and
+// notes that the output has them: those that differ from what it had; for the
+// exclusive form only those that the element uses visibly, or that are listed.
+func (c *writer) declare(n *Node, inherited []declaration) (out []declaration) {
 	add := func(prefix, uri string) {
 		has := ""
 		if w := c.written[prefix]; len(w) > 0 {
 			has = w[len(w)-1]
 		}
-		if has != uri && prefix != "xml" && !slices.ContainsFunc(out, func(d declaration) bool { return d.prefix == prefix }) {
+		if has != uri && prefix != "xml" {
 			out = append(out, declaration{prefix, uri})
+			c.written[prefix] = append(c.written[prefix], uri)
 		}
 	}
 	if !c.Exclusive {
-		for _, d := range slices.Concat(n.declared, inherited) {
-			add(d.prefix, d.uri)
+		for _, list := range [][]declaration{n.declared, inherited} {
+			for _, d := range list {
+				add(d.prefix, d.uri)
+			}
 		}
 	} else {
 		add(n.Prefix, n.Space)
@@ -201,9 +208,11 @@ func (c *writer) declarations(n *Node, inherited []declaration) (out []declarati
 				add(a.Prefix, a.Space)
 			}
 		}
-		for _, d := range slices.Concat(n.declared, inherited) {
-			if slices.Contains(c.Prefixes, d.prefix) || d.prefix == "" && slices.Contains(c.Prefixes, "#default") {
-				add(d.prefix, d.uri)
+		for _, list := range [][]declaration{n.declared, inherited} {
+			for _, d := range list {
+				if slices.Contains(c.Prefixes, d.prefix) || d.prefix == "" && slices.Contains(c.Prefixes, "#default") {
+					add(d.prefix, d.uri)
+				}
 			}
 		}
 	}
@@ -230,6 +239,14 @@ func (c *writer) withXML(n *Node) ([]Attr, error) {
 		}
 	}
 	return out, nil
+}
+
+func (c *writer) name(prefix, local string) {
+	if prefix != "" {
+		c.w.WriteString(prefix)
+		c.w.WriteByte(':')
+	}
+	c.w.WriteString(local)
 }
 
 func (c *writer) value(s string) {

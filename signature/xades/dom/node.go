@@ -69,6 +69,8 @@ type Document struct {
 	Raw  []byte
 	Top  []*Node // the root with the comments and instructions around it
 	Root *Node
+
+	ids map[string]*Node // nil for what several elements have
 }
 
 // Is reports whether a node is an element of a name.
@@ -183,22 +185,32 @@ func (n *Node) ID() string {
 // ByID gives the one element with an identifier. None and several are errors
 // that wrap ErrID: which of two is meant, readers decide in different ways.
 func (d *Document) ByID(id string) (*Node, error) {
-	var found *Node
-	several := false
+	if d.ids == nil {
+		d.index()
+	}
+	n, ok := d.ids[id]
+	switch {
+	case !ok || id == "":
+		return nil, fmt.Errorf("%w: no element has %q", ErrID, id)
+	case n == nil:
+		return nil, fmt.Errorf("%w: %q stands in the document more than once", ErrID, id)
+	}
+	return n, nil
+}
+
+func (d *Document) index() {
+	d.ids = map[string]*Node{}
 	d.Walk(func(n *Node) bool {
 		for _, a := range n.Attrs {
-			if a.isID() && a.Value == id {
-				several = several || found != nil && found != n
-				found = n
+			if !a.isID() {
+				continue
+			}
+			if first, ok := d.ids[a.Value]; ok && first != n {
+				d.ids[a.Value] = nil
+			} else {
+				d.ids[a.Value] = n
 			}
 		}
 		return true
 	})
-	switch {
-	case found == nil || id == "":
-		return nil, fmt.Errorf("%w: no element has %q", ErrID, id)
-	case several:
-		return nil, fmt.Errorf("%w: %q stands in the document more than once", ErrID, id)
-	}
-	return found, nil
 }
