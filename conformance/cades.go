@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/big"
 	"os"
@@ -329,7 +330,12 @@ func secondBeside(dir string, f *file, data []byte) (programs, error) {
 		return p, nil
 	}
 	for _, name := range names {
-		over := files[plainFiles[0].Name]
+		var over []byte // of ASiC-S: its document, whatever its name
+		for n, b := range files {
+			if n != "mimetype" && !strings.HasPrefix(n, "META-INF/") {
+				over = b
+			}
+		}
 		if f.ext == extendedForm.ext() {
 			over = []byte{}
 			for n, b := range files { // the manifest that names it
@@ -376,16 +382,18 @@ func unzip(data []byte) (names []string, files map[string][]byte, err error) {
 	return names, files, nil
 }
 
-// rezip writes files as archive/zip does, the first of them stored.
+// rezip writes files as archive/zip does, mimetype as other readers want it: first,
+// stored, with its size in front.
 func rezip(names []string, files map[string][]byte) ([]byte, error) {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	for i, name := range names {
-		h := &zip.FileHeader{Name: name, Method: zip.Deflate}
+		h, create := &zip.FileHeader{Name: name, Method: zip.Deflate}, w.CreateHeader
 		if i == 0 {
-			h.Method = zip.Store
+			h.Method, h.CRC32, create = zip.Store, crc32.ChecksumIEEE(files[name]), w.CreateRaw
+			h.CompressedSize64, h.UncompressedSize64 = uint64(len(files[name])), uint64(len(files[name]))
 		}
-		part, err := w.CreateHeader(h)
+		part, err := create(h)
 		if err != nil {
 			return nil, err
 		}
@@ -393,7 +401,10 @@ func rezip(names []string, files map[string][]byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // messageDamages harm a CMS; the other one is of another signatory over the same.
@@ -540,6 +551,8 @@ func (m *maker) damagedBeside() error {
 
 func (m *maker) damageBeside(f form, base, from *file, data, other []byte) error {
 	roots, crls := slices.Concat(base.roots, from.roots), slices.Concat(base.crls, from.crls)
+	// In ASiC-S nobody signs the document's name.
+	may := func(name string) bool { return f == simpleForm && name == "a document renamed" }
 	put := func(name string, damaged []byte, err error, content string) error {
 		if errors.Is(err, errNotHere) {
 			return nil
@@ -547,7 +560,7 @@ func (m *maker) damageBeside(f form, base, from *file, data, other []byte) error
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		_, err = m.add(file{group: "damaged: " + base.group + ", " + base.name, name: name, roots: roots, crls: crls, base: base, ext: base.ext, content: content}, damaged)
+		_, err = m.add(file{group: "damaged: " + base.group + ", " + base.name, name: name, roots: roots, crls: crls, base: base, may: may(name), ext: base.ext, content: content}, damaged)
 		return err
 	}
 	if f == detachedForm || f == attachedForm {
@@ -608,4 +621,58 @@ func (m *maker) damageBeside(f form, base, from *file, data, other []byte) error
 		return err
 	}
 	return put("bytes before the start", append([]byte("more"), data...), nil, "")
+}
+
+// What is declared of these files; differences.go has what is declared of PDFs.
+func init() {
+	for _, files := range []string{"CAdES *", "ASiC-*"} {
+		declared = append(declared, difference{
+			judge: "milterd", files: files + ": *, B-T without revocation data", what: "* is CAdES-BASELINE-B, want CAdES-BASELINE-T",
+			says: "B-B, not B-T",
+			why:  "As for PDF: our level is what is reached, and without revocation data for the timestamp's authority no time is proven.",
+		})
+	}
+	declared = append(declared,
+		difference{
+			judge: "openssl", files: "ASiC-E: *time from outside, B-LTA renewed", what: "2 of 3 verify: *",
+			says: "does not read one timestamp",
+			why: "`openssl ts` reads tokens as PKCS #7, which knows CRLs only. That authority answers by OCSP, and EN 319 162-1, annex A.7, has the answer put into " +
+				"the older token when it is renewed (RFC 5940). DSS and we read it.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: *", what: "* holds there, not here: * unsigned attribute that it covers is gone or changed",
+			says: "passes the archive timestamp",
+			why:  "We are stricter: EN 319 122-1, 5.5.2, has a hash in the index for each unsigned attribute, and one whose attribute is not there any more is a sign that somebody was at work.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: *", what: "* is CAdES-BASELINE-LTA there, CAdES-BASELINE-LT here",
+			says: "B-LTA, not B-LT",
+			why:  "As for PDF: it names the form. Our level counts an archive timestamp only if it holds; here it is the one that was damaged, and both fail it.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-*: bytes after the end", what: "* holds there, not here: opening the container: *",
+			says: "passes it",
+			why:  "We are stricter: bytes outside of a ZIP file's entries are another file to another reader.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-E*: a document twice", what: "* holds there, not here: opening the container: *",
+			says: "passes it",
+			why:  "We are stricter: of two files with one name some readers take the first, some the second.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-*: mimetype of something else", what: "* holds there, not here: opening the container: *",
+			says: "passes it",
+			why:  "We are stricter: a file that calls itself something else than an ASiC container (EN 319 162-1, annex A.1) will be opened as that.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-E*: a document added", what: "* holds there, not here: * SIG_CONSTRAINTS_FAILURE: *",
+			says: "passes it with a warning",
+			why:  "We are stricter: its default policy only warns of a file that no signature covers; a reader sees it among those that are signed.",
+		},
+		difference{
+			judge: "DSS", files: "damaged: ASiC-E*: the archive manifest's timestamp taken out", what: "* holds there, not here: * SIG_CONSTRAINTS_FAILURE: *",
+			says: "passes it as B-LT",
+			why:  "We are stricter: the archive manifest is left over, and nothing says whose it is. With both taken out it is a B-LT to us, too.",
+		},
+	)
 }

@@ -151,13 +151,10 @@ func (r *result) good(f *file, o *opinion, note func(judge, what string, counts 
 	if p.qpdf != "" {
 		say("qpdf", "%s", p.qpdf)
 	}
-	if f.ext != "" {
-		p.pdfsig, p.mutool = signatures, signatures // not asked
-	}
-	if p.pdfsig < signatures {
+	if f.ext == "" && p.pdfsig < signatures {
 		say("pdfsig", "%d of %d signatures are valid", p.pdfsig, signatures)
 	}
-	if p.mutool < signatures {
+	if f.ext == "" && p.mutool < signatures {
 		say("mutool", "%d of %d signatures are valid", p.mutool, signatures)
 	}
 	if p.openssl < signatures+f.stamps || len(p.problems) > 0 {

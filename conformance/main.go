@@ -1,5 +1,6 @@
 // Command conformance lets validators that are not ours judge what milterd makes:
-// EU DSS and pyHanko, and as second opinions pdfsig, mutool, openssl and qpdf.
+// EU DSS and pyHanko, and as second opinions pdfsig, mutool, openssl and qpdf. What
+// is no PDF, CAdES signatures and ASiC containers, DSS and openssl judge.
 //
 //	go run ./conformance
 //

@@ -161,6 +161,9 @@ What had to be set: in DSS the sources for AIA, OCSP and CRL are taken away, bec
 looks different, as every further visible signature does, and drawing is slow); the policy is as it came. In pyHanko: revocation data is demanded for every
 certificate below a root, nothing may be fetched, and a change that its rules do not allow counts as INDETERMINATE / SIG_CONSTRAINTS_FAILURE, because its indication leaves changes out.
 
+CAdES signatures and ASiC containers are for DSS and openssl to judge: pyHanko and the other programs read PDF. openssl is asked about each CMS with its CAdES attributes and the
+content that it signs, and about each archive timestamp; of one inside of a signature it says that its token holds, and DSS alone what the token is over.
+
 A **case** is one file. It has *failed* if somebody does not say of a good file what it was made to be, or if we do not notice damage. A difference on a damaged file is
 *unexplained* unless ` + "`conformance/differences.go`" + ` declares it with its reason; a declared one that is not met any more is unexplained, too.
 

@@ -19,12 +19,11 @@ func ValidateASiC(data []byte, o Options) (*Result, error) {
 		return nil, err
 	}
 	v := besideOf(o)
-	a := &container{Container: c, v: v, known: v.optional(), signed: map[string]bool{}}
+	a := &container{Container: c, v: v, known: v.optional(), signed: map[string]bool{}, digests: map[string]func(crypto.Hash) []byte{}}
 	for _, s := range c.Signed() {
-		if len(v.sigs) > maxSignatures {
-			return nil, fmt.Errorf("%w: more than %d signatures", asic.ErrLimit, maxSignatures)
+		if err := a.add(s); err != nil {
+			return nil, err
 		}
-		a.add(s)
 	}
 	a.link()
 	a.unsigned()
@@ -43,6 +42,8 @@ type container struct {
 	known  *evidence
 	signed map[string]bool // files that a signature is over
 	parts  []part
+
+	digests map[string]func(crypto.Hash) []byte // by file
 }
 
 // part is a signature or timestamp with the names of what it is over: its
@@ -54,7 +55,10 @@ type part struct {
 }
 
 // add reads one file with a signature or timestamp.
-func (a *container) add(s asic.Signed) {
+func (a *container) add(s asic.Signed) error {
+	if err := a.v.room([]*cms.Message{{}}); err != nil {
+		return err
+	}
 	over, err := a.over(s)
 	if s.Token {
 		d := &signature{format: CAdES, beside: &beside{holds: map[*signature]*evidence{}}}
@@ -65,32 +69,34 @@ func (a *container) add(s asic.Signed) {
 		} else {
 			d.message, d.out.Claimed, d.out.Algorithm = t.Message, t.Time, string(t.Algorithm)
 			a.known.addMessage(t.Message)
-			h := t.ImprintHash.New()
-			h.Write(s.Over.Content)
-			if mismatch := t.CheckImprint(t.ImprintHash, h.Sum(nil)); err == nil {
+			if mismatch := t.CheckImprint(t.ImprintHash, a.digest(s.Over)(t.ImprintHash)); err == nil {
 				err = mismatch
 			}
 		}
 		d.problem = err
 		a.v.sigs, a.parts = append(a.v.sigs, d), append(a.parts, part{d, s.Name, over})
-		return
+		return nil
 	}
 	for _, name := range over {
 		a.signed[name] = true
 	}
-	all, parsed := cms.ParseAll(s.Value)
+	all, parsed := cms.ParseBER(s.Value)
 	if parsed != nil {
 		one := &signature{problem: parsed, format: CAdES, beside: &beside{content: func(crypto.Hash) []byte { return nil }}}
 		one.out = Signature{Field: s.Name, Kind: KindSignature, Files: names(over)}
 		a.v.sigs, a.parts = append(a.v.sigs, one), append(a.parts, part{one, s.Name, over})
-		return
+		return nil
 	}
+	if err := a.v.room(all); err != nil {
+		return err
+	}
+	content := a.digest(s.Over)
 	for i, m := range all {
 		name := s.Name
 		if len(all) > 1 {
 			name = fmt.Sprintf("%s, signer %d", name, i+1)
 		}
-		one := a.v.addCAdES(name, m, s.Over.Content, a.known)
+		one := a.v.addCAdES(name, m, content, a.known)
 		one.out.Files = names(over)
 		one.out.Whole = len(one.out.Files) == len(a.Data())
 		if one.problem = err; err == nil && m.Content != nil {
@@ -98,6 +104,15 @@ func (a *container) add(s asic.Signed) {
 		}
 		a.parts = append(a.parts, part{one, s.Name, over})
 	}
+	return nil
+}
+
+// digest is digester for a file of the container, which many may sign.
+func (a *container) digest(e asic.Entry) func(crypto.Hash) []byte {
+	if a.digests[e.Name] == nil {
+		a.digests[e.Name] = digester(e.Content)
+	}
+	return a.digests[e.Name]
 }
 
 // over lists the files that a signature or timestamp is over, and compares their
@@ -139,8 +154,12 @@ func (a *container) link() {
 		if d.token == nil || d.out.Kind != KindTimestamp || d.problem != nil {
 			continue
 		}
+		over := map[string]bool{}
+		for _, n := range d.over {
+			over[n] = true
+		}
 		for _, s := range a.parts {
-			if s.signature == d.signature || !slices.Contains(d.over, s.file) || slices.ContainsFunc(s.over, func(n string) bool { return !slices.Contains(d.over, n) }) {
+			if s.signature == d.signature || !over[s.file] || slices.ContainsFunc(s.over, func(n string) bool { return !over[n] }) {
 				continue
 			}
 			s.later = append(s.later, d.signature)

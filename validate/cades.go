@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"fmt"
@@ -16,35 +17,65 @@ import (
 func ValidateCAdES(data []byte, o Options) (*Result, error) {
 	v := besideOf(o)
 	known := v.optional()
-	all, err := cms.ParseAll(data)
+	all, err := cms.ParseBER(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading the file: %w", err)
 	}
+	if err := v.room(all); err != nil {
+		return nil, fmt.Errorf("reading the file: %w", err)
+	}
+	inside, outside := digester(all[0].Content), digester(v.o.Content)
 	for i, m := range all {
 		name := ""
 		if len(all) > 1 {
 			name = fmt.Sprintf("signer %d", i+1)
 		}
-		content, problem := m.Content, error(nil)
+		content, problem := inside, error(nil)
 		switch {
-		case content == nil && v.o.Content == nil:
+		case m.Content == nil && v.o.Content == nil:
 			problem = undecided(SignedDataNotFound, "the signature is detached, and the file that it signs was not given")
-		case content == nil:
-			content = v.o.Content
-		case v.o.Content != nil && string(content) != string(v.o.Content):
+		case m.Content == nil:
+			content = outside
+		case v.o.Content != nil && !bytes.Equal(m.Content, v.o.Content):
 			problem = fail(HashFailure, "the file that was given is not the one in the signature")
 		}
 		first := len(v.sigs)
 		s := v.addCAdES(name, m, content, known)
 		s.problem, s.out.Whole = problem, true
 		for _, d := range v.sigs[first:] {
-			if content == nil && d.problem != nil {
+			if m.Content == nil && v.o.Content == nil && d.problem != nil {
 				d.problem = problem // of an archive timestamp: it is over the content, too
 			}
 		}
 	}
 	v.settleAll(known)
 	return v.resultOf(CAdES, len(data)), nil
+}
+
+// room bounds what one file can ask for: signatures, and timestamps over archives,
+// each of which has all evidence hashed.
+func (v *validation) room(more []*cms.Message) error {
+	n := len(v.sigs)
+	for _, m := range more {
+		n += 1 + len(m.Archives)
+	}
+	if n > maxSignatures {
+		return fmt.Errorf("%w: more than %d signatures and archive timestamps", cms.ErrFormat, maxSignatures)
+	}
+	return nil
+}
+
+// digester gives the digests of content, each computed once.
+func digester(content []byte) func(crypto.Hash) []byte {
+	sums := map[crypto.Hash][]byte{}
+	return func(h crypto.Hash) []byte {
+		if sums[h] == nil {
+			w := h.New()
+			w.Write(content)
+			sums[h] = w.Sum(nil)
+		}
+		return sums[h]
+	}
 }
 
 // besideOf starts the validation of a file that is no PDF.
@@ -80,16 +111,8 @@ func (v *validation) resultOf(f Format, size int) *Result {
 
 // addCAdES adds a signer and its archive timestamps, in the order in which they
 // stand, and what the message holds to what is known.
-func (v *validation) addCAdES(name string, m *cms.Message, content []byte, known *evidence) *signature {
-	sums := map[crypto.Hash][]byte{}
-	s := &signature{message: m, format: CAdES, beside: &beside{stored: &evidence{}, content: func(h crypto.Hash) []byte {
-		if sums[h] == nil {
-			w := h.New()
-			w.Write(content)
-			sums[h] = w.Sum(nil)
-		}
-		return sums[h]
-	}}}
+func (v *validation) addCAdES(name string, m *cms.Message, content func(crypto.Hash) []byte, known *evidence) *signature {
+	s := &signature{message: m, format: CAdES, beside: &beside{stored: &evidence{}, content: content}}
 	s.out = Signature{Field: name, Kind: KindSignature, Claimed: m.SigningTime.UTC(), Algorithm: string(m.Algorithm)}
 	if m.SigningTime.IsZero() {
 		s.out.Claimed = time.Time{}
@@ -145,9 +168,38 @@ func coveredBy(index *cms.ArchiveIndex, m *cms.Message) *evidence {
 	return e
 }
 
-// add joins evidence.
+// add joins evidence, each piece once, and no more than maxEvidence of a kind.
 func (e *evidence) add(more *evidence) {
-	e.certs, e.crls, e.ocsps = append(e.certs, more.certs...), append(e.crls, more.crls...), append(e.ocsps, more.ocsps...)
+	seen := map[string]bool{}
+	for _, c := range e.certs {
+		seen[string(c.Raw)] = true
+	}
+	for _, l := range e.crls {
+		seen[string(l.Raw)] = true
+	}
+	for _, der := range e.ocsps {
+		seen[string(der)] = true
+	}
+	fresh := func(n int, der []byte) bool {
+		is := n < maxEvidence && !seen[string(der)]
+		seen[string(der)] = true
+		return is
+	}
+	for _, c := range more.certs {
+		if fresh(len(e.certs), c.Raw) {
+			e.certs = append(e.certs, c)
+		}
+	}
+	for _, l := range more.crls {
+		if fresh(len(e.crls), l.Raw) {
+			e.crls = append(e.crls, l)
+		}
+	}
+	for _, der := range more.ocsps {
+		if fresh(len(e.ocsps), der) {
+			e.ocsps = append(e.ocsps, der)
+		}
+	}
 }
 
 // settleAll judges everything, timestamps before what they cover, since they prove

@@ -6,10 +6,17 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"milterd/signature/cades"
 	"milterd/signature/cms"
@@ -196,6 +203,13 @@ func TestCAdESContent(t *testing.T) {
 	if _, err := validate.File(append(slices.Clone(lta), 0), f.options()); err == nil {
 		t.Error("a byte behind the message")
 	}
+	// Others write BER: here an outer length that is indefinite.
+	body := cryptobyte.String(attached)
+	if !body.ReadASN1(&body, asn1.SEQUENCE) {
+		t.Fatal("no SEQUENCE")
+	}
+	ber := slices.Concat([]byte{0x30, 0x80}, body, []byte{0, 0})
+	f.expect("BER", f.file(ber, nil), validate.Passed, "", validate.CAdESLevelLTA)
 }
 
 // A message put together wrongly; each signs the letter with the seal's key.
@@ -327,3 +341,52 @@ func TestCAdESTimestampSwaps(t *testing.T) {
 }
 
 func sum(b []byte) []byte { s := sha256.Sum256(b); return s[:] }
+
+// What OpenSSL signs: CAdES and plain CMS, attached in BER with its content in
+// chunks, and detached.
+func TestCAdESOfOpenSSL(t *testing.T) {
+	f := newFixture(t)
+	dir := t.TempDir()
+	put := func(name string, b []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(f.seal.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat(letter, 2000)
+	put("key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	put("cert", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.seal.Cert.Raw}))
+	put("content", content)
+	f.clock = time.Now() // openssl's signing-time is the present
+	o := f.options()
+	o.Certs = []*x509.Certificate{f.ca.Cert}
+	o.CRLs = [][]byte{f.root.CRL(t, f.clock, nil), f.ca.CRL(t, f.clock, nil)}
+	for name, c := range map[string]struct {
+		args    []string
+		content []byte
+		level   validate.Level
+	}{
+		"attached, in chunks": {[]string{"-cades", "-nodetach", "-stream", "-outform", "DER"}, nil, validate.CAdESLevelB},
+		"detached, in PEM":    {[]string{"-cades", "-outform", "PEM"}, content, validate.CAdESLevelB},
+		"plain CMS":           {[]string{"-outform", "DER"}, content, validate.NoLevel},
+	} {
+		cmd := exec.Command("openssl", append([]string{"cms", "-sign", "-binary", "-md", "sha256", "-signer", "cert", "-inkey", "key", "-in", "content", "-out", "out"}, c.args...)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Content = c.content
+		r, err := validate.File(data, o)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		f.expect(name, r, validate.Passed, "", c.level)
+	}
+}

@@ -147,6 +147,11 @@ func TestParallel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// A provider gives the whole message.
+		again, err := p.FinishCMS(ctx, s.CMS, nil)
+		if err != nil || !bytes.Equal(again.CMS, s.CMS) || again.Number != p.Number {
+			t.Errorf("a provider's message: %v", err)
+		}
 		done = append(done, *s)
 	}
 	data, err := asic.Build(asic.Extended, files, done)

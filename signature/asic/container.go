@@ -1,6 +1,8 @@
 package asic
 
 import (
+	"bytes"
+	"crypto"
 	"fmt"
 	"net/url"
 	"path"
@@ -48,12 +50,29 @@ type File struct {
 	Content []byte `json:"content"`
 }
 
-// Container is an opened container.
+// Container is an opened container. It is not for several goroutines at once.
 type Container struct {
 	Kind    Kind
 	Entries []Entry // all files, in the directory's order
 
 	comment string
+	sums    map[sumKey][]byte // digests of entries: many manifests may ask for the same
+}
+
+type sumKey struct {
+	name string
+	hash crypto.Hash
+}
+
+func (c *Container) sum(h crypto.Hash, e *Entry) []byte {
+	key := sumKey{e.Name, h}
+	if c.sums == nil {
+		c.sums = map[sumKey][]byte{}
+	}
+	if c.sums[key] == nil {
+		c.sums[key] = digestOf(h, e.Content)
+	}
+	return c.sums[key]
 }
 
 // Open reads a container. The error wraps ErrFormat or ErrLimit.
@@ -218,7 +237,7 @@ func (c *Container) Referenced(r Reference) (*Entry, error) {
 	if e == nil {
 		return nil, malformed("the file %q, which is signed, is not there", r.URI)
 	}
-	if string(digestOf(r.Hash, e.Content)) != string(r.Digest) {
+	if !bytes.Equal(c.sum(r.Hash, e), r.Digest) {
 		return e, fmt.Errorf("%w: the file %q was changed", cms.ErrDigest, r.URI)
 	}
 	return e, nil

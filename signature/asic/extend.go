@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strings"
 
 	"milterd/signature/cades"
@@ -92,12 +91,13 @@ func archive(ctx context.Context, container []byte, ts cms.Timestamper) ([]byte,
 		root = c.unused(meta + "ASiCArchiveManifest%03d.xml")
 		e.Name = root
 	}
+	types := c.types()
 	m := Manifest{Signature: c.unused(meta + "timestamp%03d.tst")}
 	for _, e := range c.Entries {
 		if e.Name == "mimetype" {
 			continue
 		}
-		r := reference(File{Name: e.Name, MIME: c.mimeOf(e.Name), Content: e.Content})
+		r := reference(File{Name: e.Name, MIME: types[e.Name], Content: e.Content})
 		r.Root = e.Name == root
 		m.References = append(m.References, r)
 	}
@@ -120,23 +120,29 @@ func (c *Container) unused(pattern string) string {
 	}
 }
 
-// mimeOf gives the media type that a manifest already has for a file.
-func (c *Container) mimeOf(name string) string {
-	switch {
-	case isSignature(name):
-		return mimeSignature
-	case isToken(name):
-		return mimeToken
-	case strings.HasPrefix(name, meta):
-		return mimeXML
-	}
+// types gives the media types of all files; of documents what the manifests of
+// their signatures say.
+func (c *Container) types() map[string]string {
+	out := map[string]string{}
 	for _, s := range c.Signed() {
 		if s.Manifest == nil {
 			continue
 		}
-		if i := slices.IndexFunc(s.Manifest.References, func(r Reference) bool { return r.URI == uriOf(name) }); i >= 0 {
-			return s.Manifest.References[i].MIME
+		for _, r := range s.Manifest.References {
+			if e, err := c.Referenced(r); err == nil {
+				out[e.Name] = r.MIME
+			}
 		}
 	}
-	return ""
+	for _, e := range c.Entries {
+		switch {
+		case isSignature(e.Name):
+			out[e.Name] = mimeSignature
+		case isToken(e.Name):
+			out[e.Name] = mimeToken
+		case strings.HasPrefix(e.Name, meta):
+			out[e.Name] = mimeXML
+		}
+	}
+	return out
 }

@@ -99,7 +99,7 @@ func (m *Manifest) marshal(sigMIME string) []byte {
 type element struct {
 	name  xml.Name
 	attrs map[string]string
-	text  string
+	text  strings.Builder
 	kids  []*element
 }
 
@@ -164,7 +164,7 @@ func readReference(e *element) (Reference, error) {
 	}
 	var err error
 	blank := strings.NewReplacer(" ", "", "\t", "", "\n", "", "\r", "")
-	if r.Digest, err = base64.StdEncoding.Strict().DecodeString(blank.Replace(e.kids[1].text)); err != nil || len(r.Digest) != r.Hash.Size() {
+	if r.Digest, err = base64.StdEncoding.Strict().DecodeString(blank.Replace(e.kids[1].text.String())); err != nil || len(r.Digest) != r.Hash.Size() {
 		return r, malformed("manifest: digest of %q", r.URI)
 	}
 	return r, nil
@@ -231,8 +231,8 @@ func parseXML(data []byte) (*element, error) {
 			switch {
 			case len(stack) > 0:
 				up := stack[len(stack)-1]
-				if up.text += string(t); len(up.text) > maxText {
-					return nil, fmt.Errorf("XML: %w: text of %d bytes", ErrLimit, len(up.text))
+				if up.text.Write(t); up.text.Len() > maxText {
+					return nil, fmt.Errorf("XML: %w: text of %d bytes", ErrLimit, up.text.Len())
 				}
 			case len(bytes.TrimSpace(t)) > 0:
 				return nil, malformed("XML: text outside of elements")

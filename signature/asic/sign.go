@@ -97,6 +97,15 @@ func (p *Preparation) Finish(ctx context.Context, value []byte, ts cms.Timestamp
 	return &Signature{Number: p.Number, Manifest: p.Manifest, CMS: der}, nil
 }
 
+// FinishCMS is cades.Preparation's, for a complete CMS that a provider made.
+func (p *Preparation) FinishCMS(ctx context.Context, der []byte, ts cms.Timestamper) (*Signature, error) {
+	der, err := p.Signature.FinishCMS(ctx, der, ts)
+	if err != nil {
+		return nil, err
+	}
+	return &Signature{Number: p.Number, Manifest: p.Manifest, CMS: der}, nil
+}
+
 // Sign prepares and finishes with a key in this process.
 func Sign(ctx context.Context, kind Kind, files []File, number int, p cades.Params, key crypto.Signer, ts cms.Timestamper) (*Signature, error) {
 	prep, err := Prepare(kind, files, number, p)

@@ -18,7 +18,7 @@ const (
 	MaxSize         = 8 << 20 // bytes of a message
 	maxCertificates = 64
 	maxRevocation   = 64 // CRLs and OCSP responses
-	maxAttributes   = 64 // in one set
+	maxAttributes   = 64 // in one set; and timestamps of one kind
 )
 
 // Limits of ParseAll.
@@ -313,6 +313,9 @@ func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 			}
 			m.Archives = append(m.Archives, token)
 		}
+		if len(m.Timestamps) > maxAttributes || len(m.Archives) > maxAttributes {
+			return malformed(fmt.Sprintf("more than %d timestamps", maxAttributes))
+		}
 	}
 	return nil
 }
@@ -366,4 +369,17 @@ func readTime(in cryptobyte.String) (time.Time, bool) {
 		return t, in.ReadASN1UTCTime(&t)
 	}
 	return t, in.ReadASN1GeneralizedTime(&t)
+}
+
+// ParseBER is ParseAll for a message that may be BER, as other programs write it.
+func ParseBER(b []byte) ([]*Message, error) {
+	all, err := ParseAll(b)
+	if err == nil {
+		return all, nil
+	}
+	der, berErr := FromBER(b)
+	if berErr != nil || bytes.Equal(der, b) {
+		return nil, err
+	}
+	return ParseAll(der)
 }
