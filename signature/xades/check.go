@@ -76,7 +76,7 @@ func (s *Signature) StampDigest(t *Stamp, h crypto.Hash) ([]byte, error) {
 
 // ArchiveDigest is what an ArchiveTimeStamp must be over (EN 319 132-1, clause
 // 5.5.2.3): what the references are over, SignedInfo, SignatureValue and KeyInfo,
-// the unsigned properties before it, and Objects that no reference covers.
+// the unsigned properties before it, and all Objects but that of the properties.
 func (s *Signature) ArchiveDigest(t *Stamp, h crypto.Hash, files []File) ([]byte, error) {
 	w := h.New()
 	if err := s.writeArchive(w, t, files); err != nil {
@@ -103,7 +103,7 @@ func (s *Signature) writeArchive(w io.Writer, t *Stamp, files []File) error {
 	}
 	parts = append(parts, s.unsigned[:t.at]...)
 	for _, o := range s.objects {
-		if !s.qualifying.Within(o) && !s.covered(o) {
+		if !s.qualifying.Within(o) {
 			parts = append(parts, o)
 		}
 	}
