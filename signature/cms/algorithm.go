@@ -161,6 +161,13 @@ func hashOf(oid asn1.ObjectIdentifier) (crypto.Hash, error) {
 	return 0, fmt.Errorf("%w: hash %s", ErrAlgorithm, oid)
 }
 
+// noParameters reports whether the rest of an AlgorithmIdentifier is parameters
+// that are absent or NULL, both of which readers must take for SHA-2 (RFC 5754,
+// section 2). Nothing signs them, so nothing else may hide there.
+func noParameters(rest cryptobyte.String) bool {
+	return rest.Empty() || len(rest) == 2 && rest[0] == byte(tag.NULL) && rest[1] == 0
+}
+
 // identifier is the AlgorithmIdentifier of the signature: parameters are NULL
 // for PKCS #1 v1.5 and absent for ECDSA (RFC 5754, section 3).
 func (a Algorithm) identifier() []byte {
@@ -198,7 +205,11 @@ func readAlgorithm(h crypto.Hash, in cryptobyte.String) (alg Algorithm, salt int
 		return "", 0, malformed("signature algorithm")
 	}
 	hash := h
-	if oid.Equal(oidPSS.ObjectIdentifier) {
+	if !oid.Equal(oidPSS.ObjectIdentifier) {
+		if !noParameters(in) {
+			return "", 0, malformed("parameters of the signature algorithm")
+		}
+	} else {
 		if hash, salt, err = readPSSParameters(in); err != nil {
 			return "", 0, err
 		}
@@ -240,14 +251,14 @@ func readPSSParameters(in cryptobyte.String) (h crypto.Hash, salt int, err error
 	if !hasHash || !hasMGF {
 		return 0, 0, fmt.Errorf("%w: PSS with SHA-1", ErrAlgorithm)
 	}
-	if !hash.ReadASN1(&alg, tag.SEQUENCE) || !alg.ReadASN1ObjectIdentifier(&oid) {
+	if !hash.ReadASN1(&alg, tag.SEQUENCE) || !hash.Empty() || !alg.ReadASN1ObjectIdentifier(&oid) || !noParameters(alg) {
 		return 0, 0, malformed("PSS hash")
 	}
 	if h, err = hashOf(oid); err != nil {
 		return 0, 0, err
 	}
 	if !mgf.ReadASN1(&alg, tag.SEQUENCE) || !alg.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(oidMGF1.ObjectIdentifier) ||
-		!alg.ReadASN1(&inner, tag.SEQUENCE) || !inner.ReadASN1ObjectIdentifier(&oid) {
+		!alg.ReadASN1(&inner, tag.SEQUENCE) || !alg.Empty() || !inner.ReadASN1ObjectIdentifier(&oid) || !noParameters(inner) {
 		return 0, 0, malformed("PSS mask generation")
 	}
 	if !oid.Equal(hashOID(h).ObjectIdentifier) {

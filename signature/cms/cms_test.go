@@ -218,9 +218,9 @@ func TestAlgorithmMustFitKey(t *testing.T) {
 	}
 }
 
-// Each single changed byte of a message must be refused, at parsing or
-// verifying, unless it lies where nothing is signed: certificates (found by the
-// signing-certificate attribute anyway), version and the like.
+// Each single changed byte of a message must be refused, at parsing or verifying:
+// also the version and the digest algorithms, which nothing signs, and the one
+// certificate, which the signing-certificate attribute names.
 func TestEveryByteCounts(t *testing.T) {
 	f := newFixture(t, cmstest.P256)
 	content := []byte("content")
@@ -248,8 +248,7 @@ func TestEveryByteCounts(t *testing.T) {
 			}
 		}
 	}
-	// SignedData's version and digestAlgorithms, which no reader needs.
-	if accepted > 39 {
+	if accepted > 0 {
 		t.Errorf("%d changes went unnoticed", accepted)
 	}
 	if _, err := cms.Parse(append(slices.Clone(der), 0)); !errors.Is(err, cms.ErrFormat) {

@@ -19,6 +19,7 @@ const (
 	maxCertificates = 64
 	maxRevocation   = 64 // CRLs and OCSP responses
 	maxAttributes   = 64 // in one set; and timestamps of one kind
+	maxDigests      = 64 // digest algorithms of a message
 )
 
 // Limits of ParseAll.
@@ -133,12 +134,15 @@ func parse(der []byte, certificates, revocation int) (*Message, []cryptobyte.Str
 	if !sd.ReadASN1Integer(&f.version) || !sd.ReadASN1Element(&digests, tag.SET) || !sd.ReadASN1Element(&encap, tag.SEQUENCE) ||
 		!sd.ReadOptionalASN1(&certs, &hasCerts, explicit0) ||
 		!sd.ReadOptionalASN1(&crls, &hasCRLs, explicit1) ||
-		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() || f.version < 1 || f.version > 5 {
+		!sd.ReadASN1(&signers, tag.SET) || !sd.Empty() {
 		return nil, nil, malformed("SignedData")
 	}
 	f.digests, f.content = digests, encap
 	if err := m.readContent(encap); err != nil {
 		return nil, nil, err
+	}
+	if !m.allows(f.version) {
+		return nil, nil, malformed("version of SignedData")
 	}
 	if err := m.readCertificates(certs, certificates); err != nil {
 		return nil, nil, err
@@ -160,6 +164,41 @@ func parse(der []byte, certificates, revocation int) (*Message, []cryptobyte.Str
 		out = append(out, si)
 	}
 	return m, out, nil
+}
+
+// allows reports whether a SignedData can have a version (RFC 5652, 5.1): 2 was
+// never given out, and 1 is for content of type data alone. Which of the others is
+// right depends on certificates and lists that nobody needs, and writers err there.
+func (m *Message) allows(version int) bool {
+	return version == 1 && m.ContentType.Equal(oidData.ObjectIdentifier) || version >= 3 && version <= 5
+}
+
+// checkDigests wants the signer's digest algorithm among those of the message
+// (RFC 5652, 5.1: an implementation may fail a signature whose algorithm is not).
+// Nothing signs this set.
+func (m *Message) checkDigests() error {
+	set := cryptobyte.String(m.frame.digests)
+	var in cryptobyte.String
+	if !set.ReadASN1(&in, tag.SET) {
+		return malformed("digestAlgorithms")
+	}
+	found := false
+	for n := 0; !in.Empty(); n++ {
+		var seq cryptobyte.String
+		var oid asn1.ObjectIdentifier
+		if n == maxDigests || !in.ReadASN1(&seq, tag.SEQUENCE) || !seq.ReadASN1ObjectIdentifier(&oid) {
+			return malformed("digestAlgorithms")
+		}
+		if oid.Equal(hashOID(m.hash).ObjectIdentifier) {
+			if found = true; !noParameters(seq) {
+				return malformed("digestAlgorithms")
+			}
+		}
+	}
+	if !found {
+		return malformed("the signer's digest algorithm is not among those of the message")
+	}
+	return nil
 }
 
 func (m *Message) readContent(el cryptobyte.String) error {
@@ -258,15 +297,17 @@ func (m *Message) readSigner(in cryptobyte.String) error {
 		return err
 	}
 	var oid asn1.ObjectIdentifier
-	if !digest.ReadASN1ObjectIdentifier(&oid) {
+	if !digest.ReadASN1ObjectIdentifier(&oid) || !noParameters(digest) {
 		return malformed("digest algorithm")
 	}
 	var err error
 	if m.hash, err = hashOf(oid); err != nil {
 		return err
 	}
-	m.Algorithm, m.salt, err = readAlgorithm(m.hash, sigAlg)
-	return err
+	if m.Algorithm, m.salt, err = readAlgorithm(m.hash, sigAlg); err != nil {
+		return err
+	}
+	return m.checkDigests()
 }
 
 func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
