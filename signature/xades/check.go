@@ -96,7 +96,7 @@ func (s *Signature) writeArchive(w io.Writer, t *Stamp, files []File) error {
 			return err
 		}
 	}
-	w = &counter{w, &s.doc.work}
+	w = &counter{w, &s.doc.work.forms, maxWork}
 	parts := []*dom.Node{s.signedInfo, s.value}
 	if s.keyInfo != nil {
 		parts = append(parts, s.keyInfo)

@@ -1,6 +1,7 @@
 package xades
 
 import (
+	"crypto"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -15,11 +16,12 @@ import (
 // Limits of Read.
 const (
 	maxSignatures = 200
-	maxReferences = 256  // of one signature
-	maxStamps     = 16   // of one signature and one kind
-	maxEntries    = 4096 // certificates, lists and answers of all signatures, and certificates that one names
-	maxPrefixes   = 64   // of InclusiveNamespaces
-	maxWork       = 512 << 20
+	maxReferences = 256       // of one signature
+	maxStamps     = 16        // of one signature and one kind
+	maxEntries    = 4096      // certificates, lists and answers of all signatures, and certificates that one names
+	maxPrefixes   = 64        // of InclusiveNamespaces
+	maxWork       = 512 << 20 // bytes of canonical forms that are hashed
+	maxHashed     = 4 << 30   // bytes of files that are hashed
 )
 
 // Document is an XML file with its signatures.
@@ -27,9 +29,9 @@ type Document struct {
 	Signatures []*Signature // in document order, those within others left out
 
 	tree      *dom.Document
-	container bool  // the root is ds:Signature or asic:XAdESSignatures: nothing stands here but signatures
-	work      int64 // bytes of canonical forms written so far
-	entries   int   // of evidence in all signatures
+	container bool // the root is ds:Signature or asic:XAdESSignatures: nothing stands here but signatures
+	work      *work
+	entries   int // of evidence in all signatures
 	split     *string
 }
 
@@ -101,7 +103,7 @@ func Read(raw []byte) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Document{tree: tree, container: tree.Root.Is(dsSpace, "Signature") || tree.Root.Is(asicSpace, "XAdESSignatures")}
+	d := &Document{tree: tree, work: &work{sums: map[sumKey][]byte{}}, container: tree.Root.Is(dsSpace, "Signature") || tree.Root.Is(asicSpace, "XAdESSignatures")}
 	tree.Walk(func(n *dom.Node) bool {
 		if !n.Is(dsSpace, "Signature") {
 			return true
@@ -117,6 +119,23 @@ func Read(raw []byte) (*Document, error) {
 	}
 	return d, nil
 }
+
+// work is what has been spent on a document's signatures, so that a stranger
+// cannot ask for more and more.
+type work struct {
+	forms, files int64 // bytes
+	sums         map[sumKey][]byte
+}
+
+// sumKey is a file and a hash; names differ.
+type sumKey struct {
+	name string
+	hash crypto.Hash
+}
+
+// Share has two documents, whose signatures cover the same files, count their
+// work as one.
+func (d *Document) Share(with *Document) { d.work = with.work }
 
 // Container reports whether the document holds nothing but signatures, of files.
 func (d *Document) Container() bool { return d.container }

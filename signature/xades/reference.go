@@ -249,7 +249,7 @@ func (s *Signature) write(w io.Writer, r *Reference, files []File) error {
 	if r.Covers == CoversFile {
 		for _, f := range files {
 			if f.Name == r.Name {
-				_, err := w.Write(f.Content)
+				_, err := (&counter{w, &s.doc.work.files, maxHashed}).Write(f.Content)
 				return err
 			}
 		}
@@ -263,7 +263,7 @@ func (s *Signature) write(w io.Writer, r *Reference, files []File) error {
 		_, err = w.Write(b)
 		return err
 	}
-	w = &counter{w, &s.doc.work}
+	w = &counter{w, &s.doc.work.forms, maxWork}
 	if r.node == nil {
 		return r.form.WriteDocument(w, s.doc.tree, r.leaveOut)
 	}
@@ -272,25 +272,34 @@ func (s *Signature) write(w io.Writer, r *Reference, files []File) error {
 
 // counter bounds the work that one document can ask for.
 type counter struct {
-	w io.Writer
-	n *int64
+	w     io.Writer
+	n     *int64
+	limit int64
 }
 
 func (c *counter) Write(b []byte) (int, error) {
-	if *c.n += int64(len(b)); *c.n > maxWork {
-		return 0, fmt.Errorf("%w: more than %d bytes to be hashed", dom.ErrLimit, int64(maxWork))
+	if *c.n += int64(len(b)); *c.n > c.limit {
+		return 0, fmt.Errorf("%w: more than %d bytes to be hashed", dom.ErrLimit, c.limit)
 	}
 	return c.w.Write(b)
 }
 
 // Check compares the digest of a reference; files are those that were given
-// beside the signature. The error wraps cms.ErrDigest, ErrTransform, ErrMissing.
+// beside the signature, always the same for a document. The error wraps cms.ErrDigest, ErrTransform, ErrMissing.
 func (s *Signature) Check(r *Reference, files []File) error {
-	h := r.hash.New()
-	if err := s.write(h, r, files); err != nil {
-		return err
+	key := sumKey{r.Name, r.hash}
+	sum := s.doc.work.sums[key]
+	if r.Covers != CoversFile || sum == nil {
+		h := r.hash.New()
+		if err := s.write(h, r, files); err != nil {
+			return err
+		}
+		sum = h.Sum(nil)
 	}
-	if !bytes.Equal(h.Sum(nil), r.digest) {
+	if r.Covers == CoversFile {
+		s.doc.work.sums[key] = sum
+	}
+	if !bytes.Equal(sum, r.digest) {
 		return fmt.Errorf("%w: reference %q", cms.ErrDigest, r.URI)
 	}
 	return nil
