@@ -88,6 +88,9 @@ func (s *Signature) write(b *strings.Builder, number int, r *Result) {
 		line("signs", "%s", name)
 	}
 	for _, ref := range s.References {
+		if r.Format != XAdES && ref.Holds {
+			continue // it is among Files
+		}
 		line(ref.label(), "%s", ref.text())
 	}
 	for _, c := range s.Changes {
