@@ -7,13 +7,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"milterd/signature/asic"
 	"milterd/signature/cms"
 	"milterd/signature/xades"
 	"milterd/validate"
@@ -23,6 +26,7 @@ const (
 	xmlExt        = ".xml"
 	envelopedForm = "XAdES enveloped"
 	detachedXML   = "XAdES detached"
+	asicXML       = "ASiC-E with XAdES"
 )
 
 // xmlFiles are what a detached signature covers.
@@ -68,6 +72,9 @@ func (m *maker) xades(rsa, ec, outside *house) error {
 			if err := m.xmlLadder(c.h, detachedXML, c.name, who[:1], nil); err != nil { // parallel signatures are files of their own
 				return fmt.Errorf("%s, %s: %w", detachedXML, c.name, err)
 			}
+			if err := m.xmlLadder(c.h, asicXML, c.name, who, nil); err != nil {
+				return fmt.Errorf("%s, %s: %w", asicXML, c.name, err)
+			}
 			return nil
 		})
 	}
@@ -77,8 +84,8 @@ func (m *maker) xades(rsa, ec, outside *house) error {
 	return m.damagedXML()
 }
 
-// xmlLadder adds B-B, B-T, B-LT, B-LTA and a renewed B-LTA; doc is nil for
-// detached signatures.
+// xmlLadder adds B-B, B-T, B-LT, B-LTA and a renewed B-LTA; doc is what is
+// enveloped.
 func (m *maker) xmlLadder(h *house, form, name string, who []signatory, doc []byte) error {
 	lists, err := h.lists(m.ctx, m.dir)
 	if err != nil {
@@ -86,18 +93,21 @@ func (m *maker) xmlLadder(h *house, form, name string, who []signatory, doc []by
 	}
 	base := file{group: form, roots: h.roots, ext: xmlExt, signatures: len(who)}
 	var files []xades.File
-	if doc == nil {
+	if form == asicXML {
+		base.ext = extendedForm.ext()
+	}
+	if form == detachedXML {
 		files = xmlFiles
 		if base.content, err = putContent(m.dir, files); err != nil {
 			return err
 		}
 	}
 	times := &lastToken{Timestamper: h.time}
-	bare, _, err := m.signXML(doc, who, nil)
+	bare, _, err := m.signXML(form, doc, who, nil)
 	if err != nil {
 		return err
 	}
-	stamped, ids, err := m.signXML(doc, who, times)
+	stamped, ids, err := m.signXML(form, doc, who, times)
 	if err != nil {
 		return err
 	}
@@ -178,14 +188,18 @@ func contents(f *file) (out []xades.File, err error) {
 }
 
 // signXML has everybody prepare before anybody has signed, and sign one by one.
-func (m *maker) signXML(doc []byte, who []signatory, ts cms.Timestamper) (out []byte, ids []string, err error) {
+// A container has no identifiers: all its signatures are meant.
+func (m *maker) signXML(form string, doc []byte, who []signatory, ts cms.Timestamper) (out []byte, ids []string, err error) {
 	var preps []*xades.Preparation
 	for _, w := range who {
 		p := xades.Params{Certificate: w.Leaf(), Chain: w.Chain[1:], Algorithm: w.alg, Time: time.Now()}
 		var prep *xades.Preparation
-		if doc == nil {
+		switch form {
+		case asicXML:
+			prep, err = asic.PrepareXML(plainFiles, p)
+		case detachedXML:
 			prep, err = xades.Detach(xmlFiles, p)
-		} else {
+		default:
 			prep, err = xades.Envelope(doc, p)
 		}
 		if err != nil {
@@ -194,6 +208,7 @@ func (m *maker) signXML(doc []byte, who []signatory, ts cms.Timestamper) (out []
 		preps, ids = append(preps, prep), append(ids, prep.ID)
 	}
 	out = doc
+	var elements [][]byte
 	for i, prep := range preps {
 		value, err := prep.SignWith(who[i].Key)
 		if err != nil {
@@ -203,12 +218,20 @@ func (m *maker) signXML(doc []byte, who []signatory, ts cms.Timestamper) (out []
 		if err != nil {
 			return nil, nil, err
 		}
-		if doc == nil {
-			return element, ids, nil
+		if form != envelopedForm {
+			elements = append(elements, element)
+			continue
 		}
 		if out, err = xades.Put(out, element); err != nil {
 			return nil, nil, err
 		}
+	}
+	switch form {
+	case asicXML:
+		out, err = asic.BuildXML(plainFiles, elements)
+		return out, nil, err
+	case detachedXML:
+		return elements[0], ids, nil
 	}
 	return out, ids, nil
 }
@@ -230,8 +253,12 @@ func (m *maker) evidenceXML(h *house, who []signatory, ids []string, times *last
 	if err != nil {
 		return nil, err
 	}
+	evidence := xades.Evidence{Certs: e.Certificates, CRLs: e.CRLs, OCSPs: e.OCSPs}
+	if ids == nil {
+		return asic.AddEvidenceXML(data, evidence)
+	}
 	for _, id := range ids {
-		if data, err = xades.AddEvidence(data, id, xades.Evidence{Certs: e.Certificates, CRLs: e.CRLs, OCSPs: e.OCSPs}); err != nil {
+		if data, err = xades.AddEvidence(data, id, evidence); err != nil {
 			return nil, err
 		}
 	}
@@ -239,6 +266,9 @@ func (m *maker) evidenceXML(h *house, who []signatory, ids []string, times *last
 }
 
 func (m *maker) archiveXML(data []byte, ids []string, files []xades.File, ts cms.Timestamper) ([]byte, error) {
+	if ids == nil {
+		return asic.ArchiveXML(m.ctx, data, ts)
+	}
 	var err error
 	for _, id := range ids {
 		if data, err = xades.Archive(m.ctx, data, id, files, ts); err != nil {
@@ -264,23 +294,61 @@ func secondXML(dir string, f *file, data []byte) (programs, error) {
 	if err := os.WriteFile(root, roots, 0o600); err != nil {
 		return p, err
 	}
-	d, err := xades.Read(data)
-	if err != nil {
-		p.problems = append(p.problems, err.Error())
-		return p, nil
-	}
 	at := dir
 	if f.content != "" { // where its files are
 		first, _, _ := strings.Cut(f.content, ":")
 		at = filepath.Dir(first)
 	}
+	if f.ext == xmlExt {
+		return p, p.xmlsec(dir, at, f.path, root, f.roots)
+	}
+	names, files, err := unzip(data)
+	if err != nil {
+		p.problems = append(p.problems, err.Error())
+		return p, nil
+	}
+	if at, err = os.MkdirTemp(dir, "unzipped-"); err != nil {
+		return p, err
+	}
+	unpacked, err := os.OpenRoot(at)
+	if err != nil {
+		return p, err
+	}
+	defer unpacked.Close()
+	for _, name := range names {
+		if err := errors.Join(unpacked.MkdirAll(path.Dir(name), 0o700), unpacked.WriteFile(name, files[name], 0o600)); err != nil {
+			return p, err
+		}
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "META-INF/signatures") {
+			if err := p.xmlsec(dir, at, filepath.Join(at, name), root, f.roots); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// xmlsec asks about one XML file, in the folder at, where the files are that it
+// signs.
+func (p *programs) xmlsec(dir, at, file, root string, roots []string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	d, err := xades.Read(data)
+	if err != nil {
+		p.problems = append(p.problems, err.Error())
+		return nil
+	}
 	for _, s := range d.Signatures {
 		p.signatures++
 		args := []string{"--verify", "--id-attr:Id", "http://uri.etsi.org/01903/v1.3.2#:SignedProperties", "--id-attr:Id", "http://www.w3.org/2000/09/xmldsig#:Signature", "--node-id", s.ID}
-		for _, path := range f.roots {
+		for _, path := range roots {
 			args = append(args, "--trusted-pem", path)
 		}
-		cmd := exec.Command("xmlsec1", append(args, f.path)...)
+		cmd := exec.Command("xmlsec1", append(args, file)...)
 		cmd.Dir = at
 		if out, err := cmd.CombinedOutput(); err != nil {
 			p.problems = append(p.problems, "xmlsec1: "+firstLine(out, err))
@@ -295,7 +363,7 @@ func secondXML(dir string, f *file, data []byte) (programs, error) {
 			p.stamps++
 			path := filepath.Join(dir, "openssl-token")
 			if err := os.WriteFile(path, stamp.Token, 0o600); err != nil {
-				return p, err
+				return err
 			}
 			if out, err := exec.Command("openssl", "ts", "-verify", "-token_in", "-partial_chain", "-CAfile", root, "-digest", hex.EncodeToString(t.Imprint), "-in", path).CombinedOutput(); err != nil {
 				p.problems = append(p.problems, "openssl: "+firstLine(out, err))
@@ -304,7 +372,7 @@ func secondXML(dir string, f *file, data []byte) (programs, error) {
 			}
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // xmlDamage is one way to harm a file; other is one of another signatory.
@@ -474,6 +542,7 @@ func (m *maker) damagedXML() error {
 		{envelopedForm, "P-256, invoice, B-T with the published CRLs", "RSA-3072, invoice, B-T with the published CRLs"},
 		{envelopedForm, "RSA-3072, invoice, B-LTA", "P-256, invoice, B-LTA"},
 		{detachedXML, "P-256, B-LTA", "RSA-3072, B-LTA"},
+		{asicXML, "P-256, B-LTA", "RSA-3072, B-LTA"},
 	} {
 		base, from := find(c.group, c.name), find(c.group, c.other)
 		if base == nil || from == nil {
@@ -487,7 +556,13 @@ func (m *maker) damagedXML() error {
 		if err != nil {
 			return err
 		}
-		damaged := file{group: "damaged: " + base.group + ", " + base.name, roots: slices.Concat(base.roots, from.roots), crls: slices.Concat(base.crls, from.crls), base: base, ext: xmlExt, content: base.content}
+		damaged := file{group: "damaged: " + base.group + ", " + base.name, roots: slices.Concat(base.roots, from.roots), crls: slices.Concat(base.crls, from.crls), base: base, ext: base.ext, content: base.content}
+		if c.group == asicXML {
+			if err := m.damagedASiC(damaged, data, other); err != nil {
+				return err
+			}
+			continue
+		}
 		for _, d := range xmlDamages {
 			out, err := d.do(data, other)
 			if errors.Is(err, errNotHere) {
@@ -523,6 +598,53 @@ func (m *maker) damagedXML() error {
 			if _, err := m.add(one, data); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// damagedASiC harms the files of a container with an XAdES signature, and that
+// signature.
+func (m *maker) damagedASiC(damaged file, data, other []byte) error {
+	const signature = "META-INF/signatures001.xml"
+	names, files, err := unzip(data)
+	if err != nil {
+		return err
+	}
+	_, theirs, err := unzip(other)
+	if err != nil {
+		return err
+	}
+	put := func(name string, may bool, names []string, files map[string][]byte) error {
+		out, err := rezip(names, files)
+		if err != nil {
+			return err
+		}
+		one := damaged
+		one.name, one.may = name, may
+		_, err = m.add(one, out)
+		return err
+	}
+	for _, d := range fileDamages {
+		copies := maps.Clone(files)
+		if changed := d.do(slices.Clone(names), copies); changed != nil {
+			if err := put(d.name, false, changed, copies); err != nil {
+				return err
+			}
+		}
+	}
+	for _, d := range xmlDamages {
+		out, err := d.do(files[signature], theirs[signature])
+		if errors.Is(err, errNotHere) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		copies := maps.Clone(files)
+		copies[signature] = out
+		if err := put(d.name, d.may, names, copies); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -607,6 +607,9 @@ func FuzzXAdES(f *testing.F) {
 	g.uri, g.transforms, g.octets = "#o", enveloped+excTransf, exc(f, cheap)
 	f.Add([]byte(strings.Replace(cheap, "</order>", g.element()+"</order>", 1)), "")
 	f.Add([]byte("<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>"), "")
+	for _, name := range []string{"enveloped-ec-lta", "enveloping-rsa-lta", "detached-ec-lta", "within-ec-t"} {
+		f.Add(read(f, "testdata/foreign/xades/"+name+".xml"), "letter.txt")
+	}
 	known := fx.options()
 	known.CRLs = [][]byte{fx.root.CRL(f, fx.clock, nil), fx.ca.CRL(f, fx.clock, nil)}
 	f.Fuzz(func(t *testing.T, b []byte, name string) {
