@@ -2,6 +2,7 @@ package asic
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"path"
@@ -13,8 +14,10 @@ import (
 )
 
 // XAdES in ASiC-E (EN 319 162-1, clause 4.4.3): META-INF/*signatures*.xml, whose
-// root holds ds:Signature elements that reference the documents themselves. There
-// is no manifest, and archive timestamps stand in the signatures.
+// root holds ds:Signature elements that reference the documents themselves. Archive
+// timestamps stand in the signatures. META-INF/manifest.xml (OpenDocument 1.2, part
+// 3) lists the documents with their media types, because EU DSS wants it; nothing
+// signs it, and the media types that count are signed in DataObjectFormat.
 
 // maxSignatureFiles bounds the XAdES files of one container.
 const maxSignatureFiles = 200
@@ -71,7 +74,34 @@ func buildXML(files []File, signatures [][]byte) ([]byte, error) {
 		}
 		c.Entries = append(c.Entries, Entry{Name: fmt.Sprintf("%ssignatures%03d.xml", meta, i+1), Content: content})
 	}
+	manifest, err := openManifest(files)
+	if err != nil {
+		return nil, err
+	}
+	c.Entries = append(c.Entries, Entry{Name: meta + "manifest.xml", Content: manifest})
 	return c.checked()
+}
+
+// openManifest is META-INF/manifest.xml.
+func openManifest(files []File) ([]byte, error) {
+	type entry struct {
+		Path string `xml:"manifest:full-path,attr"`
+		Type string `xml:"manifest:media-type,attr"`
+	}
+	m := struct {
+		XMLName struct{} `xml:"manifest:manifest"`
+		Space   string   `xml:"xmlns:manifest,attr"`
+		Version string   `xml:"manifest:version,attr"`
+		Entries []entry  `xml:"manifest:file-entry"`
+	}{Space: "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0", Version: "1.2", Entries: []entry{{"/", Extended.MIME()}}}
+	for _, f := range files {
+		if f.MIME == "" {
+			f.MIME = "application/octet-stream"
+		}
+		m.Entries = append(m.Entries, entry{f.Name, f.MIME})
+	}
+	out, err := xml.Marshal(m)
+	return append([]byte(xml.Header), out...), err
 }
 
 // coversAll wants one signature over all documents as they are.
