@@ -117,6 +117,9 @@ func (v *validation) addCAdES(name string, m *cms.Message, content func(crypto.H
 	if m.SigningTime.IsZero() {
 		s.out.Claimed = time.Time{}
 	}
+	for _, what := range m.Unread() {
+		s.out.Notes = append(s.out.Notes, "the signature has an attribute that is not read here: "+what)
+	}
 	s.stored.addMessage(m)
 	for _, der := range slices.Concat(m.Timestamps, m.Archives) {
 		if t, err := cms.ParseToken(der); err == nil {

@@ -251,7 +251,6 @@ func TestCAdESAttacks(t *testing.T) {
 		"SHA-1":                           {change: func(m *cmstest.Message) { m.Digest = cmstest.DER(0x30, cmstest.SHA1) }},
 		"MD5":                             {change: func(m *cmstest.Message) { m.Digest = cmstest.DER(0x30, cmstest.MD5) }},
 		"another hash than signed with":   {change: func(m *cmstest.Message) { m.Digest = cmstest.DER(0x30, cmstest.SHA512) }},
-		"no signer":                       {change: func(m *cmstest.Message) { m.Signers = -1 }, passes: true, level: validate.CAdESLevelB}, // -1 is one: Signers has no way to say none
 		"another's certificate named":     {change: func(m *cmstest.Message) { m.Named = foreign.Cert; m.Certs = append(m.Certs, foreign.Cert) }, sub: validate.NoSigningCertificate},
 		"no signing-certificate":          {change: func(m *cmstest.Message) { m.Attributes = slices.Delete(m.Attributes, 2, 3) }, passes: true},
 		"no signing-time":                 {change: func(m *cmstest.Message) { m.Attributes = m.Attributes[:3] }, passes: true},
@@ -332,6 +331,11 @@ func TestCAdESTimestampSwaps(t *testing.T) {
 		if err != nil || r.Signatures[0].Indication != want {
 			t.Errorf("revoked at %s: %v %s", when, err, r.Text())
 		}
+	}
+	// What is not read is said.
+	noted := bytes.Replace(f.ok(parse(bare).WithTimestamp([]byte{0x30, 0})), []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x0e"), []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x30"), 1)
+	if r := f.file(noted, letter); !strings.Contains(r.Text(), "archive-time-stamp of version 2") {
+		t.Errorf("an attribute that nobody reads: %s", r.Text())
 	}
 	// A timestamp that came after the archive is not covered by it.
 	late := f.ok(parse(lta).WithTimestamp(f.ok(f.tsa.Timestamp(ctx, sum(parse(lta).Value)))))

@@ -62,7 +62,25 @@ func tlv(t tag.Tag, parts ...[]byte) []byte {
 	for _, p := range parts {
 		n += len(p)
 	}
-	out := make([]byte, 0, n+6)
+	out := appendHead(make([]byte, 0, n+6), t, n)
+	for _, p := range parts {
+		out = append(out, p...)
+	}
+	return out
+}
+
+// wrap gives the parts behind the tag and length of an element that they fill.
+// Content of many megabytes is copied once, when bytes.Join makes the message.
+func wrap(t tag.Tag, parts ...[]byte) [][]byte {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	return append([][]byte{appendHead(nil, t, n)}, parts...)
+}
+
+// appendHead adds a tag and the length n.
+func appendHead(out []byte, t tag.Tag, n int) []byte {
 	out = append(out, byte(t))
 	switch {
 	case n < 0x80:
@@ -71,14 +89,10 @@ func tlv(t tag.Tag, parts ...[]byte) []byte {
 		out = append(out, 0x81, byte(n))
 	case n < 1<<16:
 		out = append(out, 0x82, byte(n>>8), byte(n))
-	default: // Contents is bounded far below 2^32
+	case n < 1<<24:
+		out = append(out, 0x83, byte(n>>16), byte(n>>8), byte(n))
+	default: // messages are bounded far below 2^32
 		out = append(out, 0x84, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-		if n < 1<<24 {
-			out = append(out[:1], 0x83, byte(n>>16), byte(n>>8), byte(n))
-		}
-	}
-	for _, p := range parts {
-		out = append(out, p...)
 	}
 	return out
 }

@@ -77,7 +77,8 @@ func (f *frame) marshal() []byte {
 		signers[i] = tlv(tag.SEQUENCE, si...)
 	}
 	parts = append(parts, tlv(tag.SET, signers...))
-	return tlv(tag.SEQUENCE, oidSignedData.der, tlv(explicit0, tlv(tag.SEQUENCE, parts...)))
+	data := wrap(explicit0, wrap(tag.SEQUENCE, parts...)...)
+	return bytes.Join(wrap(tag.SEQUENCE, append([][]byte{oidSignedData.der}, data...)...), nil)
 }
 
 func integerOf(n int) []byte { return []byte{byte(tag.INTEGER), 1, byte(n)} }
@@ -149,7 +150,8 @@ func (m *Message) WithContent(content []byte) ([]byte, error) {
 		}
 	}
 	f := m.frame.clone()
-	f.content = tlv(tag.SEQUENCE, oidData.der, tlv(explicit0, tlv(tag.OCTET_STRING, content)))
+	inside := wrap(explicit0, wrap(tag.OCTET_STRING, content)...)
+	f.content = bytes.Join(wrap(tag.SEQUENCE, append([][]byte{oidData.der}, inside...)...), nil)
 	return f.marshal(), nil
 }
 

@@ -63,6 +63,43 @@ func (m *Message) CheckDetached() error {
 	return nil
 }
 
+// Unread names the attributes that could bear on a signature's time or level and
+// that nobody here reads, for people.
+func (m *Message) Unread() (out []string) {
+	f := m.frame.signers[m.index]
+	seen := map[string]bool{}
+	for _, a := range m.signed {
+		seen[a.oid.String()] = true
+	}
+	for _, a := range f.unsigned {
+		el := cryptobyte.String(a)
+		var seq cryptobyte.String
+		var oid asn1.ObjectIdentifier
+		if el.ReadASN1(&seq, tag.SEQUENCE) && seq.ReadASN1ObjectIdentifier(&oid) {
+			seen[oid.String()] = true
+		}
+	}
+	for _, u := range unread {
+		if seen[u.oid] {
+			out = append(out, u.name)
+		}
+	}
+	return out
+}
+
+// unread are attributes of RFC 5652, section 11.4, and of ETSI EN 319 122-1 and
+// -2, or of its predecessor ETSI TS 101 733.
+var unread = []struct{ oid, name string }{
+	{"1.2.840.113549.1.9.6", "countersignature"},
+	{"1.2.840.113549.1.9.16.2.20", "content-time-stamp"},
+	{"1.2.840.113549.1.9.16.2.15", "signature-policy-identifier"},
+	{"1.2.840.113549.1.9.16.2.23", "certificate-values"},
+	{"1.2.840.113549.1.9.16.2.24", "revocation-values"},
+	{"1.2.840.113549.1.9.16.2.27", "archive-time-stamp of version 1"},
+	{"1.2.840.113549.1.9.16.2.48", "archive-time-stamp of version 2"},
+	{"0.4.0.1733.2.5", "long-term-validation"},
+}
+
 // IsData reports whether the content is id-data, as every signature on a file has
 // it: a timestamp token is none.
 func (m *Message) IsData() bool { return m.ContentType.Equal(oidData.ObjectIdentifier) }
