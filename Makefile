@@ -4,10 +4,10 @@
 GO ?= go
 ARGS ?=
 VERSION ?= $(shell git log -1 --format=0~git%cd.%h --date=format:%Y%m%d%H%M%S)
-DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim softhsm2
+DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim softhsm2 xmlsec1
 
 TRIAL := mmdebstrap systemd-container prometheus man-db
-JUDGES := default-jdk-headless maven python3-venv poppler-utils mupdf-tools openssl qpdf
+JUDGES := default-jdk-headless maven python3-venv poppler-utils mupdf-tools openssl qpdf xmlsec1
 CACHE := conformance/.cache
 TIME ?= 1m
 
@@ -60,7 +60,7 @@ bench: packages build
 crash: build
 	$(GO) run ./bench/crash -milterd bin/milterd $(ARGS)
 
-# What EU DSS, pyHanko, pdfsig, mutool, openssl and qpdf say of everything that we make, and of the same files
+# What EU DSS, pyHanko, pdfsig, mutool, openssl, qpdf and xmlsec1 say of everything that we make, and of the same files
 # damaged, and veraPDF of PDF/A: docs/conformance.md. About 25 minutes; the first time it fetches the validators, pinned, into $(CACHE).
 conformance: packages-conformance build $(CACHE)/dss.done $(CACHE)/verapdf.done $(CACHE)/pyhanko.done
 	$(GO) run ./conformance $(ARGS)

@@ -236,7 +236,7 @@ func nameBeside(r *validate.Result) {
 			continue
 		}
 		name, _, _ := strings.Cut(s.Field, ", signer ")
-		if r.Format == validate.CAdES {
+		if r.Format == validate.CAdES || r.Format == validate.XAdES {
 			name = ""
 		}
 		serial := ""

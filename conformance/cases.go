@@ -28,7 +28,7 @@ type file struct {
 	path        string
 	roots, crls []string // files; the latter are from outside the PDF
 	ext         string   // of path; "" means .pdf, and what else there is, pyHanko and the programs for PDF are not asked
-	content     string   // path of what a detached signature signs
+	content     string   // path of what a detached signature signs; for XAdES several, with a colon between them
 
 	// What everybody must say of a good file: so many signatures, each of that
 	// level and indication, and so many document timestamps. Those that others
@@ -138,6 +138,7 @@ func (m *maker) everything(milterd, only string) error {
 		{"demo", func() error { return m.demo(milterd) }},
 		{"damaged", func() error { return m.damaged() }},
 		{"cades", func() error { return m.cades(rsa, ec, houses[2]) }},
+		{"xades", func() error { return m.xades(rsa, ec, houses[2]) }},
 	} {
 		if only != "" && !slices.Contains(strings.Split(only, ","), step.name) {
 			continue

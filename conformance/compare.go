@@ -231,6 +231,9 @@ func fields(all ...*verdict) (out []string) {
 // damaged compares with us; and we must notice.
 func (r *result) damaged(f *file, o *opinion, note func(judge, what string, counts bool)) {
 	base := r.opinions[f.base]
+	if f.ext != "" { // not asked
+		o.programs.pdfsig, o.programs.mutool = base.programs.pdfsig, base.programs.mutool
+	}
 	all := fields(&base.ours, &o.ours, &o.dss, &o.pyhanko)
 	for _, j := range o.judges()[1:] {
 		if f.ext != "" && j.name == "pyHanko" {

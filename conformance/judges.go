@@ -199,7 +199,11 @@ func ours(f *file) (verdict, error) {
 		}
 		o.CRLs = append(o.CRLs, der)
 	}
-	if f.content != "" {
+	if f.ext == xmlExt {
+		if o.Files, err = contents(f); err != nil {
+			return v, err
+		}
+	} else if f.content != "" {
 		if o.Content, err = os.ReadFile(f.content); err != nil {
 			return v, err
 		}

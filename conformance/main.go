@@ -35,7 +35,7 @@ func main() {
 	milterd := flag.String("milterd", "bin/milterd", "binary whose demo makes mails' worth of documents")
 	page := flag.String("page", "docs/conformance.md", "where the table goes")
 	keep := flag.String("keep", "", "folder to leave the judged files in; default: none")
-	only := flag.String("only", "", "make only these, with commas: levels, product, inputs, demo, damaged, cades; the page is then left as it is")
+	only := flag.String("only", "", "make only these, with commas: levels, product, inputs, demo, damaged, cades, xades; the page is then left as it is")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	good, err := run(ctx, *milterd, *page, *keep, *only)

@@ -135,7 +135,7 @@ validators that know nothing of us. This page is what it printed last; it is wri
 | EU DSS, the validator of the European Commission | %s | indication and exact level of each signature, under its **default policy, unchanged** |
 | pyHanko | %s | indication after ETSI EN 319 102-1, by the process for the signature's form; changes after a signature by its default rules; strict reading |
 | milterd (package ` + "`validate`" + `) | this one | the same, and what changed since |
-| pdfsig, mutool, openssl, qpdf | %s | second opinions: signatures as readers see them, each CMS with its CAdES attributes, each document timestamp, the structure |
+| pdfsig, mutool, openssl, qpdf, xmlsec1 | %s | second opinions: signatures as readers see them, each CMS with its CAdES attributes, each document timestamp, the structure; of XAdES, in the column of openssl, xmlsec1 verifies the signatures and openssl the archive timestamps |
 | veraPDF | %s | whether a document that was PDF/A still is |
 
 All are given the file, the trusted roots (ours; the foreign timestamp authority's where it is used; the certificates of others where others signed before) and no network.
@@ -288,7 +288,7 @@ func pinned(path, pattern string) string {
 // programVersions names Debian's programs with their versions.
 func programVersions() string {
 	var out []string
-	for _, p := range [][]string{{"pdfsig", "-v"}, {"mutool", "-v"}, {"openssl", "version"}, {"qpdf", "--version"}} {
+	for _, p := range [][]string{{"pdfsig", "-v"}, {"mutool", "-v"}, {"openssl", "version"}, {"qpdf", "--version"}, {"xmlsec1", "--version"}} {
 		text, _ := exec.Command(p[0], p[1:]...).CombinedOutput() // -v of pdfsig and mutool has an exit status of its own
 		out = append(out, p[0]+" "+regexp.MustCompile(`\d[\w.]+`).FindString(string(text)))
 	}

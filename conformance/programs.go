@@ -31,6 +31,9 @@ func second(dir string, f *file) (programs, error) {
 	if err != nil {
 		return p, err
 	}
+	if f.ext == xmlExt || strings.Contains(f.group, asicXML) {
+		return secondXML(dir, f, data)
+	}
 	if f.ext != "" {
 		return secondBeside(dir, f, data)
 	}

@@ -8,9 +8,10 @@ import (
 
 	"milterd/signature/asic"
 	"milterd/signature/cms"
+	"milterd/signature/xades"
 )
 
-// ValidateASiC judges every CAdES signature and timestamp of an ASiC container
+// ValidateASiC judges every signature, CAdES or XAdES, and timestamp of an ASiC container
 // (ETSI EN 319 162-1). The error is for files that cannot be opened (asic.ErrFormat,
 // asic.ErrLimit).
 func ValidateASiC(data []byte, o Options) (*Result, error) {
@@ -24,6 +25,9 @@ func ValidateASiC(data []byte, o Options) (*Result, error) {
 		if err := a.add(s); err != nil {
 			return nil, err
 		}
+	}
+	if err := a.addXML(); err != nil {
+		return nil, err
 	}
 	a.link()
 	a.unsigned()
@@ -103,6 +107,56 @@ func (a *container) add(s asic.Signed) error {
 			one.problem = fail(FormatFailure, "a signature in a container must be detached")
 		}
 		a.parts = append(a.parts, part{one, s.Name, over})
+	}
+	return nil
+}
+
+// addXML reads the files with XAdES signatures, whose references name documents.
+func (a *container) addXML() error {
+	entries, err := a.XML()
+	if err != nil {
+		return err
+	}
+	a.v.o.Files = a.Files()
+	var first *xades.Document
+	for _, e := range entries {
+		if err := a.v.room([]*cms.Message{{}}); err != nil {
+			return err
+		}
+		doc, err := xades.Read(e.Content)
+		if err == nil && len(doc.Signatures) == 0 {
+			err = fail(FormatFailure, "no signature in it")
+		}
+		if err != nil {
+			one := &signature{problem: err, format: XAdES, xml: &xmlSignature{}, beside: &beside{}}
+			one.out = Signature{Field: e.Name, Kind: KindSignature}
+			a.v.sigs, a.parts = append(a.v.sigs, one), append(a.parts, part{one, e.Name, nil})
+			continue
+		}
+		if first == nil {
+			first = doc
+		}
+		doc.Share(first)
+		for i, x := range doc.Signatures {
+			if err := a.v.room([]*cms.Message{{Archives: make([][]byte, len(x.Archives))}}); err != nil {
+				return err
+			}
+			name := e.Name
+			if len(doc.Signatures) > 1 {
+				name = fmt.Sprintf("%s, signer %d", name, i+1)
+			}
+			one := a.v.addXAdES(name, &xmlSignature{Signature: x, doc: doc}, a.known)
+			if one.problem == nil && !doc.Container() {
+				one.problem = fail(FormatFailure, "it is no file of signatures")
+			}
+			for _, r := range x.References {
+				if r.Covers == xades.CoversFile && a.Find(r.Name) != nil {
+					a.signed[r.Name], one.out.Files = true, append(one.out.Files, r.Name)
+				}
+			}
+			one.out.Whole = len(one.out.Files) == len(a.Data())
+			a.parts = append(a.parts, part{one, e.Name, one.out.Files})
+		}
 	}
 	return nil
 }

@@ -227,6 +227,8 @@ func (v *validation) settle(s *signature, known *evidence) {
 	case err != nil:
 	case s.token != nil:
 		err = v.judgeStamp(s, known)
+	case s.format == XAdES:
+		err = v.judgeXAdES(s, known)
 	default:
 		err = v.judgeCAdES(s, known)
 	}

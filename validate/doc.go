@@ -1,7 +1,7 @@
 // Package validate judges the signatures of a file, ours and foreign ones, in the
 // way of ETSI EN 319 102-1: format, integrity, the signer's chain, revocation,
 // proven time, and what was changed after each signature. Files are PDF, CAdES
-// messages and ASiC containers with CAdES; File tells which.
+// messages, ASiC containers with CAdES, and XML with XAdES; File tells which.
 //
 // It reads the file and what Options bring, and asks no network. Each check is
 // a plain function named after what its clause asks for; the time is given.
@@ -18,4 +18,9 @@
 //     INDETERMINATE, SIG_CONSTRAINTS_FAILURE: the signed revision is intact,
 //     what a reader shows is not that revision. So does a file in a container that
 //     no signature covers.
+//   - An XAdES signature that covers only a part of its document, follows an
+//     unknown transform, or leaves something out that readers could take for
+//     signed (an element within it, a comment that cuts a text in two), gives the
+//     same. Policies, counter-signatures and properties that are not looked at are
+//     noted.
 package validate

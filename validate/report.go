@@ -23,6 +23,11 @@ func (r *Result) Text() string {
 	for i, s := range r.Signatures {
 		s.write(&b, i+1, r)
 	}
+	if r.Format == XAdES {
+		for _, c := range r.Later {
+			fmt.Fprintf(&b, "NOT COVERED: %s\n", plain(c.What))
+		}
+	}
 	b.WriteString(r.verdict())
 	return b.String()
 }
@@ -36,6 +41,9 @@ func (s *Signature) write(b *strings.Builder, number int, r *Result) {
 	case PDF:
 		family = "PAdES"
 		fmt.Fprintf(b, "%d. %s in field %q\n", number, s.Kind, s.Field)
+	case XAdES:
+		family = "XAdES"
+		fallthrough
 	default:
 		fmt.Fprintf(b, "%d. %s: %s\n", number, s.Kind, plain(s.Field))
 	}
@@ -79,6 +87,12 @@ func (s *Signature) write(b *strings.Builder, number int, r *Result) {
 	for _, name := range s.Files {
 		line("signs", "%s", name)
 	}
+	for _, ref := range s.References {
+		if r.Format != XAdES && ref.Holds {
+			continue // it is among Files
+		}
+		line(ref.label(), "%s", ref.text())
+	}
 	for _, c := range s.Changes {
 		label := "later"
 		if !c.Allowed {
@@ -120,6 +134,8 @@ func (r *Result) verdict() string {
 		out += "What does NOT hold proves nothing about the document."
 	case open > 0:
 		out += "No change was found that signatures do not allow, as far as they can be decided."
+	case len(r.Later) > 0 && r.Format == XAdES:
+		out += "But a file was given that no signature covers."
 	case len(r.Later) > 0:
 		out += "After the last one the file was extended in ways that signatures allow."
 	default:

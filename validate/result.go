@@ -100,6 +100,14 @@ const (
 	CAdESLevelLTA Level = "CAdES-BASELINE-LTA"
 )
 
+// The same of ETSI EN 319 132-1, clause 6.
+const (
+	XAdESLevelB   Level = "XAdES-BASELINE-B"
+	XAdESLevelT   Level = "XAdES-BASELINE-T"
+	XAdESLevelLT  Level = "XAdES-BASELINE-LT"
+	XAdESLevelLTA Level = "XAdES-BASELINE-LTA"
+)
+
 // Result is what Validate found.
 type Result struct {
 	Format     Format      `json:"format"`
@@ -118,6 +126,7 @@ type Format string
 const (
 	PDF   Format = "PDF"
 	CAdES Format = "CAdES"
+	XAdES Format = "XAdES"
 	ASiCS Format = "ASiC-S"
 	ASiCE Format = "ASiC-E"
 )
@@ -129,7 +138,7 @@ type Kind string
 const (
 	KindSignature Kind = "signature"
 	KindTimestamp Kind = "document timestamp" // in a container: over an archive manifest
-	KindArchive   Kind = "archive timestamp"  // of a CAdES signature
+	KindArchive   Kind = "archive timestamp"  // of a CAdES or XAdES signature
 )
 
 // Signature is one signature or document timestamp, in the order of revisions.
@@ -143,6 +152,8 @@ type Signature struct {
 	Notes      []string   `json:"notes,omitempty"`   // what a careful reader should know
 	Level      Level      `json:"level,omitempty"`   // of signatures
 	Files      []string   `json:"files,omitempty"`   // that it signs, in a container
+
+	References []Reference `json:"references,omitempty"` // of XAdES: what it covers
 
 	Subject     string    `json:"subject,omitempty"` // of the signing certificate
 	Issuer      string    `json:"issuer,omitempty"`

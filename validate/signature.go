@@ -33,6 +33,8 @@ type signature struct {
 	valid   bool
 	chains  []chain // what must have revocation data for level LT
 
+	xml *xmlSignature // of XAdES
+
 	// Of formats other than PDF, where no order of revisions says what covers what.
 	format Format // "" means PDF
 	*beside
@@ -382,8 +384,11 @@ func checkSigned(m *cms.Message, digest []byte, extra []*x509.Certificate, cades
 // baseline reports whether a signature keeps the rules of PAdES-BASELINE-B that
 // can be seen in the file (EN 319 142-1, clause 6.3).
 func baseline(s *signature) bool {
-	if s.format == CAdES {
+	switch s.format {
+	case CAdES:
 		return cadesBaseline(s)
+	case XAdES:
+		return s.xml.baseline
 	}
 	return s.out.SubFilter == "ETSI.CAdES.detached" && s.message.HasSigningCertificate() &&
 		s.message.SigningTime.IsZero() && !s.out.Claimed.IsZero() && len(s.message.Certificates) > 0

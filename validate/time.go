@@ -152,12 +152,10 @@ func (v *validation) judgeSigner(s *signature, cert *x509.Certificate, known *ev
 func (v *validation) signatureTimestamps(s *signature, known *evidence) (*cms.Token, error) {
 	var best *cms.Token
 	var last error
-	for _, der := range s.message.Timestamps {
+	for i, der := range s.stamps() {
 		t, err := cms.ParseToken(der)
 		if err == nil {
-			h := t.ImprintHash.New()
-			h.Write(s.message.Value)
-			err = t.CheckImprint(t.ImprintHash, h.Sum(nil))
+			err = s.checkImprint(i, t)
 		}
 		if err == nil {
 			err = v.checkStamp(s, t, known)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"milterd/signature/pdf/cos"
+	"milterd/signature/xades"
 )
 
 // Options say whom to trust and what is known besides the file.
@@ -17,6 +18,7 @@ type Options struct {
 	CRLs    [][]byte            // DER; fresher than the file's own, perhaps
 	OCSPs   [][]byte            // DER
 	Content []byte              // what a detached CAdES signature signs; nil if it is not given
+	Files   []xades.File        // what a detached XAdES signature signs
 }
 
 // maxSignatures bounds the work that one file can ask for.

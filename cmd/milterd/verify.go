@@ -14,12 +14,13 @@ import (
 
 	"milterd/evidence"
 	"milterd/program"
+	"milterd/signature/xades"
 	"milterd/validate"
 )
 
 type verifyCmd struct {
-	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF, ASiC container or CAdES signature (.p7s, .p7m) to look at. With --evidence: any number of documents of the session, to be held against it."`
-	Content  string   `type:"existingfile" placeholder:"FILE" help:"The file that a detached CAdES signature signs."`
+	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF, ASiC container, CAdES signature (.p7s, .p7m) or XML to look at. After an XML signature that is detached, the files that it signs; without them, those beside it that have the names it says. With --evidence: any number of documents of the session, to be held against it."`
+	Content  string   `type:"existingfile" placeholder:"FILE" help:"The file that a detached signature signs."`
 	Evidence string   `type:"existingfile" placeholder:"FILE" help:"Check the evidence file of a session, as milterd session evidence wrote it."`
 	Trust    []string `type:"existingfile" placeholder:"FILE" help:"Root certificate to trust, PEM or DER; can be given more than once. Besides it, the organisation's own root is trusted where the configuration and its data folder can be read."`
 	CRL      []string `name:"crl" type:"existingfile" placeholder:"FILE" help:"Revocation list to take into account, DER or PEM, perhaps fresher than those in the file; can be given more than once."`
@@ -32,7 +33,13 @@ func (verifyCmd) Help() string {
 
 func (v verifyCmd) Run(c *cli) error {
 	anchors, crls, err := v.known()
-	if err == nil && v.Evidence == "" && len(v.Files) != 1 {
+	var content []byte
+	if err == nil && v.Evidence == "" && len(v.Files) > 0 {
+		if content, err = os.ReadFile(v.Files[0]); err != nil {
+			return err
+		}
+	}
+	if err == nil && v.Evidence == "" && len(v.Files) != 1 && !validate.IsXML(content) {
 		err = errors.New("verify wants one PDF, container or signature, or --evidence FILE")
 	}
 	if err != nil {
@@ -45,12 +52,12 @@ func (v verifyCmd) Run(c *cli) error {
 	if v.Evidence != "" {
 		return v.evidence(anchors)
 	}
-	content, err := os.ReadFile(v.Files[0])
-	if err != nil {
-		return err
-	}
 	o := validate.Options{Anchors: anchors, CRLs: crls}
-	if v.Content != "" {
+	if validate.IsXML(content) {
+		if o.Files, err = v.signedFiles(content); err != nil {
+			return err
+		}
+	} else if v.Content != "" {
 		if o.Content, err = os.ReadFile(v.Content); err != nil {
 			return err
 		}
@@ -64,6 +71,41 @@ func (v verifyCmd) Run(c *cli) error {
 		return err
 	}
 	return verdict(r.Indication)
+}
+
+// signedFiles reads the files that an XML signature may cover: those that were
+// given, or else those in its own folder that have the names it says.
+func (v verifyCmd) signedFiles(signature []byte) (out []xades.File, err error) {
+	given := v.Files[1:]
+	if v.Content != "" {
+		given = append(given[:len(given):len(given)], v.Content)
+	}
+	for _, path := range given {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, xades.File{Name: filepath.Base(path), Content: content})
+	}
+	if len(given) > 0 {
+		return out, nil
+	}
+	folder, err := os.OpenRoot(filepath.Dir(v.Files[0])) // which no name and no link leads out of
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	for _, name := range xades.Names(signature) {
+		if i, err := folder.Stat(name); err != nil || !i.Mode().IsRegular() {
+			continue // the result says that it is missing
+		}
+		content, err := folder.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, xades.File{Name: name, Content: content})
+	}
+	return out, nil
 }
 
 // evidence checks an evidence file and the documents that were named with it.

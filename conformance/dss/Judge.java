@@ -34,8 +34,8 @@ import java.util.stream.Collectors;
  * Lets EU DSS validate files under its default policy, one after the other in
  * one process. A line on standard input is one file; four parts with a tab
  * between them: the file, the trusted roots, CRLs from outside the file, and what
- * a detached signature signs. Roots and CRLs are paths with a colon between them;
- * all but the file may be empty. A line on standard output is what DSS says of
+ * a detached signature signs. All but the first are paths with a colon between
+ * them, and may be empty. A line on standard output is what DSS says of
  * that file, as JSON.
  *
  * Nothing is fetched: there is no source for certificates, OCSP or CRLs but these.
@@ -118,7 +118,7 @@ public class Judge {
         SignedDocumentValidator validator = SignedDocumentValidator.fromDocument(new FileDocument(file));
         validator.setCertificateVerifier(verifier);
         if (!content.isEmpty()) {
-            validator.setDetachedContents(List.of(new FileDocument(content)));
+            validator.setDetachedContents(paths(content).stream().map(FileDocument::new).collect(Collectors.toList()));
         }
         Reports reports = validator.validateDocument();
         print(reports);

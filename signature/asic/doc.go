@@ -1,5 +1,5 @@
-// Package asic makes and opens ASiC containers with CAdES signatures (ETSI EN
-// 319 162-1): ZIP files that hold documents of any kind beside their signatures.
+// Package asic makes and opens ASiC containers with CAdES signatures, and ASiC-E
+// with XAdES (ETSI EN 319 162-1): ZIP files that hold documents of any kind beside their signatures.
 // ASiC-S has one document, ASiC-E any number and an ASiCManifest for each
 // signature.
 //

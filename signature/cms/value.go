@@ -103,6 +103,27 @@ func joinECDSA(r, s []byte) ([]byte, error) {
 	return b.Bytes()
 }
 
+// JoinedValue makes r‖s, as XML has it (RFC 9231, section 2.3.6), of an ECDSA value
+// in DER that VerifyValue gave. Values of other keys stay as they are.
+func JoinedValue(key crypto.PublicKey, value []byte) ([]byte, error) {
+	k, ok := key.(*ecdsa.PublicKey)
+	if !ok {
+		return value, nil
+	}
+	in := cryptobyte.String(value)
+	var seq cryptobyte.String
+	var r, s big.Int
+	n := (k.Curve.Params().N.BitLen() + 7) / 8
+	if !isECDSAValue(value) || !in.ReadASN1(&seq, tag.SEQUENCE) || !seq.ReadASN1Integer(&r) || !seq.ReadASN1Integer(&s) ||
+		r.BitLen() > 8*n || s.BitLen() > 8*n {
+		return nil, fmt.Errorf("%w: no DER of a signature of this key", ErrSignature)
+	}
+	out := make([]byte, 2*n)
+	r.FillBytes(out[:n])
+	s.FillBytes(out[n:])
+	return out, nil
+}
+
 // sum is the digest of the parts, one after the other.
 func sum(h crypto.Hash, parts ...[]byte) []byte {
 	w := h.New()
