@@ -110,6 +110,10 @@ func TestASiCWithXAdES(t *testing.T) {
 			files[signature] = []byte("<!DOCTYPE a><a/>")
 			return names
 		}, validate.FormatFailure},
+		"something beside a signature": {func(names []string, files map[string][]byte) []string {
+			files[signature] = bytes.Replace(files[signature], []byte("</asic:XAdESSignatures>"), []byte("<order/></asic:XAdESSignatures>"), 1)
+			return names
+		}, validate.FormatFailure},
 		"a signature in a wrapper": {func(names []string, files map[string][]byte) []string {
 			files[signature] = []byte("<w>" + string(files[signature]) + "</w>")
 			return names

@@ -516,6 +516,7 @@ func TestXMLStructure(t *testing.T) {
 		"SignedInfo of another namespace":      edit("<ds:SignedInfo>", `<ds:SignedInfo xmlns:ds="urn:x">`),
 		"a reference without its type":         edit(` Type="http://uri.etsi.org/01903#SignedProperties"`, ""),
 		"the type on the document's reference": edit(`<ds:Reference Id="r"`, `<ds:Reference Type="http://uri.etsi.org/01903#SignedProperties" Id="r"`),
+		"text in the properties' Object":       edit("<ds:Object>", "<ds:Object>x"),
 		"text in SignedInfo":                   edit("<ds:SignedInfo>", "<ds:SignedInfo>x"),
 		"the same Id on the root":              edit(`Id="s"`, `Id="o"`),
 		"no Id":                                edit(` Id="s"`, ""),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -73,5 +74,34 @@ func TestXAdESForeign(t *testing.T) {
 	}
 	if text := judge(read(t, dir+"enveloped-rsa-lta.xml")).Text(); !strings.Contains(text, "1 comments stand in the document, which no signature covers") {
 		t.Error(text)
+	}
+}
+
+// Our signature stands beside one that EU DSS made, and both hold; beside one that
+// covers whatever is added to the document, none is made.
+func TestXAdESBesideForeign(t *testing.T) {
+	f := newFixture(t)
+	f.clock = time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
+	block, _ := pem.Decode(read(t, "testdata/foreign/xades/root.pem"))
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, id := f.xml(read(t, "testdata/foreign/xades/enveloped-ec-lta.xml"), f.seal, f.tsa)
+	doc = f.xmlArchive(f.xmlEvidence(doc, id, nil), id)
+	o := f.options()
+	o.Anchors.AddCert(root)
+	r, err := validate.File(doc, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Signatures) != 4 || !r.Passed() || r.Signatures[0].Level != validate.XAdESLevelLTA || r.Signatures[2].Level != validate.XAdESLevelLTA {
+		t.Error(r.Text())
+	}
+	g := f.forge()
+	g.transforms, g.octets = enveloped+excTransf, exc(t, cheap)
+	alone := strings.Replace(cheap, "</order>", g.element()+"</order>", 1)
+	if _, err := xades.Envelope([]byte(alone), xades.Params{Certificate: f.seal.Cert, Time: f.clock}); !errors.Is(err, xades.ErrForbidden) {
+		t.Error(err)
 	}
 }

@@ -24,6 +24,11 @@ func (s *Signature) readProperties() error {
 			}
 		}
 	}
+	if s.qualifying != nil {
+		if _, err := elements(s.qualifying.Parent); err != nil {
+			return err
+		}
+	}
 	if s.qualifying == nil || s.own == nil {
 		return fmt.Errorf("%w: no XAdES signature: no signed properties name the signer's certificate", cms.ErrCertificate)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +103,7 @@ func Read(raw []byte) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Document{tree: tree, work: &work{sums: map[sumKey][]byte{}}, container: tree.Root.Is(dsSpace, "Signature") || tree.Root.Is(asicSpace, "XAdESSignatures")}
+	d := &Document{tree: tree, work: &work{sums: map[sumKey][]byte{}}, container: isContainer(tree.Root)}
 	tree.Walk(func(n *dom.Node) bool {
 		if !n.Is(dsSpace, "Signature") {
 			return true
@@ -117,6 +118,13 @@ func Read(raw []byte) (*Document, error) {
 		s.Problem = s.read()
 	}
 	return d, nil
+}
+
+// isContainer reports whether a root holds signatures and nothing else.
+func isContainer(root *dom.Node) bool {
+	kids, err := elements(root)
+	return isSignature(root) ||
+		root.Is(asicSpace, "XAdESSignatures") && err == nil && !slices.ContainsFunc(kids, func(n *dom.Node) bool { return !isSignature(n) })
 }
 
 // work is what has been spent on a document's signatures, so that a stranger
