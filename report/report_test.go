@@ -250,9 +250,9 @@ func TestEverythingHasWords(t *testing.T) {
 			}
 		}
 	}
-	// The authority's log is not a session's, and a held mail has no session.
+	// The authority's log is not a session's; a held mail and a verification have no session.
 	kinds("audit.go", "EventKind", "e.", "issuing", "issued", "revoked", "unrevoked", "entered", "installed")
-	kinds("ports.go", "MailKind", "m.", "confirm")
+	kinds("ports.go", "MailKind", "m.", "confirm", "verified")
 	reasons := slices.Clone(workflow.AgainReasons)
 	for check := range workflow.CheckFailures {
 		reasons = append(reasons, workflow.CheckFailed+check)

@@ -194,19 +194,31 @@ func (b *tab) fail(what string, err error) {
 // eval runs a script in the page; the protocol may, whatever the policy says.
 func eval[T any](b *tab, js string) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 60*time.Second)
-	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](js, chromedp.EvalAwaitPromise))
+	v, err := evaluate[T](b, js)
 	if err != nil {
 		b.t.Fatalf("%v\n%.200s", err, js)
 	}
 	return v
 }
 
-// until waits until a script says true.
+func evaluate[T any](b *tab, js string) (T, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, 60*time.Second)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](js, chromedp.EvalAwaitPromise))
+}
+
+// until waits until a script says true. The page may give way to another one
+// meanwhile: a question that was asked in between is asked again.
 func (b *tab) until(what, js string) {
 	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !eval[bool](b, "!!("+js+")"); time.Sleep(40 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(40 * time.Millisecond) {
+		yes, err := evaluate[bool](b, "!!("+js+")")
+		if err != nil && !strings.Contains(err.Error(), "Inspected target navigated or closed") {
+			b.t.Fatalf("%v\n%.200s", err, js)
+		}
+		if yes {
+			return
+		}
 		if time.Now().After(end) {
 			b.fail(what, errors.New("it does not come"))
 		}
