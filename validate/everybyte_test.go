@@ -93,7 +93,7 @@ func TestEveryByteOfAnArchive(t *testing.T) {
 					case i >= from && i < to && bytes.EqualFold(b[i:i+1], whole[i:i+1]):
 						spared.Add(1)
 					default:
-						t.Errorf("bit %d of byte %d of %d went unnoticed: %q for %q", i%8, i, len(whole), b[i], whole[i])
+						t.Errorf("bit %d of byte %d of %d, digit %d of the token, went unnoticed: %q for %q in %s", i%8, i, len(whole), i-from, b[i], whole[i], whole[max(0, i-24):min(len(whole), i+24)])
 					}
 				}
 				b[i] ^= bit

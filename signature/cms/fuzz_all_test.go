@@ -41,7 +41,7 @@ func FuzzParseAll(f *testing.F) {
 			if len(imprint) != sha256.Size || len(index) == 0 {
 				t.Fatal("no imprint")
 			}
-			der, err := m.WithEvidence(nil, [][]byte{{0x30, 0}}, [][]byte{{0x30, 0}})
+			der, err := m.WithEvidence(nil, [][]byte{{0x30, 2, 0x30, 0}}, [][]byte{{0x30, 0}}) // a list begins with two SEQUENCEs
 			if err != nil {
 				continue
 			}

@@ -216,11 +216,20 @@ func (m *Message) readRevocation(in cryptobyte.String, limit int) error {
 			return malformed("crls")
 		}
 		m.frame.crls = append(m.frame.crls, el)
-		if t == tag.SEQUENCE {
-			m.CRLs = append(m.CRLs, el)
-		} else if der := ocspIn(el); der != nil {
-			m.OCSPs = append(m.OCSPs, der)
+		if t != tag.SEQUENCE {
+			if der := ocspIn(el); der != nil {
+				m.OCSPs = append(m.OCSPs, der)
+			}
+			continue
 		}
+		// The two sets differ in a bit of their tags; a certificate here is one whose
+		// set has lost it. TBSCertificate begins with [0], TBSCertList does not.
+		list := el
+		var tbs cryptobyte.String
+		if !list.ReadASN1(&list, tag.SEQUENCE) || !list.ReadASN1(&tbs, tag.SEQUENCE) || tbs.PeekASN1Tag(explicit0) {
+			return malformed("crls")
+		}
+		m.CRLs = append(m.CRLs, el)
 	}
 	return nil
 }
