@@ -3,7 +3,6 @@ package evidence
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -67,21 +66,13 @@ func sealOver(ctx context.Context, body []byte, by pki.Identity, ts pades.Timest
 	if err != nil {
 		return nil, err
 	}
-	value, err := by.Key.Sign(rand.Reader, hashed(alg, attributes), alg.Options())
+	value, err := alg.SignWith(by.Key, attributes)
 	if err != nil {
 		return nil, err
-	}
-	if value, err = cms.VerifyValue(leaf, alg, attributes, value); err != nil {
-		return nil, err
-	}
-	digest := sha256.Sum256(value)
-	token, err := ts.Timestamp(ctx, digest[:])
-	if err != nil {
-		return nil, fmt.Errorf("asking for the time: %w", err)
 	}
 	// The root is left out: whoever checks has it, or does not trust it.
 	certs := by.Chain[:max(1, len(by.Chain)-1)]
-	return cms.SignedData{Algorithm: alg, Certificates: certs, Attributes: attributes, Timestamp: token}.MarshalVerified(value)
+	return cms.SignedData{Algorithm: alg, Certificates: certs, Attributes: attributes}.Finish(ctx, value, ts)
 }
 
 func hashed(alg cms.Algorithm, b []byte) []byte {

@@ -3,7 +3,6 @@ package cades
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"fmt"
 
 	"milterd/signature/cms"
@@ -22,21 +21,11 @@ func (p *Preparation) Finish(ctx context.Context, value []byte, ts cms.Timestamp
 }
 
 func (p *Preparation) finish(ctx context.Context, value []byte, ts cms.Timestamper) ([]byte, error) {
-	certs, err := p.chain()
+	certs, err := cms.Kept(p.Certificates)
 	if err != nil {
 		return nil, err
 	}
-	value, err = cms.VerifyValue(certs[0], p.Algorithm, p.Attributes, value)
-	if err != nil {
-		return nil, err
-	}
-	sd := cms.SignedData{Algorithm: p.Algorithm, Certificates: certs, Attributes: p.Attributes}
-	if ts != nil {
-		if sd.Timestamp, err = cms.Stamp(ctx, ts, value, certs[0]); err != nil {
-			return nil, err
-		}
-	}
-	return sd.MarshalVerified(value)
+	return cms.SignedData{Algorithm: p.Algorithm, Certificates: certs, Attributes: p.Attributes}.Finish(ctx, value, ts)
 }
 
 // FinishCMS is Finish for a complete CMS that a provider made over p.Digest. It
@@ -52,51 +41,23 @@ func (p *Preparation) FinishCMS(ctx context.Context, der []byte, ts cms.Timestam
 }
 
 func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts cms.Timestamper) ([]byte, error) {
-	certs, err := p.chain()
+	certs, err := cms.Kept(p.Certificates)
 	if err != nil {
 		return nil, err
 	}
-	m, err := cms.Parse(der)
+	m, err := cms.Provided(der, p.Algorithm, p.Digest, certs[0])
 	if err != nil {
 		return nil, err
-	}
-	if m.Hash() != p.Algorithm.Hash() {
-		return nil, fmt.Errorf("%w: %s where %s was prepared", cms.ErrAlgorithm, m.Hash(), p.Algorithm)
-	}
-	signer, err := m.Verify(p.Digest, certs...)
-	if err != nil {
-		return nil, err
-	}
-	if !signer.Equal(certs[0]) {
-		return nil, fmt.Errorf("%w: signed by %q", cms.ErrCertificate, signer.Subject)
 	}
 	if m.SigningTime.IsZero() {
 		return nil, fmt.Errorf("%w: no signing-time, which CAdES demands", cms.ErrFormat)
 	}
-	for _, token := range m.Timestamps {
-		if err := cms.CheckTimestamp(token, m.Value, signer); err != nil {
-			return nil, err
-		}
-	}
-	if len(m.Timestamps) > 0 || ts == nil {
-		return der, nil
-	}
-	token, err := cms.Stamp(ctx, ts, m.Value, signer)
-	if err != nil {
-		return nil, err
-	}
-	return m.WithTimestamp(token)
+	return m.Stamped(ctx, ts, certs[0])
 }
 
 // SignWith gives the value that a key makes over the attributes.
 func (p *Preparation) SignWith(key crypto.Signer) ([]byte, error) {
-	h := p.Algorithm.Hash().New()
-	h.Write(p.Attributes)
-	value, err := key.Sign(rand.Reader, h.Sum(nil), p.Algorithm.Options())
-	if err != nil {
-		return nil, fmt.Errorf("signing with %s: %w", p.Algorithm, err)
-	}
-	return value, nil
+	return p.Algorithm.SignWith(key, p.Attributes)
 }
 
 // Sign prepares and finishes with a key in this process; it must be the one of

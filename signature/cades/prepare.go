@@ -36,13 +36,17 @@ type Preparation struct {
 // Prepare says what is to be signed for content. It fails with cms.ErrExpired
 // (wrapped) if the certificate is not valid at p.Time.
 func Prepare(content []byte, p Params) (*Preparation, error) {
-	if err := p.complete(); err != nil {
+	var err error
+	if p.Algorithm, err = cms.Usable(p.Certificate, p.Algorithm, p.at()); err != nil {
 		return nil, fmt.Errorf("preparing a signature: %w", err)
 	}
 	h := p.Algorithm.Hash().New()
 	h.Write(content)
 	return PrepareDigest(h.Sum(nil), p)
 }
+
+// at is the claimed time as signing-time can say it.
+func (p *Params) at() time.Time { return p.Time.UTC().Truncate(time.Second) }
 
 // PrepareDigest is Prepare for content that is elsewhere: digest is its digest
 // under the hash of p.Algorithm, which must be set.
@@ -54,33 +58,13 @@ func PrepareDigest(digest []byte, p Params) (*Preparation, error) {
 	return prep, nil
 }
 
-// complete checks and fills in what Prepare needs before anything is hashed.
-func (p *Params) complete() error {
-	if p.Certificate == nil {
-		return errors.New("no certificate")
-	}
-	if p.Algorithm == "" {
-		var err error
-		if p.Algorithm, err = cms.AlgorithmFor(p.Certificate.PublicKey); err != nil {
-			return err
-		}
-	}
-	if p.Algorithm.Hash() == 0 {
-		return fmt.Errorf("%w: %q", cms.ErrAlgorithm, p.Algorithm)
-	}
-	return nil
-}
-
 func prepare(digest []byte, p Params) (*Preparation, error) {
 	if p.Algorithm == "" {
 		return nil, errors.New("a digest without its algorithm")
 	}
-	if err := p.complete(); err != nil {
+	at := p.at()
+	if _, err := cms.Usable(p.Certificate, p.Algorithm, at); err != nil {
 		return nil, err
-	}
-	at := p.Time.UTC().Truncate(time.Second) // what signing-time can say
-	if at.Before(p.Certificate.NotBefore) || at.After(p.Certificate.NotAfter) {
-		return nil, fmt.Errorf("%w: %s", cms.ErrExpired, at.Format(time.RFC3339))
 	}
 	if len(p.MIME) > maxMIME || !utf8.ValidString(p.MIME) || strings.ContainsFunc(p.MIME, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return nil, fmt.Errorf("media type %.40q: longer than %d bytes, or no text", p.MIME, maxMIME)
@@ -92,20 +76,4 @@ func prepare(digest []byte, p Params) (*Preparation, error) {
 	var err error
 	prep.Attributes, err = cms.CAdESAttributes(p.Algorithm, digest, p.Certificate, at, p.MIME)
 	return prep, err
-}
-
-// chain gives the parsed certificates, the signer's first.
-func (p *Preparation) chain() ([]*x509.Certificate, error) {
-	if len(p.Certificates) == 0 {
-		return nil, errors.New("preparation without a certificate")
-	}
-	var out []*x509.Certificate
-	for _, der := range p.Certificates {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("certificate of the preparation: %w", err)
-		}
-		out = append(out, c)
-	}
-	return out, nil
 }

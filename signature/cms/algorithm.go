@@ -101,10 +101,6 @@ func (a Algorithm) Options() crypto.SignerOpts {
 func (a Algorithm) isPSS() bool   { return len(a) > 0 && a[0] == 'P' }
 func (a Algorithm) isECDSA() bool { return len(a) > 0 && a[0] == 'E' }
 
-// CheckKey reports whether a key can be used with the algorithm, and is long
-// enough; the error wraps ErrAlgorithm.
-func (a Algorithm) CheckKey(key crypto.PublicKey) error { return a.fits(key) }
-
 // fits reports whether a key can be used with the algorithm, and is long enough
 // (ETSI TS 119 312: RSA from 2048 bits on, ECDSA from P-256 on).
 func (a Algorithm) fits(key crypto.PublicKey) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -42,17 +41,7 @@ func (p *Preparation) finish(ctx context.Context, value []byte, ts Timestamper) 
 	if err != nil {
 		return nil, err
 	}
-	value, err = cms.VerifyValue(certs[0], p.Algorithm, p.Attributes, value)
-	if err != nil {
-		return nil, err
-	}
-	sd := cms.SignedData{Algorithm: p.Algorithm, Certificates: certs, Attributes: p.Attributes}
-	if ts != nil {
-		if sd.Timestamp, err = cms.Stamp(ctx, ts, value, certs[0]); err != nil {
-			return nil, err
-		}
-	}
-	der, err := sd.MarshalVerified(value)
+	der, err := cms.SignedData{Algorithm: p.Algorithm, Certificates: certs, Attributes: p.Attributes}.Finish(ctx, value, ts)
 	if err != nil {
 		return nil, err
 	}
@@ -76,36 +65,15 @@ func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts Timestamper)
 	if err != nil {
 		return nil, err
 	}
-	m, err := cms.Parse(der)
+	m, err := cms.Provided(der, p.Algorithm, p.Digest, certs[0])
 	if err != nil {
 		return nil, err
-	}
-	if m.Hash() != p.Algorithm.Hash() {
-		return nil, fmt.Errorf("%w: %s where %s was prepared", cms.ErrAlgorithm, m.Hash(), p.Algorithm)
-	}
-	signer, err := m.Verify(p.Digest, certs[0])
-	if err != nil {
-		return nil, err
-	}
-	if !signer.Equal(certs[0]) {
-		return nil, fmt.Errorf("%w: signed by %q", cms.ErrCertificate, signer.Subject)
 	}
 	if !m.SigningTime.IsZero() {
 		return nil, fmt.Errorf("%w: signing-time, which PAdES forbids", cms.ErrFormat)
 	}
-	for _, token := range m.Timestamps {
-		if err := cms.CheckTimestamp(token, m.Value, signer); err != nil {
-			return nil, err
-		}
-	}
-	if len(m.Timestamps) == 0 && ts != nil {
-		token, err := cms.Stamp(ctx, ts, m.Value, signer)
-		if err != nil {
-			return nil, err
-		}
-		if der, err = m.WithTimestamp(token); err != nil {
-			return nil, err
-		}
+	if der, err = m.Stamped(ctx, ts, certs[0]); err != nil {
+		return nil, err
 	}
 	return embed(p.Suffix, p.Offset, p.Room, der)
 }
@@ -126,13 +94,7 @@ func Sign(ctx context.Context, head []byte, p Params, key crypto.Signer, ts Time
 
 // SignWith gives the value that a key makes over the attributes.
 func (p *Preparation) SignWith(key crypto.Signer) ([]byte, error) {
-	h := p.Algorithm.Hash().New()
-	h.Write(p.Attributes)
-	value, err := key.Sign(rand.Reader, h.Sum(nil), p.Algorithm.Options())
-	if err != nil {
-		return nil, fmt.Errorf("signing with %s: %w", p.Algorithm, err)
-	}
-	return value, nil
+	return p.Algorithm.SignWith(key, p.Attributes)
 }
 
 // Covers reports whether head is the file that the preparation was made for:

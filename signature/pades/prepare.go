@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"hash"
 	"time"
@@ -78,17 +77,9 @@ func Prepare(head []byte, p Params) (*Preparation, error) {
 }
 
 func prepare(head []byte, p Params) (*Preparation, error) {
-	if p.Certificate == nil {
-		return nil, errors.New("no certificate")
-	}
-	if p.Algorithm == "" {
-		var err error
-		if p.Algorithm, err = cms.AlgorithmFor(p.Certificate.PublicKey); err != nil {
-			return nil, err
-		}
-	}
-	if p.Time.Before(p.Certificate.NotBefore) || p.Time.After(p.Certificate.NotAfter) {
-		return nil, fmt.Errorf("%w: %s", ErrExpired, p.Time.UTC().Format(time.RFC3339))
+	var err error
+	if p.Algorithm, err = cms.Usable(p.Certificate, p.Algorithm, p.Time); err != nil {
+		return nil, err
 	}
 	certs := append([]*x509.Certificate{p.Certificate}, p.Chain...)
 	size, err := reserve(p, certs)
@@ -168,13 +159,7 @@ func (p *Preparation) signer() ([]*x509.Certificate, error) {
 	if p.certs != nil {
 		return p.certs, nil
 	}
-	if len(p.Certificates) == 0 {
-		return nil, errors.New("preparation without a certificate")
-	}
-	leaf, err := x509.ParseCertificate(p.Certificates[0])
-	if err != nil {
-		return nil, fmt.Errorf("certificate of the preparation: %w", err)
-	}
-	p.certs = append([]*x509.Certificate{leaf}, cms.Issuers(p.Certificates[1:])...)
-	return p.certs, nil
+	var err error
+	p.certs, err = cms.Kept(p.Certificates)
+	return p.certs, err
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -28,13 +26,11 @@ func (p *Preparation) Finish(ctx context.Context, value []byte, ts cms.Timestamp
 }
 
 func (p *Preparation) finish(ctx context.Context, value []byte, ts cms.Timestamper) ([]byte, error) {
-	if len(p.Certificates) == 0 {
-		return nil, errors.New("preparation without a certificate")
-	}
-	cert, err := x509.ParseCertificate(p.Certificates[0])
+	certs, err := cms.Kept(p.Certificates)
 	if err != nil {
-		return nil, fmt.Errorf("certificate of the preparation: %w", err)
+		return nil, err
 	}
+	cert := certs[0]
 	if value, err = cms.VerifyValue(cert, p.Algorithm, p.SignedInfo, value); err != nil {
 		return nil, err
 	}
@@ -132,11 +128,5 @@ func insert(b []byte, at int, more []byte) []byte {
 
 // SignWith gives the value that a key makes over SignedInfo.
 func (p *Preparation) SignWith(key crypto.Signer) ([]byte, error) {
-	h := p.Algorithm.Hash().New()
-	h.Write(p.SignedInfo)
-	value, err := key.Sign(rand.Reader, h.Sum(nil), p.Algorithm.Options())
-	if err != nil {
-		return nil, fmt.Errorf("signing with %s: %w", p.Algorithm, err)
-	}
-	return value, nil
+	return p.Algorithm.SignWith(key, p.SignedInfo)
 }

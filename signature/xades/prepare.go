@@ -156,21 +156,10 @@ func isName(name string) bool {
 }
 
 func prepare(files []File, enveloped bool, p Params) (*Preparation, error) {
-	if p.Certificate == nil {
-		return nil, errors.New("no certificate")
-	}
-	if p.Algorithm == "" {
-		var err error
-		if p.Algorithm, err = cms.AlgorithmFor(p.Certificate.PublicKey); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.Algorithm.CheckKey(p.Certificate.PublicKey); err != nil {
-		return nil, err
-	}
 	at := p.Time.UTC().Truncate(time.Second)
-	if at.Before(p.Certificate.NotBefore) || at.After(p.Certificate.NotAfter) {
-		return nil, fmt.Errorf("%w: %s", cms.ErrExpired, at.Format(time.RFC3339))
+	var err error
+	if p.Algorithm, err = cms.Usable(p.Certificate, p.Algorithm, at); err != nil {
+		return nil, err
 	}
 	random := make([]byte, 16)
 	rand.Read(random) // never fails
