@@ -102,60 +102,17 @@ func (m *maker) besideLadder(h *house, f form, name string, who []signatory) err
 		}
 	}
 	times := &lastToken{Timestamper: h.time}
-	bare, err := m.signBeside(f, who, nil)
-	if err != nil {
-		return err
-	}
-	stamped, err := m.signBeside(f, who, times)
-	if err != nil {
-		return err
-	}
-	lt, err := m.evidenceBeside(h, f, who, times, stamped)
-	if err != nil {
-		return err
-	}
-	lta, err := m.archiveBeside(f, lt, times)
-	if err != nil {
-		return err
-	}
-	renewed, err := m.evidenceBeside(h, f, who, times, lta)
-	if err != nil {
-		return err
-	}
-	if renewed, err = m.archiveBeside(f, renewed, times); err != nil {
-		return err
-	}
 	stamps := len(who) // of an archive: one for each signer, but one over all of ASiC-E
 	if f == extendedForm {
 		stamps = 1
 	}
 	base := file{group: string(f), roots: h.roots, ext: f.ext(), content: content, signatures: len(who)}
-	for i, c := range []struct {
-		level  validate.Level
-		data   []byte
-		suffix string
-		stamps int
-	}{
-		{validate.CAdESLevelB, bare, " with the published CRLs", 0}, {validate.CAdESLevelT, stamped, " with the published CRLs", 0},
-		{validate.CAdESLevelLT, lt, "", 0}, {validate.CAdESLevelLTA, lta, "", stamps}, {validate.CAdESLevelLTA, renewed, " renewed", 2 * stamps},
-	} {
-		one := base
-		one.level, one.stamps, one.name = c.level, c.stamps, name+", "+short(c.level)+c.suffix
-		if i < 2 {
-			one.crls = lists
-			if len(who) == 1 {
-				alone := one
-				alone.crls, alone.indication, alone.name = nil, indeterminate, name+", "+short(c.level)+" without revocation data"
-				if _, err := m.add(alone, c.data); err != nil {
-					return err
-				}
-			}
-		}
-		if _, err := m.add(one, c.data); err != nil {
-			return err
-		}
-	}
-	return nil
+	levels := [4]validate.Level{validate.CAdESLevelB, validate.CAdESLevelT, validate.CAdESLevelLT, validate.CAdESLevelLTA}
+	return m.climb(base, name, lists, levels, stamps, climber{
+		sign:     func(stamped bool) ([]byte, error) { return m.signBeside(f, who, times.only(stamped)) },
+		evidence: func(data []byte) ([]byte, error) { return m.evidenceBeside(h, f, who, times, data) },
+		archive:  func(data []byte) ([]byte, error) { return m.archiveBeside(f, data, times) },
+	})
 }
 
 // signBeside has everybody sign, none seeing another's signature.

@@ -125,53 +125,39 @@ var fileDamages = []struct {
 
 // damagedBeside adds damaged copies of one signatory's files in each form.
 func (m *maker) damagedBeside() error {
-	find := func(group, name string) *file {
-		i := slices.IndexFunc(m.files, func(f *file) bool { return f.group == group && f.name == name })
-		if i < 0 {
-			return nil
-		}
-		return m.files[i]
-	}
 	for _, f := range forms {
 		for _, level := range []string{"B-B with the published CRLs", "B-T with the published CRLs", "B-LTA"} {
-			base, from := find(string(f), "P-256, "+level), find(string(f), "RSA-3072, B-T with the published CRLs")
-			if base == nil || from == nil {
-				return errors.New("no file to damage")
-			}
-			data, err := os.ReadFile(base.path)
+			damaged, data, other, err := m.pair(string(f), "P-256, "+level, "RSA-3072, B-T with the published CRLs")
 			if err != nil {
 				return err
 			}
-			other, err := os.ReadFile(from.path)
-			if err != nil {
-				return err
-			}
-			if err := m.damageBeside(f, base, from, data, other); err != nil {
-				return fmt.Errorf("%s: %w", base, err)
+			if err := m.damageBeside(f, damaged, data, other); err != nil {
+				return fmt.Errorf("%s: %w", damaged.base, err)
 			}
 		}
 	}
 	return nil
 }
 
-func (m *maker) damageBeside(f form, base, from *file, data, other []byte) error {
-	roots, crls := slices.Concat(base.roots, from.roots), slices.Concat(base.crls, from.crls)
+func (m *maker) damageBeside(f form, damaged file, data, other []byte) error {
 	// In ASiC-S nobody signs the document's name.
 	may := func(name string) bool { return f == simpleForm && name == "a document renamed" }
-	put := func(name string, damaged []byte, err error, content string) error {
+	put := func(name string, out []byte, err error, content string) error {
 		if errors.Is(err, errNotHere) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		_, err = m.add(file{group: "damaged: " + base.group + ", " + base.name, name: name, roots: roots, crls: crls, base: base, may: may(name), ext: base.ext, content: content}, damaged)
+		one := damaged
+		one.name, one.may, one.content = name, may(name), content
+		_, err = m.add(one, out)
 		return err
 	}
 	if f == detachedForm || f == attachedForm {
 		for i, d := range messageDamages {
 			out, err := harm(i, data, other)
-			if err := put(d.name, out, err, base.content); err != nil {
+			if err := put(d.name, out, err, damaged.content); err != nil {
 				return err
 			}
 		}

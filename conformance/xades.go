@@ -100,55 +100,16 @@ func (m *maker) xmlLadder(h *house, form, name string, who []signatory, doc []by
 		}
 	}
 	times := &lastToken{Timestamper: h.time}
-	bare, _, err := m.signXML(form, doc, who, nil)
-	if err != nil {
-		return err
-	}
-	stamped, ids, err := m.signXML(form, doc, who, times)
-	if err != nil {
-		return err
-	}
-	lt, err := m.evidenceXML(h, who, ids, times, stamped)
-	if err != nil {
-		return err
-	}
-	lta, err := m.archiveXML(lt, ids, files, times)
-	if err != nil {
-		return err
-	}
-	renewed, err := m.evidenceXML(h, who, ids, times, lta)
-	if err != nil {
-		return err
-	}
-	if renewed, err = m.archiveXML(renewed, ids, files, times); err != nil {
-		return err
-	}
-	for i, c := range []struct {
-		level  validate.Level
-		data   []byte
-		suffix string
-		stamps int
-	}{
-		{validate.XAdESLevelB, bare, " with the published CRLs", 0}, {validate.XAdESLevelT, stamped, " with the published CRLs", 0},
-		{validate.XAdESLevelLT, lt, "", 0}, {validate.XAdESLevelLTA, lta, "", len(who)}, {validate.XAdESLevelLTA, renewed, " renewed", 2 * len(who)},
-	} {
-		one := base
-		one.level, one.stamps, one.name = c.level, c.stamps, name+", "+short(c.level)+c.suffix
-		if i < 2 {
-			one.crls = lists
-			if len(who) == 1 {
-				alone := one
-				alone.crls, alone.indication, alone.name = nil, indeterminate, name+", "+short(c.level)+" without revocation data"
-				if _, err := m.add(alone, c.data); err != nil {
-					return err
-				}
-			}
-		}
-		if _, err := m.add(one, c.data); err != nil {
-			return err
-		}
-	}
-	return nil
+	var ids []string
+	levels := [4]validate.Level{validate.XAdESLevelB, validate.XAdESLevelT, validate.XAdESLevelLT, validate.XAdESLevelLTA}
+	return m.climb(base, name, lists, levels, len(who), climber{
+		sign: func(stamped bool) (out []byte, err error) {
+			out, ids, err = m.signXML(form, doc, who, times.only(stamped))
+			return out, err
+		},
+		evidence: func(data []byte) ([]byte, error) { return m.evidenceXML(h, who, ids, times, data) },
+		archive:  func(data []byte) ([]byte, error) { return m.archiveXML(data, ids, files, times) },
+	})
 }
 
 // putContent writes the signed files into a folder of their own and gives their

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"milterd/signature/cms"
@@ -169,32 +168,17 @@ var xmlDamages = []xmlDamage{
 
 // damagedXML adds damaged copies of one signatory's files.
 func (m *maker) damagedXML() error {
-	find := func(group, name string) *file {
-		i := slices.IndexFunc(m.files, func(f *file) bool { return f.group == group && f.name == name })
-		if i < 0 {
-			return nil
-		}
-		return m.files[i]
-	}
 	for _, c := range []struct{ group, name, other string }{
 		{envelopedForm, "P-256, invoice, B-T with the published CRLs", "RSA-3072, invoice, B-T with the published CRLs"},
 		{envelopedForm, "RSA-3072, invoice, B-LTA", "P-256, invoice, B-LTA"},
 		{detachedXML, "P-256, B-LTA", "RSA-3072, B-LTA"},
 		{asicXML, "P-256, B-LTA", "RSA-3072, B-LTA"},
 	} {
-		base, from := find(c.group, c.name), find(c.group, c.other)
-		if base == nil || from == nil {
-			return errors.New("no file to damage")
-		}
-		data, err := os.ReadFile(base.path)
+		damaged, data, other, err := m.pair(c.group, c.name, c.other)
 		if err != nil {
 			return err
 		}
-		other, err := os.ReadFile(from.path)
-		if err != nil {
-			return err
-		}
-		damaged := file{group: "damaged: " + base.group + ", " + base.name, roots: slices.Concat(base.roots, from.roots), crls: slices.Concat(base.crls, from.crls), base: base, ext: base.ext, content: base.content}
+		base := damaged.base
 		if c.group == asicXML {
 			if err := m.damagedASiC(damaged, data, other); err != nil {
 				return err
