@@ -97,13 +97,12 @@ func verdict(i validate.Indication) workflow.Verdict {
 
 // signedBy is how people call the owner of a certificate.
 func signedBy(s validate.Signature) string {
-	c, err := x509.ParseCertificate(s.Certificate)
-	if err != nil {
-		return s.Subject
+	name := s.Subject
+	if c, err := x509.ParseCertificate(s.Certificate); err == nil {
+		name = cmp.Or(c.Subject.CommonName, s.Subject)
+		if o := c.Subject.Organization; len(o) > 0 && o[0] != name {
+			name += " (" + o[0] + ")"
+		}
 	}
-	name := cmp.Or(c.Subject.CommonName, s.Subject)
-	if o := c.Subject.Organization; len(o) > 0 && o[0] != name {
-		name += " (" + o[0] + ")"
-	}
-	return name
+	return validate.Plain(name)
 }

@@ -12,6 +12,7 @@ import (
 	"milterd/signature/asic"
 	"milterd/signature/cades"
 	"milterd/signature/cms/cmstest"
+	"milterd/validate"
 	"milterd/workflow"
 )
 
@@ -145,5 +146,14 @@ func TestVerifyByMail(t *testing.T) {
 	}
 	if list, err := s.Store.List(t.Context(), workflow.Filter{}); err != nil || len(list) != 0 {
 		t.Errorf("%d sessions, %v", len(list), err)
+	}
+}
+
+// A signer's name is a stranger's word: it plays no tricks where people read it.
+func TestSignedBy(t *testing.T) {
+	for subject, want := range map[string]string{"CN=Jane": "CN=Jane", "Jane\u202eeoR\x00\n": "Jane\ufffdeoR\ufffd\ufffd"} {
+		if got := signedBy(validate.Signature{Subject: subject}); got != want {
+			t.Errorf("%q is shown as %q, want %q", subject, got, want)
+		}
 	}
 }

@@ -25,7 +25,7 @@ func (r *Result) Text() string {
 	}
 	if r.Format == XAdES {
 		for _, c := range r.Later {
-			fmt.Fprintf(&b, "NOT COVERED: %s\n", plain(c.What))
+			fmt.Fprintf(&b, "NOT COVERED: %s\n", Plain(c.What))
 		}
 	}
 	b.WriteString(r.verdict())
@@ -34,7 +34,7 @@ func (r *Result) Text() string {
 
 func (s *Signature) write(b *strings.Builder, number int, r *Result) {
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(b, "   %-10s %s\n", label, plain(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(b, "   %-10s %s\n", label, Plain(fmt.Sprintf(format, args...)))
 	}
 	family := "CAdES"
 	switch r.Format {
@@ -45,7 +45,7 @@ func (s *Signature) write(b *strings.Builder, number int, r *Result) {
 		family = "XAdES"
 		fallthrough
 	default:
-		fmt.Fprintf(b, "%d. %s: %s\n", number, s.Kind, plain(s.Field))
+		fmt.Fprintf(b, "%d. %s: %s\n", number, s.Kind, Plain(s.Field))
 	}
 	verdict := string(s.Indication)
 	if s.Sub != "" {
@@ -146,8 +146,10 @@ func (r *Result) verdict() string {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
-// plain keeps a stranger's text from playing with the terminal.
-func plain(s string) string {
+// Plain keeps a stranger's text from playing with a terminal, and from being read in
+// another order than it is written: control characters and those that turn the
+// direction become U+FFFD.
+func Plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return '\uFFFD'

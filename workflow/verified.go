@@ -112,10 +112,9 @@ func (d *Desk) tellVerified(ctx context.Context, j Job) error {
 		}
 		n.Attachments = append(n.Attachments, Attachment{Name: name, ContentType: "text/plain; charset=utf-8", Content: []byte(f.Report)})
 	}
-	err := d.Notifier.Send(ctx, n)
-	if err != nil && !errors.As(err, new(Drop)) {
+	if err := d.Notifier.Send(ctx, n); err != nil {
 		return err
 	}
-	d.Log.Info("mail to verify@ answered", "verification", v.ID, "to", v.Person.Mail, "files", len(v.Files), "error", err)
-	return err
+	d.Log.Info("mail to verify@ answered", "verification", v.ID, "to", v.Person.Mail, "files", len(v.Files))
+	return nil
 }
