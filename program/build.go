@@ -141,7 +141,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		p.metrics.age("pages", func() time.Time { return p.certificate.now.Load().Leaf.NotAfter })
 	}
 	p.Signer = signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
-		Time: timestamps, Evidence: gatherer})
+		Time: timestamps, ForeignTime: len(c.Timestamps.URLs) > 0, Evidence: gatherer})
 	p.Desk = &workflow.Desk{
 		Store:     p.Store,
 		Signer:    p.Signer,

@@ -15,7 +15,7 @@ import (
 	"milterd/workflow"
 )
 
-// minToken is the place kept for a timestamp token, in bytes before the margin.
+// minToken is the place kept for a foreign timestamp token, in bytes before the margin.
 // Between Prepare and Complete another authority may step in, whose token carries
 // a longer chain; nobody should have to sign again for that.
 const minToken = 6 << 10
@@ -59,7 +59,9 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	if err != nil {
 		return nil, err
 	}
-	params.TokenSize = max(size, minToken)
+	if params.TokenSize = size; s.c.ForeignTime {
+		params.TokenSize = max(size, minToken)
+	}
 	prep, err := pades.Prepare(head, params)
 	if errors.Is(err, pades.ErrExpired) {
 		return nil, expired(err)

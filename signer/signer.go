@@ -21,6 +21,7 @@ type Config struct {
 	Seal         pki.Identity     // the organisation's key and its chain
 	Organisation string           // as it is printed
 	Time         pki.Timestamper  // whose time the signatures carry
+	ForeignTime  bool             // it comes from other authorities, whose tokens differ in size
 	Evidence     *pki.Gatherer    // where revocation data comes from
 	Now          func() time.Time // nil means time.Now
 }

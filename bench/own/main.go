@@ -134,7 +134,7 @@ func (d *desk) finish(ctx context.Context, p *workflow.Prepared) error {
 	if err := prep.UnmarshalBinary(p.Signer); err != nil {
 		return err
 	}
-	prep.Suffix, prep.Attributes = bytes.Clone(p.Suffix), p.Attributes
+	prep.Suffix, prep.Attributes = p.Suffix, p.Attributes
 	suffix, err := prep.Finish(ctx, p.Value, nil)
 	if err == nil && len(suffix) == 0 {
 		err = errors.New("no signature")
@@ -163,7 +163,7 @@ func (d *desk) phases(ctx context.Context) error {
 	}
 	now := time.Now()
 	bare := pades.Params{Certificate: certs[0], Field: "Signatory 1", Time: now, Name: "Jane Roe", Reason: "Standard"}
-	same := pades.Params{Certificate: certs[0], Chain: certs[1:], Field: made.Field, Time: now, Name: "Jane Roe", TokenSize: 6 << 10,
+	same := pades.Params{Certificate: certs[0], Chain: certs[1:], Field: made.Field, Time: now, Name: "Jane Roe", Reserve: made.Room,
 		Reason: signer.OwnReason(workflow.Advanced, "Jane Roe"), Paraphs: pdf.ParaphName(d.session.ID, 0),
 		Look: pdf.SignatoryLook(workflow.Appearance{Typed: "Jane Roe"}, "Jane Roe", "jane.roe@corp.test", workflow.Advanced, "Example Corp", now)}
 	plain := cmstest.Document(100<<10, bare.Field)

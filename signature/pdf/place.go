@@ -1,7 +1,6 @@
 package pdf
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -87,9 +86,7 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 		return nil, fmt.Errorf("the field is signed already (%v)", err)
 	}
 	ranges := &cos.Hole{Text: []byte("[0 0000000000 0000000000 0000000000]")}
-	value := bytes.Repeat([]byte{'0'}, 2*s.Reserve+2)
-	value[0], value[len(value)-1] = '<', '>'
-	contents := &cos.Hole{Text: value}
+	contents := &cos.Hole{Zeros: s.Reserve}
 	sig := s.Entries.Clone()
 	sig["ByteRange"], sig["Contents"] = ranges, contents
 	field := fd.Dict.Clone()
@@ -106,7 +103,7 @@ func place(f *cos.File, s Signing) (*Placed, error) {
 	}
 	p := &Placed{Suffix: suffix, contents: contents.At + 1, reserve: s.Reserve, head: f.Data()}
 	base := int64(len(p.head))
-	gap, after := base+int64(contents.At), base+int64(contents.At+len(value))
+	gap, after := base+int64(contents.At), base+int64(contents.At+2*s.Reserve+2)
 	p.ByteRange = [4]int64{0, gap, after, base + int64(len(suffix)) - after}
 	copy(suffix[ranges.At:], fmt.Appendf(nil, "[0 %010d %010d %010d]", gap, after, p.ByteRange[3]))
 	return p, nil

@@ -109,8 +109,7 @@ func Append(dst []byte, o Object) []byte {
 	case Verbatim:
 		return append(dst, v...)
 	case *Hole:
-		v.At = len(dst)
-		return append(dst, v.Text...)
+		return v.appendTo(dst)
 	}
 	return append(dst, "null"...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Update collects the objects of one incremental update.
@@ -21,11 +22,27 @@ type change struct {
 	o   Object
 }
 
-// Hole is written as its Text; At then tells where: the offset of its first
-// byte in what Bytes returned.
+// Hole is written as its Text, or as a hex string of Zeros bytes; At then tells
+// where: the offset of its first byte in what Bytes returned.
 type Hole struct {
-	Text []byte
-	At   int
+	Text  []byte
+	Zeros int
+	At    int
+}
+
+// zeros are as many digits as are written at once.
+var zeros = strings.Repeat("0", 2048)
+
+func (h *Hole) appendTo(dst []byte) []byte {
+	h.At = len(dst)
+	if h.Zeros == 0 {
+		return append(dst, h.Text...)
+	}
+	dst = append(dst, '<')
+	for n := 2 * h.Zeros; n > 0; n -= len(zeros) {
+		dst = append(dst, zeros[:min(n, len(zeros))]...)
+	}
+	return append(dst, '>')
 }
 
 // NewUpdate begins an update of the file.
