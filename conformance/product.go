@@ -88,7 +88,7 @@ func (m *maker) own(h *house, sess *workflow.Session, person int, head []byte) (
 		return nil, err
 	}
 	s := h.signer()
-	p, err := s.Prepare(m.ctx, sess, 0, person, who.Act.Appearance, who.Act.At, append([][]byte{entry.DER}, h.Issuers()...), head)
+	p, err := s.Prepare(m.ctx, sess, 0, person, who.Act.Appearance, who.Act.At, workflow.Key{Chain: append([][]byte{entry.DER}, h.Issuers()...)}, head)
 	if err != nil {
 		return nil, err
 	}

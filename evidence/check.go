@@ -179,7 +179,7 @@ func (c *checking) signatory(p *workflow.Participant) {
 	}
 	c.step(p.Mail+": audit trail", "tells the same of this signature", c.told(p))
 	c.proof(p)
-	if c.e.Session.Level != workflow.Advanced {
+	if c.e.Session.Level == workflow.Standard {
 		return
 	}
 	c.own(p)

@@ -85,7 +85,9 @@ func (c *checking) own(p *workflow.Participant) {
 		if cert != nil {
 			found = fmt.Sprintf("certificate %s of %s, issued by %s, valid %s to %s", o.Certificate, cert.Subject.CommonName,
 				cert.Issuer.CommonName, stamp(cert.NotBefore), stamp(cert.NotAfter))
-			if e := c.entry(o.Certificate); !e.Revoked.IsZero() {
+			if q := p.Act.Qualified; q != nil {
+				found += "; qualified: " + q.Vouched
+			} else if e := c.entry(o.Certificate); !e.Revoked.IsZero() {
 				found += "; revoked " + stamp(e.Revoked) + ", after this signature, which stands"
 			}
 		}
@@ -93,8 +95,8 @@ func (c *checking) own(p *workflow.Participant) {
 		if cert == nil {
 			continue
 		}
-		_, err = value(cert, &o)
-		c.step(fmt.Sprintf("%s: signature over %s", p.Mail, name), "the value verifies under the device's key", err)
+		_, err = value(cert, p.Act, &o)
+		c.step(fmt.Sprintf("%s: signature over %s", p.Mail, name), "the value verifies under the key of this certificate", err)
 	}
 }
 
@@ -111,6 +113,12 @@ func (c *checking) entry(serial string) *workflow.Certificate {
 // certificate gives the one with a serial number, checked against register and
 // person, and with a chain to an anchor at the time of the act.
 func (c *checking) certificate(p *workflow.Participant, serial string) (*x509.Certificate, error) {
+	if (p.Act.Qualified != nil) != (c.e.Session.Level == workflow.Qualified) {
+		return nil, errors.New("the certificate is not of the session's level")
+	}
+	if p.Act.Qualified != nil {
+		return c.qualified(p, serial)
+	}
 	e := c.entry(serial)
 	if e == nil {
 		return nil, fmt.Errorf("certificate %s is missing", serial)
@@ -157,10 +165,13 @@ func (c *checking) certificate(p *workflow.Participant, serial string) (*x509.Ce
 }
 
 // value verifies a signature value and gives it as it stands in a document.
-func value(cert *x509.Certificate, o *workflow.SignedBy) ([]byte, error) {
+func value(cert *x509.Certificate, a *workflow.Act, o *workflow.SignedBy) ([]byte, error) {
 	alg, err := cms.AlgorithmFor(cert.PublicKey)
 	if err != nil {
 		return nil, err
+	}
+	if a.Qualified != nil && a.Qualified.Algorithm != "" {
+		alg = cms.Algorithm(a.Qualified.Algorithm)
 	}
 	return cms.VerifyValue(cert, alg, o.Attributes, o.Value)
 }

@@ -26,7 +26,7 @@ func (c *checking) documents() {
 		}
 		given[i] = true
 		c.validated(p)
-		if c.e.Session.Level == workflow.Advanced && c.e.Session.Documents[i].Kind == workflow.Mailed {
+		if c.e.Session.Level != workflow.Standard && c.e.Session.Documents[i].Kind == workflow.Mailed {
 			c.inside(p, i)
 		}
 	}
@@ -106,7 +106,7 @@ func (c *checking) contains(messages []*cms.Message, p *workflow.Participant, o 
 	if cert == nil {
 		return err
 	}
-	want, err := value(cert, o)
+	want, err := value(cert, p.Act, o)
 	if err != nil {
 		return err
 	}

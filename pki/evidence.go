@@ -45,16 +45,38 @@ type Gatherer struct {
 // Anchors is whom results are judged by: the organisation's root and the roots of
 // foreign authorities.
 func (g *Gatherer) Anchors() *x509.CertPool {
-	p := x509.NewCertPool()
-	if g.Roots != nil {
-		p = g.Roots.Clone()
-	} else if system, err := x509.SystemCertPool(); err == nil {
-		p = system // a copy
-	}
+	p := g.foreignRoots()
 	for _, c := range g.Own.RootCertificates() {
 		p.AddCert(c)
 	}
 	return p
+}
+
+// With gives a gatherer that takes further anchors for foreign certificates: DER, of
+// roots or of the authorities below them. What cannot be read is no anchor.
+func (g *Gatherer) With(anchors [][]byte) *Gatherer {
+	if len(anchors) == 0 {
+		return g
+	}
+	more := *g
+	more.Roots = g.foreignRoots()
+	for _, der := range anchors {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			more.Roots.AddCert(c)
+		}
+	}
+	return &more
+}
+
+// foreignRoots is a copy of Roots, or of the system's.
+func (g *Gatherer) foreignRoots() *x509.CertPool {
+	if g.Roots != nil {
+		return g.Roots.Clone()
+	}
+	if system, err := x509.SystemCertPool(); err == nil {
+		return system // a copy
+	}
+	return x509.NewCertPool()
 }
 
 // Gather gives the evidence about the leaves: their chains up to the root, and

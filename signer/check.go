@@ -62,7 +62,7 @@ func (w *work) verify() error {
 }
 
 func (w *work) validate(data []byte) (*validate.Result, error) {
-	r, err := validate.Validate(data, validate.Options{Anchors: w.s.c.Evidence.Anchors(), Now: w.s.c.Now()})
+	r, err := validate.Validate(data, validate.Options{Anchors: w.about.Anchors(), Now: w.s.c.Now()})
 	if err != nil {
 		return nil, fmt.Errorf("checking the result: %w", err)
 	}

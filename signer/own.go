@@ -22,20 +22,20 @@ const minToken = 6 << 10
 
 // Prepare writes the revision that waits for a signatory's own value: field,
 // look and claimed time are in it, only the signature is missing.
-func (s *Signer) Prepare(ctx context.Context, sess *workflow.Session, document, person int, look workflow.Appearance, at time.Time, chain [][]byte, head []byte) (*workflow.Prepared, error) {
+func (s *Signer) Prepare(ctx context.Context, sess *workflow.Session, document, person int, look workflow.Appearance, at time.Time, key workflow.Key, head []byte) (*workflow.Prepared, error) {
 	who := &sess.People[person]
-	p, err := s.prepare(ctx, sess, document, person, look, at, chain, head)
+	p, err := s.prepare(ctx, sess, document, person, look, at, key, head)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the signature of %s: %w", who.Mail, refusal(err))
 	}
 	return p, nil
 }
 
-func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, person int, look workflow.Appearance, at time.Time, chain [][]byte, head []byte) (*workflow.Prepared, error) {
-	if sess.Level != workflow.Advanced {
+func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, person int, look workflow.Appearance, at time.Time, key workflow.Key, head []byte) (*workflow.Prepared, error) {
+	if sess.Level == workflow.Standard {
 		return nil, refuse("level-unavailable", fmt.Sprintf("The level %s is not signed with a key of one's own.", sess.Level), nil)
 	}
-	certs, err := parse(chain[:min(1, len(chain))])
+	certs, err := parse(key.Chain[:min(1, len(key.Chain))])
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +46,12 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	who := &sess.People[person]
 	params := pades.Params{
 		Certificate: certs[0],
-		Chain:       cms.Issuers(chain[1:]),
+		Chain:       cms.Issuers(key.Chain[1:]),
+		Algorithm:   cms.Algorithm(key.Algorithm),
 		Field:       field,
 		Row:         row(sess, document),
 		Paraphs:     pdf.ParaphName(sess.ID, person),
-		Look:        pdf.SignatoryLook(look, who.Name, who.Mail, sess.Level, s.c.Organisation, at),
+		Look:        pdf.SignatoryLook(look, who.Name, who.Mail, sess.Level, s.c.Organisation, at, issued(sess.Level, certs[0])...),
 		Time:        at,
 		Name:        who.Name,
 		Reason:      OwnReason(sess.Level, who.Name),
@@ -77,7 +78,22 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 
 // OwnReason is the reason that a signature by its signatory's own key gives.
 func OwnReason(level workflow.Level, name string) string {
+	if level == workflow.Qualified {
+		return level.String() + ": signed by " + name + " with a qualified certificate"
+	}
 	return level.String() + ": signed by " + name + " with a key of their own"
+}
+
+// issued is the line that says whose qualified certificate it is.
+func issued(level workflow.Level, c *x509.Certificate) []string {
+	if level != workflow.Qualified {
+		return nil
+	}
+	by := c.Issuer.CommonName
+	if by == "" && len(c.Issuer.Organization) > 0 {
+		by = c.Issuer.Organization[0]
+	}
+	return []string{"Qualified certificate by " + by}
 }
 
 // CheckValue verifies a signature value over p.Attributes. Of an ECDSA value

@@ -127,7 +127,7 @@ func advanced(n int) *workflow.Session {
 func prepare(t testing.TB, s *Signer, sess *workflow.Session, person int, d *device, head []byte) *workflow.Prepared {
 	t.Helper()
 	act := sess.People[person].Act
-	p, err := s.Prepare(context.Background(), sess, 0, person, act.Appearance, act.At, d.chain, head)
+	p, err := s.Prepare(context.Background(), sess, 0, person, act.Appearance, act.At, workflow.Key{Chain: d.chain}, head)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -475,7 +475,7 @@ func TestCertificateExpiresBeforeItsTime(t *testing.T) {
 		t.Errorf("by the timestamp: %v", err)
 	}
 	// It cannot be prepared with, either.
-	if _, err := s.Prepare(ctx, sess, 0, 0, sess.People[0].Act.Appearance, until.Add(time.Second), d.chain, head); !errors.As(err, &refused) || refused.Reason != "certificate-expired" {
+	if _, err := s.Prepare(ctx, sess, 0, 0, sess.People[0].Act.Appearance, until.Add(time.Second), workflow.Key{Chain: d.chain}, head); !errors.As(err, &refused) || refused.Reason != "certificate-expired" {
 		t.Errorf("prepared: %v", err)
 	}
 }
@@ -570,20 +570,16 @@ func TestPrepareRefuses(t *testing.T) {
 	d := a.device(t, jane, time.Hour)
 	ctx := context.Background()
 	var refused *workflow.Refusal
-	for _, level := range []workflow.Level{workflow.Standard, workflow.Qualified} {
-		sess := session(1)
-		sess.Level = level
-		if _, err := s.Prepare(ctx, sess, 0, 0, workflow.Appearance{Typed: "J"}, time.Now(), d.chain, document(t, "contract.pdf")); !errors.As(err, &refused) || refused.Reason != "level-unavailable" {
-			t.Errorf("%s: %v", level, err)
-		}
+	if _, err := s.Prepare(ctx, session(1), 0, 0, workflow.Appearance{Typed: "J"}, time.Now(), workflow.Key{Chain: d.chain}, document(t, "contract.pdf")); !errors.As(err, &refused) || refused.Reason != "level-unavailable" {
+		t.Errorf("Standard: %v", err)
 	}
 	sess := advanced(1)
 	sess.Documents[0].Signed = true
-	if _, err := s.Prepare(ctx, sess, 0, 0, workflow.Appearance{Typed: "J"}, time.Now(), d.chain, document(t, "certified-1.pdf")); !errors.As(err, &refused) || refused.Reason != "signature-forbidden" {
+	if _, err := s.Prepare(ctx, sess, 0, 0, workflow.Appearance{Typed: "J"}, time.Now(), workflow.Key{Chain: d.chain}, document(t, "certified-1.pdf")); !errors.As(err, &refused) || refused.Reason != "signature-forbidden" {
 		t.Errorf("certified: %v", err)
 	}
 	for _, chain := range [][][]byte{nil, {[]byte("no certificate")}} {
-		if _, err := s.Prepare(ctx, advanced(1), 0, 0, workflow.Appearance{Typed: "J"}, time.Now(), chain, document(t, "contract.pdf")); err == nil {
+		if _, err := s.Prepare(ctx, advanced(1), 0, 0, workflow.Appearance{Typed: "J"}, time.Now(), workflow.Key{Chain: chain}, document(t, "contract.pdf")); err == nil {
 			t.Error("prepared without a certificate")
 		}
 	}

@@ -37,8 +37,8 @@ func (s *Signer) renew(ctx context.Context, head []byte, before time.Time) (r wo
 		return r, nil
 	}
 	w := &work{s: s, ctx: ctx, doc: &workflow.Document{Signed: true}, head: head, now: head,
-		times: &recorder{Timestamper: s.c.Time}, known: map[string]bool{}}
-	e, err := s.c.Evidence.Gather(ctx, s.c.Now(), []*x509.Certificate{signer}, old.Certificates)
+		times: &recorder{Timestamper: s.c.Time}, known: map[string]bool{}, about: s.c.Evidence}
+	e, err := w.about.Gather(ctx, s.c.Now(), []*x509.Certificate{signer}, old.Certificates)
 	if err != nil {
 		return r, err
 	}

@@ -120,12 +120,27 @@ type work struct {
 	now   []byte // and as it is
 	made  []workflow.Increment
 	times *recorder
+	about *pki.Gatherer   // it knows the anchors of qualified certificates in the session, too
 	known map[string]bool // certificates with revocation data in the DSS, by their bytes
 }
 
 func (s *Signer) work(ctx context.Context, sess *workflow.Session, document int, head []byte) *work {
 	return &work{s: s, ctx: ctx, sess: sess, doc: &sess.Documents[document], head: head, now: head,
-		times: &recorder{Timestamper: s.c.Time}, known: map[string]bool{}}
+		times: &recorder{Timestamper: s.c.Time}, known: map[string]bool{}, about: s.c.Evidence.With(anchors(sess))}
+}
+
+// anchors are the certificates of the services that vouched for qualified ones when
+// these were taken: what a list says later changes no signature that was made.
+func anchors(sess *workflow.Session) (out [][]byte) {
+	if sess == nil {
+		return nil
+	}
+	for i := range sess.People {
+		if a := sess.People[i].Act; a != nil && a.Qualified != nil && len(a.Qualified.Chain) > 0 {
+			out = append(out, a.Qualified.Chain[len(a.Qualified.Chain)-1])
+		}
+	}
+	return out
 }
 
 func (w *work) add(kind workflow.RevisionKind, suffix []byte) {
@@ -166,7 +181,7 @@ func (w *work) evidence(chain ...*x509.Certificate) ([]byte, error) {
 		return nil, err
 	}
 	between := slices.Concat(chain, w.s.c.Seal.Chain[1:], t.Certificates)
-	e, err := w.s.c.Evidence.Gather(w.ctx, t.Time, append(slices.Clone(chain[:min(1, len(chain))]), signer), between)
+	e, err := w.about.Gather(w.ctx, t.Time, append(slices.Clone(chain[:min(1, len(chain))]), signer), between)
 	if err != nil {
 		return nil, err
 	}

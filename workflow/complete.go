@@ -28,10 +28,10 @@ var AgainReasons = []string{"certificate-expired", "certificate-revoked", "signa
 // "certificate-expired", "certificate-revoked", one of "not-signatory",
 // "already-decided" (also for a replay), "ended", or comes from consume.
 func (d *Desk) Finish(ctx context.Context, v Visit, id string, values [][]byte, client string, consume Consume) error {
-	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, consume))
+	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, Advanced, consume))
 }
 
-func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byte, client string, consume Consume) error {
+func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byte, client string, level Level, consume Consume) error {
 	pr, err := d.preparation(ctx, v, id)
 	var r *Refusal
 	if errors.As(err, &r) && r.Reason == "preparation-gone" { // or is there a better reason?
@@ -49,9 +49,14 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 		}
 		pr.Documents[i].Value = value
 	}
-	cert, err := d.ownCertificate(ctx, v, pr.Certificate)
-	if err != nil {
-		return err
+	key := ownKey{qualified: pr.Qualified}
+	if key.qualified == nil {
+		if key.cert, err = d.ownCertificate(ctx, v, pr.Certificate); err != nil {
+			return err
+		}
+	}
+	if key.level() != level {
+		return refuse("wrong-level", "This session asks for a signature of another level.", nil)
 	}
 	return d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
 		now := d.now()
@@ -62,7 +67,7 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 		if err != nil {
 			return err
 		}
-		if err := usable(tx, cert, now); err != nil {
+		if err := key.usable(tx, now); err != nil {
 			return err
 		}
 		proof, err := consume(tx, pr.digests())
@@ -79,7 +84,8 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 			return err
 		}
 		e := signed(s, p, client)
-		e.Detail["preparation"], e.Detail["certificate"] = id, pr.Certificate
+		e.Detail["preparation"] = id
+		key.add(e.Detail)
 		pr.addDigests(e.Detail, s)
 		if err := tx.Append(s.ID, e); err != nil {
 			return err
@@ -93,7 +99,7 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 
 // act is what stays of it as evidence.
 func (pr *preparation) act(id string, proof Proof, now time.Time) *Act {
-	a := &Act{Shown: pr.Shown, Appearance: pr.Appearance, Proof: proof, At: now, Preparation: id}
+	a := &Act{Shown: pr.Shown, Appearance: pr.Appearance, Proof: proof, At: now, Preparation: id, Qualified: pr.Qualified}
 	for i := range pr.Documents {
 		p := &pr.Documents[i]
 		a.Own = append(a.Own, SignedBy{Document: p.Document, Attributes: p.Attributes, Value: p.Value, Certificate: pr.Certificate})
@@ -116,12 +122,14 @@ func (d *Desk) complete(ctx context.Context, s *Session, person int) (func(ctx c
 	if err != nil {
 		return nil, err
 	}
-	cert, err := d.Store.Certificate(ctx, pr.Certificate)
-	if err != nil {
-		return nil, err
-	}
-	if !cert.Revoked.IsZero() { // a revocation list would say so, but perhaps not yet
-		return nil, certificateRevoked()
+	if pr.Qualified == nil {
+		cert, err := d.Store.Certificate(ctx, pr.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		if !cert.Revoked.IsZero() { // a revocation list would say so, but perhaps not yet
+			return nil, certificateRevoked()
+		}
 	}
 	return func(ctx context.Context, i int, head []byte) ([]Increment, error) {
 		n := slices.IndexFunc(pr.Documents, func(p Prepared) bool { return p.Document == i })

@@ -17,6 +17,7 @@ type Desk struct {
 	Store     Store
 	Signer    Signer
 	Certifier Certifier // of people's own keys
+	Qualifier Qualifier // nil: level Qualified is not offered
 	Archivist Archivist
 	Reporter  Reporter
 	Notifier  Notifier

@@ -72,6 +72,9 @@ func (d *Desk) evidenceOf(ctx context.Context, p *Participant, e *Evidence) erro
 			}
 		}
 	}
+	if p.Act.Qualified != nil { // it is in the act
+		return nil
+	}
 	known := map[string]bool{}
 	for _, own := range p.Act.Own {
 		if known[own.Certificate] {

@@ -44,6 +44,8 @@ type preparation struct {
 	Appearance  Appearance `json:"appearance"`
 	Certificate string     `json:"certificate"` // serial
 	Documents   []Prepared `json:"documents"`
+
+	Qualified *Qualification `json:"qualified,omitempty"` // not from the organisation's authority
 }
 
 // Prepare begins a signature by the signatory's own key: it takes the head of
@@ -58,11 +60,14 @@ type preparation struct {
 // asked to prove anything yet: try again in some seconds) and "time-away" while
 // no timestamp authority answers.
 func (d *Desk) Prepare(ctx context.Context, v Visit, shown []Shown, a Appearance, certificate, client string) (*Preparation, error) {
-	p, err := d.prepareOwn(ctx, v, shown, a, certificate, client)
+	p, err := d.prepareOwn(ctx, v, shown, a, client, func() (ownKey, error) {
+		cert, err := d.ownCertificate(ctx, v, certificate)
+		return ownKey{cert: cert}, err
+	})
 	return p, d.noteRefusal(ctx, v, EventRefused, "", client, err)
 }
 
-func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appearance, certificate, client string) (*Preparation, error) {
+func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appearance, client string, with func() (ownKey, error)) (*Preparation, error) {
 	if err := a.tidy(); err != nil {
 		return nil, err
 	}
@@ -70,17 +75,17 @@ func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appeara
 		return nil, &Refusal{Code: 451, Enhanced: "4.4.1", Reason: "time-away", Err: err,
 			Text: "The authority that gives signatures their time does not answer. Please try again in a few minutes."}
 	}
-	cert, err := d.ownCertificate(ctx, v, certificate)
+	key, err := with()
 	if err != nil {
 		return nil, err
 	}
 	id := newID()
-	s, err := d.reserve(ctx, v, id, shown, cert, client)
+	s, err := d.reserve(ctx, v, id, shown, key, client)
 	if err != nil {
 		return nil, err
 	}
-	pr := &preparation{Shown: shown, Appearance: a, Certificate: certificate}
-	if pr.Documents, err = d.prepareAll(ctx, s, v.Person, a, cert); err == nil {
+	pr := &preparation{Shown: shown, Appearance: a, Certificate: key.serial(), Qualified: key.qualified}
+	if pr.Documents, err = d.prepareAll(ctx, s, v.Person, a, key.key(d)); err == nil {
 		var until time.Time
 		if until, err = d.savePreparation(ctx, v, id, pr, client); err == nil {
 			return pr.page(id, until), nil
@@ -91,11 +96,11 @@ func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appeara
 }
 
 // reserve takes the head for a person, and gives the session as it is then.
-func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, cert *Certificate, client string) (out *Session, err error) {
+func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, key ownKey, client string) (out *Session, err error) {
 	err = d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
 		now := d.now()
-		if s.Level != Advanced {
-			return refuse("wrong-level", "This session asks for no signature with your own key.", nil)
+		if s.Level != key.level() {
+			return refuse("wrong-level", "This session asks for a signature of another level.", nil)
 		}
 		if err := checkLook(s, p, shown); err != nil {
 			return err
@@ -103,7 +108,7 @@ func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, c
 		if err := s.free(v.Person, now); err != nil {
 			return err
 		}
-		if err := usable(tx, cert, now); err != nil {
+		if err := key.usable(tx, now); err != nil {
 			return err
 		}
 		// Counted before the work, so that one that is overtaken counts, too.
@@ -124,8 +129,8 @@ func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, c
 }
 
 // prepareAll writes the revisions, outside of any transaction.
-func (d *Desk) prepareAll(ctx context.Context, s *Session, person int, a Appearance, cert *Certificate) ([]Prepared, error) {
-	chain, at := append([][]byte{cert.DER}, d.Certifier.Issuers()...), d.now()
+func (d *Desk) prepareAll(ctx context.Context, s *Session, person int, a Appearance, key Key) ([]Prepared, error) {
+	at := d.now()
 	var out []Prepared
 	for _, i := range s.Mailed() {
 		r := s.Documents[i].Head()
@@ -136,7 +141,7 @@ func (d *Desk) prepareAll(ctx context.Context, s *Session, person int, a Appeara
 		if err != nil {
 			return nil, storeAway(err)
 		}
-		p, err := d.Signer.Prepare(ctx, s, i, person, a, at, chain, head)
+		p, err := d.Signer.Prepare(ctx, s, i, person, a, at, key, head)
 		if err != nil {
 			return nil, fmt.Errorf("document %d of session %s: %w", i+1, s.ID, err)
 		}
@@ -163,6 +168,9 @@ func (d *Desk) savePreparation(ctx context.Context, v Visit, id string, pr *prep
 		}
 		e := Event{Time: now, Kind: EventOwnPrepared, Actor: p.Mail, Client: client,
 			Detail: map[string]string{"preparation": id, "certificate": pr.Certificate}}
+		if pr.Qualified != nil {
+			ownKey{qualified: pr.Qualified}.add(e.Detail)
+		}
 		pr.addDigests(e.Detail, s)
 		if err := tx.Append(s.ID, e); err != nil {
 			return err
@@ -204,6 +212,10 @@ func (d *Desk) PreparedContent(ctx context.Context, v Visit, id string, document
 // the time that it gives, which ends PreparationTime after Prepare. Reasons:
 // "preparation-gone", and those of one who may sign no more.
 func (d *Desk) Keep(ctx context.Context, v Visit, id string) (until time.Time, err error) {
+	return d.prolong(ctx, v, id, PreparationLease)
+}
+
+func (d *Desk) prolong(ctx context.Context, v Visit, id string, by time.Duration) (until time.Time, err error) {
 	err = d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
 		now := d.now()
 		c, err := tx.Ceremony(id, now)
@@ -213,7 +225,7 @@ func (d *Desk) Keep(ctx context.Context, v Visit, id string) (until time.Time, e
 		if err != nil {
 			return err
 		}
-		until = now.Add(PreparationLease)
+		until = now.Add(by)
 		if c.Expires.Before(until) {
 			until = c.Expires
 		}
@@ -275,6 +287,15 @@ func (d *Desk) abandon(tx Tx, s *Session, p *Participant, id, why, client string
 
 // preparation loads what a page has begun; Reason "preparation-gone".
 func (d *Desk) preparation(ctx context.Context, v Visit, id string) (*preparation, error) {
+	c, err := d.ceremony(ctx, v, id)
+	if err != nil {
+		return nil, err
+	}
+	return c.preparation()
+}
+
+// ceremony is what keeps it.
+func (d *Desk) ceremony(ctx context.Context, v Visit, id string) (*Ceremony, error) {
 	c, err := d.Store.Ceremony(ctx, id, d.now())
 	if errors.Is(err, ErrNotFound) || err == nil && !c.of(v) {
 		return nil, preparationGone()
@@ -282,7 +303,7 @@ func (d *Desk) preparation(ctx context.Context, v Visit, id string) (*preparatio
 	if err != nil {
 		return nil, storeAway(err)
 	}
-	return c.preparation()
+	return c, nil
 }
 
 // of reports whether a ceremony is a visitor's preparation.

@@ -23,7 +23,7 @@ import (
 
 // Prepare leaves a place for the value in a line that names the document's
 // digest and the certificate; the attributes are a digest of all that.
-func (r *recorder) Prepare(_ context.Context, s *workflow.Session, doc, person int, look workflow.Appearance, at time.Time, chain [][]byte, head []byte) (*workflow.Prepared, error) {
+func (r *recorder) Prepare(_ context.Context, s *workflow.Session, doc, person int, look workflow.Appearance, at time.Time, key workflow.Key, head []byte) (*workflow.Prepared, error) {
 	r.mu.Lock()
 	fail, wait := r.prepare, r.preparing
 	r.mu.Unlock()
@@ -36,8 +36,8 @@ func (r *recorder) Prepare(_ context.Context, s *workflow.Session, doc, person i
 	p := &workflow.Prepared{Suffix: fmt.Appendf(nil, "own %s %s ?\n", s.People[person].Mail, look.Typed)}
 	p.SHA256 = sha256.Sum256(slices.Concat(head, p.Suffix))
 	p.Size = int64(len(head) + len(p.Suffix))
-	p.Attributes = fmt.Appendf(nil, "attributes of %x by %x", p.SHA256, sha256.Sum256(chain[0]))
-	p.Signer, _ = json.Marshal(chain)
+	p.Attributes = fmt.Appendf(nil, "attributes of %x by %x", p.SHA256, sha256.Sum256(key.Chain[0]))
+	p.Signer, _ = json.Marshal(key.Chain)
 	return p, nil
 }
 

@@ -271,9 +271,9 @@ type Signer interface {
 	Seal(ctx context.Context, s *Session, document int, head []byte) ([]Increment, error)
 
 	// Prepare writes the revision that will hold a signatory's own signature:
-	// field, look, claimed time, the certificate (chain: DER, the signatory's
-	// first). Revision and Head are the caller's to fill.
-	Prepare(ctx context.Context, s *Session, document, person int, look Appearance, at time.Time, chain [][]byte, head []byte) (*Prepared, error)
+	// field, look, claimed time, the certificate. Revision and Head are the
+	// caller's to fill.
+	Prepare(ctx context.Context, s *Session, document, person int, look Appearance, at time.Time, key Key, head []byte) (*Prepared, error)
 	// CheckValue verifies a signature value (ECDSA: r‖s or DER) over
 	// p.Attributes; a *Refusal "bad-value" if it is wrong.
 	CheckValue(p *Prepared, value []byte) error
@@ -281,6 +281,12 @@ type Signer interface {
 	// issued after it (B-LT). It has verified what it returns. A *Refusal
 	// "certificate-expired" or "certificate-revoked" says that the person must sign again.
 	Complete(ctx context.Context, s *Session, document, person int, head []byte, p *Prepared) ([]Increment, error)
+}
+
+// Key is what a signatory's own value will be made with.
+type Key struct {
+	Chain     [][]byte // DER, the signatory's certificate first
+	Algorithm string   // as package cms names it; empty: the usual one of the key
 }
 
 // Archivist keeps archive timestamps from ageing.

@@ -100,6 +100,8 @@ type Act struct {
 	// For a signature by the signatory's own key:
 	Preparation string     `json:"preparation,omitempty"` // the Ceremony that keeps the values until they have their time
 	Own         []SignedBy `json:"own,omitempty"`
+
+	Qualified *Qualification `json:"qualified,omitempty"` // why the certificate was taken
 }
 
 // Shown names a document as the page showed it: the digest is SHA-256 over the

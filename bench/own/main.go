@@ -117,7 +117,7 @@ func open(ctx context.Context, dir string) (*desk, error) {
 }
 
 func (d *desk) prepare(ctx context.Context) (*workflow.Prepared, error) {
-	return d.Prepare(ctx, d.session, 0, 0, workflow.Appearance{Typed: "Jane Roe"}, time.Now(), d.chain, d.head)
+	return d.Prepare(ctx, d.session, 0, 0, workflow.Appearance{Typed: "Jane Roe"}, time.Now(), workflow.Key{Chain: d.chain}, d.head)
 }
 
 func (d *desk) sign(p *workflow.Prepared) error {

@@ -43,6 +43,8 @@ func SignatoryLook(a workflow.Appearance, name, mail string, level workflow.Leve
 		lines = append(lines, "Sealed by "+organisation+" on behalf of "+name)
 	case workflow.Advanced:
 		lines = append(lines, "Signed by "+name+" with a key of their own", "Certified by "+organisation)
+	case workflow.Qualified:
+		lines = append(lines, "Signed by "+name)
 	default:
 		lines = append(lines, "Asked for by "+organisation)
 	}

@@ -1,0 +1,160 @@
+package workflow
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Qualifier decides whether a certificate is good for a signature of level
+// Qualified (Regulation (EU) 910/2014, article 3(12)).
+type Qualifier interface {
+	// Qualify looks at the certificate that p would sign with now, with fresh
+	// revocation data. chain is DER, the signatory's own first, its issuers as far as they
+	// are known. It fills in all of the Qualification but By, Credential and
+	// Algorithm. A *Refusal says why the certificate is not taken.
+	Qualify(ctx context.Context, p Person, chain [][]byte) (*Qualification, error)
+}
+
+// Qualification is why a certificate was taken for a Qualified signature. It
+// stays as evidence.
+type Qualification struct {
+	By         string           `json:"by"`                   // ByCard, or the name of the QTSP
+	Credential string           `json:"credential,omitempty"` // the key's name at the QTSP
+	Algorithm  string           `json:"algorithm,omitempty"`  // as package cms names it; empty: the usual one of the key
+	Chain      [][]byte         `json:"chain"`                // DER: the signatory's certificate up to that of the service that vouches
+	Subject    string           `json:"subject"`              // RFC 4514
+	Issuer     string           `json:"issuer"`
+	Serial     string           `json:"serial"` // lower-case hex
+	NotAfter   time.Time        `json:"not_after"`
+	Vouched    string           `json:"vouched"` // which entry of which trusted list, or the organisation's own choice
+	At         time.Time        `json:"at"`
+	Checks     []QualifiedCheck `json:"checks"`
+}
+
+// QualifiedCheck is one thing that was looked at.
+type QualifiedCheck struct {
+	Name    string `json:"name"`   // "QcSSCD"
+	Clause  string `json:"clause"` // "EN 319 412-5, 4.2.2"
+	Outcome string `json:"outcome"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+// ByCard is Qualification.By for an eID card at the signatory's own reader.
+const ByCard = "Web eID"
+
+// ownKey is what a signatory signs with: a key that the organisation's authority
+// has certified, or one with a qualified certificate.
+type ownKey struct {
+	cert      *Certificate
+	qualified *Qualification
+}
+
+func (k ownKey) level() Level {
+	if k.qualified != nil {
+		return Qualified
+	}
+	return Advanced
+}
+
+// serial names the certificate in evidence.
+func (k ownKey) serial() string {
+	if k.qualified != nil {
+		return k.qualified.Serial
+	}
+	return k.cert.Serial
+}
+
+// key is what a Signer needs of it.
+func (k ownKey) key(d *Desk) Key {
+	if k.qualified != nil {
+		return Key{Chain: k.qualified.Chain, Algorithm: k.qualified.Algorithm}
+	}
+	return Key{Chain: append([][]byte{k.cert.DER}, d.Certifier.Issuers()...)}
+}
+
+// usable is asked within the transaction that uses it.
+func (k ownKey) usable(tx Tx, now time.Time) error {
+	if k.qualified == nil {
+		return usable(tx, k.cert, now)
+	}
+	if now.After(k.qualified.NotAfter) {
+		return certificateExpired()
+	}
+	return nil
+}
+
+// add tells an event of it.
+func (k ownKey) add(detail map[string]string) {
+	detail["certificate"] = k.serial()
+	if q := k.qualified; q != nil {
+		detail["by"], detail["subject"], detail["issuer"], detail["vouched for"] = q.By, q.Subject, q.Issuer, q.Vouched
+	}
+}
+
+// Offer is a certificate that a signatory wants to sign with at level Qualified.
+type Offer struct {
+	By         string // ByCard, or the name of the QTSP
+	Credential string
+	Algorithm  string
+	Chain      [][]byte // DER, the signatory's own first
+}
+
+// PrepareQualified is Prepare with a qualified certificate: the Qualifier looks at
+// it first. The *Refusal's Reason is one of the Qualifier's, of Prepare's but for
+// those about certificates, or "level-unavailable".
+func (d *Desk) PrepareQualified(ctx context.Context, v Visit, shown []Shown, a Appearance, o Offer, client string) (*Preparation, error) {
+	p, err := d.prepareOwn(ctx, v, shown, a, client, func() (ownKey, error) {
+		if d.Qualifier == nil {
+			return ownKey{}, refuse("level-unavailable", "No qualified certificates are taken here.", nil)
+		}
+		q, err := d.Qualifier.Qualify(ctx, v.Who().Person, o.Chain)
+		if err != nil {
+			return ownKey{}, err
+		}
+		q.By, q.Credential, q.Algorithm = o.By, o.Credential, o.Algorithm
+		return ownKey{qualified: q}, nil
+	})
+	return p, d.noteRefusal(ctx, v, EventRefused, "", client, err)
+}
+
+// Prepared gives a preparation of a visitor's again, whole: for a value that comes
+// by another way than its page. Reasons: "preparation-gone", "store-away".
+func (d *Desk) Prepared(ctx context.Context, v Visit, id string) (*Preparation, *Qualification, error) {
+	c, err := d.ceremony(ctx, v, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	pr, err := c.preparation()
+	if err != nil {
+		return nil, nil, err
+	}
+	return pr.page(id, c.Expires), pr.Qualified, nil
+}
+
+// Leave keeps the head for a preparation's person until its time is over: the
+// browser goes to the provider's page and cannot say that it is still there.
+// Reasons are those of Keep.
+func (d *Desk) Leave(ctx context.Context, v Visit, id string) (until time.Time, err error) {
+	return d.prolong(ctx, v, id, PreparationTime)
+}
+
+// FinishQualified is Finish where the value itself is the proof: only the
+// signatory can have had it made. Reasons are those of Finish.
+func (d *Desk) FinishQualified(ctx context.Context, v Visit, id string, values [][]byte, client string) error {
+	consume := func(tx Tx, _ []Digest) (Proof, error) {
+		c, err := tx.Ceremony(id, d.now())
+		if err != nil {
+			return Proof{}, err
+		}
+		pr, err := c.preparation()
+		if err != nil {
+			return Proof{}, err
+		}
+		if pr.Qualified == nil {
+			return Proof{}, fmt.Errorf("preparation %s is for no qualified certificate", id)
+		}
+		return Proof{Method: "qualified signature", Challenge: id, At: d.now(), Client: client, Device: pr.Qualified.By}, nil
+	}
+	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, Qualified, consume))
+}
