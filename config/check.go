@@ -79,11 +79,7 @@ func (c *Config) check() Problems {
 	c.checkDirectory(bad)
 	between("senders.per_hour", c.Senders.PerHour, 0, 100000)
 	c.checkSenders(bad)
-	if l := c.Sessions.Level; l == "qualified" {
-		bad("sessions.level", "%q cannot be made yet, want standard or advanced", l)
-	} else {
-		oneOf("sessions.level", l, "standard", "advanced")
-	}
+	oneOf("sessions.level", c.Sessions.Level, "standard", "advanced", "qualified")
 	c.checkSigning(bad)
 	between("enrolment.password_tries", c.Enrolment.PasswordTries, 1, 20)
 	if d := c.Sessions.Deadline; d.bare != "" {

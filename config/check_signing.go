@@ -44,6 +44,7 @@ func (c *Config) checkSigning(bad func(field, format string, args ...any)) {
 	} else if d.Duration < 24*time.Hour || d.Duration > 365*24*time.Hour {
 		bad("certificates.lifetime", "%s is out of range, want 1d to 365d", d)
 	}
+	c.checkQualified(bad)
 	list("keys.token", c.Keys.Token, "root", "issuing", "seal", "tsa")
 	c.checkToken(bad)
 }
@@ -74,5 +75,35 @@ func (c *Config) checkToken(bad func(field, format string, args ...any)) {
 	// Not quoted: somebody may have written the passphrase here.
 	if k.Passphrase != "" && !credentialName.MatchString(k.Passphrase) {
 		bad("keys.passphrase", "is no name of a systemd credential, want for example keys.passphrase (never the passphrase itself)")
+	}
+}
+
+// checkQualified wants a way to sign and somebody who says whose certificates count.
+func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
+	q := c.Qualified
+	lists := q.LOTLSigners != ""
+	switch {
+	case !q.Offered() && (lists || q.Anchors != ""):
+		bad("qualified.card", "nobody could sign, want card = true, or a [[qualified.provider]]")
+	case q.Offered() && !lists && q.Anchors == "":
+		bad("qualified.lotl_signers", "is missing: without trusted lists or anchors no certificate counts as qualified")
+	case q.Offered() && !lists && q.LOTL != "":
+		bad("qualified.lotl_signers", "is missing, want the certificates of the list of the lists, which the Official Journal prints")
+	}
+	if q.LOTL != "" && !strings.HasPrefix(q.LOTL, "https://") {
+		bad("qualified.lotl", "%q is no https address", q.LOTL)
+	}
+	for i, p := range q.Providers {
+		for field, value := range map[string]string{"name": p.Name, "url": p.URL, "client_id": p.ClientID, "secret_file": p.SecretFile, "token_url": p.TokenURL} {
+			if value == "" {
+				bad("qualified.provider."+field, "is missing for provider %d", i+1)
+			}
+		}
+		if slices.ContainsFunc(q.Providers[:i], func(o Provider) bool { return o.Name == p.Name }) {
+			bad("qualified.provider.name", "%q stands there twice", p.Name)
+		}
+	}
+	if c.Sessions.Level == "qualified" && !q.Offered() {
+		bad("sessions.level", "Qualified signatures are not set up, want standard, advanced, or [qualified]")
 	}
 }

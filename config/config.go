@@ -62,6 +62,9 @@ type Config struct {
 	Enrolment Enrolment `toml:"enrolment"`
 	// The certificates of people's own devices, for level Advanced.
 	Certificates Certificates `toml:"certificates"`
+	// Signatures of level Qualified: made by whom, and whose certificates count.
+	// The level is offered where card or a provider is set, and lists or anchors.
+	Qualified Qualified `toml:"qualified"`
 	// Where the organisation's keys are: those of the seal, of the certificate
 	// authority and of the embedded timestamp authority.
 	Keys Keys `toml:"keys"`
@@ -251,6 +254,15 @@ type LDAP struct {
 	Language string `toml:"language" example:"preferredLanguage"`
 	// Attribute with a person's own certificates.
 	Certificate string `toml:"certificate" example:"userCertificate;binary"`
+	// Attributes with a person's given name and surname, which a qualified
+	// certificate must have.
+	GivenName string `toml:"given_name" example:"givenName"`
+	// Surname.
+	Surname string `toml:"surname" example:"sn"`
+	// Attribute with the identifier that a qualified certificate has as
+	// serialNumber (ETSI EN 319 412-1, clause 5.1.3), such as PNOEE-38001085718;
+	// empty to compare names only. Where a person has it, it decides.
+	Serial string `toml:"serial" example:"employeeNumber"`
 	// Where groups are, or empty for no groups.
 	GroupBase string `toml:"group_base" example:"ou=groups,dc=corp,dc=com"`
 	// Which entries are groups.
@@ -268,8 +280,7 @@ type LDAP struct {
 
 // Sessions are the rules for signing sessions.
 type Sessions struct {
-	// Level of a request that names none: standard or advanced. (qualified is a
-	// word of the subject already, and refused until milterd can make it.)
+	// Level of a request that names none: standard, advanced or qualified.
 	Level string `toml:"level" example:"standard"`
 	// How long signatories have to answer, at most 30 days.
 	Deadline Duration `toml:"deadline" unit:"days, hours or minutes" example:"14d"`
@@ -304,6 +315,70 @@ type Certificates struct {
 	// How long one is valid. The page renews it without a question.
 	Lifetime Duration `toml:"lifetime" unit:"days or hours" example:"30d"`
 }
+
+// Qualified says how signatures of level Qualified are made.
+type Qualified struct {
+	// Signatories may sign with an identity card in a reader at their own
+	// computer, by Web eID's extension and program.
+	Card bool `toml:"card" example:"true"`
+	// Folder with the EU's trusted lists, which say whose certificates are
+	// qualified; PATH relative to the data folder. EU.xml is the list of the
+	// lists. They are fetched from lotl, or put there by hand.
+	Lists string `toml:"lists" example:"trustlists"`
+	// Address of the list of the lists, or empty to fetch nothing.
+	LOTL string `toml:"lotl" example:"https://lists.example.com/eu-lotl.xml"`
+	// File with the certificates that the list of the lists must be signed with,
+	// PEM: the Official Journal of the EU prints them. Needed for lists.
+	LOTLSigners string `toml:"lotl_signers" example:"/etc/milterd/lotl-signers.pem"`
+	// Countries whose lists are loaded, as the list of the lists names them; none
+	// for all.
+	Territories []string `toml:"territories" example:"[\"LU\", \"EE\"]"`
+	// Folder with certificates (*.pem) of authorities that the organisation
+	// itself takes for qualified, beside trusted lists or instead of them. The
+	// evidence says then that no list vouched.
+	Anchors string `toml:"anchors" example:"/etc/milterd/qualified"`
+	// Only certificates count that the directory holds for their person
+	// (directory.ldap.certificate); the name alone does not do.
+	Registered bool `toml:"registered" example:"true"`
+	// Trust service providers that hold signatories' keys and sign by the Cloud
+	// Signature Consortium's API, one table for each.
+	Providers []Provider `toml:"provider"`
+}
+
+// Provider is a trust service provider that signs remotely.
+type Provider struct {
+	// Name, as signatories read it.
+	Name string `toml:"name" example:"Example Trust"`
+	// Base address of the API with its version.
+	URL string `toml:"url" example:"https://sign.example.com/csc/v2"`
+	// Version of the API, 2 or 1; 0 means 2.
+	Version int `toml:"version" example:"2"`
+	// Name of this milterd at the provider.
+	ClientID string `toml:"client_id" example:"corp-milterd"`
+	// File that holds its secret, on one line. By it milterd lists a person's
+	// certificates, under the person's mail address.
+	SecretFile string `toml:"secret_file" example:"/etc/milterd/qtsp.secret"`
+	// OAuth2 token endpoint.
+	TokenURL string `toml:"token_url" example:"https://sign.example.com/oauth2/token"`
+	// OAuth2 page on which signatories agree, or empty where they type a PIN or
+	// a one-time password on milterd's page. The provider must know URL/r as the
+	// address that it sends browsers back to.
+	AuthorizeURL string `toml:"authorize_url" example:"https://sign.example.com/oauth2/authorize"`
+	// Client id and secret go into an Authorization header instead of the form.
+	BasicAuth bool `toml:"basic_auth" example:"true"`
+	// Send authorization_details (RFC 9396) instead of single fields.
+	RichRequests bool `toml:"rich_requests" example:"true"`
+	// Send digests as base64url.
+	HashURLSafe bool `toml:"hash_url_safe" example:"true"`
+	// Send digests without the "=" at their end.
+	HashUnpadded bool `toml:"hash_unpadded" example:"true"`
+	// PEM file with the authorities of the provider's TLS certificate; empty for
+	// those of the system.
+	CA string `toml:"ca" example:"/etc/milterd/qtsp-ca.pem"`
+}
+
+// Offered reports whether Qualified signatures can be made.
+func (q Qualified) Offered() bool { return q.Card || len(q.Providers) > 0 }
 
 // Keys says where the organisation's keys are.
 type Keys struct {
@@ -385,7 +460,7 @@ func Default() *Config {
 		Senders:  Senders{PerHour: 60},
 		Directory: Directory{Users: "/etc/milterd/users.toml", LDAP: LDAP{StartTLS: true, Filter: "(objectClass=person)",
 			Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"}, Name: "cn", Language: "preferredLanguage",
-			Certificate: "userCertificate;binary", GroupFilter: "(objectClass=groupOfNames)",
+			Certificate: "userCertificate;binary", GivenName: "givenName", Surname: "sn", GroupFilter: "(objectClass=groupOfNames)",
 			GroupAddresses: []string{"mail", "proxyAddresses"}, Member: "member",
 			Cache: Duration{Duration: 5 * time.Minute}}},
 		Enrolment:    Enrolment{Ways: []string{"password", "device", "administrator"}, PasswordTries: 3},

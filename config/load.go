@@ -145,6 +145,7 @@ type Field struct {
 	Example string // as in the tag
 	Quoted  bool   // strings, times and sizes are written in quotes
 	Table   bool
+	Many    bool // of a table: there can be any number of them
 }
 
 // Assignment is the field as it is written in the file, without its table.
@@ -172,9 +173,13 @@ func walk(prefix string, t reflect.Type) []Field {
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		f := Field{Name: prefix + sf.Tag.Get("toml"), Unit: sf.Tag.Get("unit"), Example: sf.Tag.Get("example")}
-		if sf.Type.Kind() == reflect.Struct && sf.Type != reflect.TypeFor[Duration]() {
+		table := sf.Type
+		if f.Many = table.Kind() == reflect.Slice && table.Elem().Kind() == reflect.Struct; f.Many {
+			table = table.Elem()
+		}
+		if table.Kind() == reflect.Struct && table != reflect.TypeFor[Duration]() {
 			f.Table = true
-			out = append(append(out, f), walk(f.Name+".", sf.Type)...)
+			out = append(append(out, f), walk(f.Name+".", table)...)
 			continue
 		}
 		f.Quoted = sf.Type.Kind() == reflect.String || sf.Type == reflect.TypeFor[Duration]() || sf.Type == reflect.TypeFor[Size]()

@@ -57,6 +57,9 @@ type Backend interface {
 	Check(ctx context.Context) []Status
 	// Missing gives those of the groups, named as in the policy, that do not exist.
 	Missing(ctx context.Context, groups []string) ([]string, error)
+	// Identity gives what is known of the person with an address beside the name
+	// that is printed.
+	Identity(ctx context.Context, mail string) (Identity, error)
 	// Sample is the address of some person, for trials.
 	Sample(ctx context.Context) (string, error)
 }

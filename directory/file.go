@@ -28,6 +28,9 @@ const maxFile = 32 << 20
 //	other = ["j.doe@corp.com"]      # further addresses, optional
 //	language = "de"                 # of the mails to her, default "en"
 //	login = "jane"                  # SASL login, default: any of her addresses, or its local part
+//	given_name = "Jane"             # for Qualified signatures, with surname, where the last word of
+//	surname = "Doe"                 # the name is not the surname
+//	serial = "PNOEE-38001085718"    # that a qualified certificate must have, optional
 //
 //	[[group]]
 //	name = "board"                  # as the policy and other groups name it
@@ -51,6 +54,8 @@ type index struct {
 	address, local, logins map[string]*workflow.Person
 	written                map[string]bool // logins that stand in a login field
 
+	identities map[*workflow.Person]Identity
+
 	groups, groupAddress, groupLocal map[string]*group
 	groupsOf                         map[*workflow.Person][]string
 }
@@ -62,6 +67,10 @@ type user struct {
 	Other    []string `toml:"other"`
 	Language string   `toml:"language"`
 	Login    string   `toml:"login"`
+
+	GivenName string `toml:"given_name"`
+	Surname   string `toml:"surname"`
+	Serial    string `toml:"serial"`
 }
 
 // Open reads a file. The error names file, line and field.
@@ -152,7 +161,7 @@ func parse(b []byte) (*index, error) {
 	}
 	ix := &index{people: make([]workflow.Person, len(doc.User)),
 		address: map[string]*workflow.Person{}, local: map[string]*workflow.Person{}, logins: map[string]*workflow.Person{},
-		written: map[string]bool{}, groups: map[string]*group{}, groupAddress: map[string]*group{},
+		written: map[string]bool{}, identities: map[*workflow.Person]Identity{}, groups: map[string]*group{}, groupAddress: map[string]*group{},
 		groupLocal: map[string]*group{}, groupsOf: map[*workflow.Person][]string{}}
 	for i, u := range doc.User {
 		if field, err := ix.add(&ix.people[i], u); err != nil {
@@ -178,6 +187,10 @@ func (ix *index) add(p *workflow.Person, u user) (field string, err error) {
 	if len(p.Name) > 200 || strings.ContainsFunc(p.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return "name", fmt.Errorf("%q: want one line of at most 200 bytes", p.Name)
 	}
+	if (u.GivenName == "") != (u.Surname == "") {
+		return "surname", errors.New("given_name and surname go together")
+	}
+	ix.identities[p] = Identity{Serial: strings.TrimSpace(u.Serial), GivenName: u.GivenName, Surname: u.Surname}
 	if p.Language == "" {
 		p.Language = "en"
 	}
@@ -241,7 +254,7 @@ func tomlError(err error) error {
 	if errors.As(err, &strict) && len(strict.Errors) > 0 {
 		e := strict.Errors[0]
 		line, _ := e.Position()
-		return fmt.Errorf("%d: %s: unknown field; a [[user]] has mail, name, other, language, login, a [[group]] name, mail, other, members", line, strings.Join(e.Key(), "."))
+		return fmt.Errorf("%d: %s: unknown field; a [[user]] has mail, name, other, language, login, given_name, surname, serial, a [[group]] name, mail, other, members", line, strings.Join(e.Key(), "."))
 	}
 	var e *toml.DecodeError
 	if errors.As(err, &e) {

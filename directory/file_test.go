@@ -160,3 +160,31 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestFileIdentity: what is written is told; else the last word of the name is
+// the surname.
+func TestFileIdentity(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.toml")
+	text := "[[user]]\nmail = \"jan@corp.test\"\nname = \"Jan van der Berg\"\ngiven_name = \"Jan\"\nsurname = \"van der Berg\"\nserial = \"PNONL-123\"\n" +
+		"[[user]]\nmail = \"anna@corp.test\"\nname = \"Anna Maria Roe\"\n[[user]]\nmail = \"x@corp.test\"\nname = \"Mononym\"\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mail, want := range map[string]Identity{
+		"JAN@corp.test":  {Serial: "PNONL-123", GivenName: "Jan", Surname: "van der Berg"},
+		"anna@corp.test": {GivenName: "Anna Maria", Surname: "Roe"},
+		"x@corp.test":    {},
+	} {
+		got, err := f.Identity(t.Context(), mail)
+		if err != nil || got.Serial != want.Serial || got.GivenName != want.GivenName || got.Surname != want.Surname {
+			t.Errorf("%s: %+v, %v", mail, got, err)
+		}
+	}
+	if _, err := f.Identity(t.Context(), "nobody@corp.test"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("nobody: %v", err)
+	}
+}

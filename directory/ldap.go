@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,6 +30,8 @@ type LDAPConfig struct {
 	Addresses, Logins      []string
 	Name, Language         string
 	Certificate            string
+	GivenName, Surname     string
+	Serial                 string // may be empty
 	GroupBase, GroupFilter string // GroupBase empty: no groups
 	GroupAddresses         []string
 	Member                 string
@@ -79,7 +82,8 @@ func OpenLDAP(c LDAPConfig) (*LDAP, error) {
 		}
 	}
 	for field, names := range map[string][]string{"addresses": c.Addresses, "logins": c.Logins, "group_addresses": c.GroupAddresses,
-		"name": {c.Name}, "language": {c.Language}, "certificate": {c.Certificate}, "member": {c.Member}} {
+		"name": {c.Name}, "language": {c.Language}, "certificate": {c.Certificate}, "member": {c.Member},
+		"given_name": {c.GivenName}, "surname": {c.Surname}, "serial": {cmp.Or(c.Serial, "serialNumber")}} {
 		for _, name := range names {
 			if !attributeName.MatchString(name) {
 				return nil, fmt.Errorf("directory.ldap.%s: %q is no attribute name, want for example mail", field, name)
@@ -200,35 +204,5 @@ func (l *LDAP) find(ctx context.Context, kind, key, filter string, fits func(rec
 			return record{}, ErrNotFound
 		}
 		return found, nil
-	})
-}
-
-// Certificates gives the certificates of the person with an address, DER, as
-// they stand in the directory: nobody has checked them.
-func (l *LDAP) Certificates(ctx context.Context, addr string) ([][]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, Limit)
-	defer cancel()
-	r, err := l.byAddress(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	s := l.now.Load()
-	return kept(ctx, s.lists, "certificates "+fold(r.dn), func(ctx context.Context) ([][]byte, error) {
-		entries, err := s.servers.search(ctx, &ldap.SearchRequest{BaseDN: r.dn, Scope: ldap.ScopeBaseObject,
-			Filter: anything, Attributes: []string{l.config.Certificate}})
-		if err != nil {
-			return nil, err
-		}
-		var certificates [][]byte
-		name, _, _ := strings.Cut(l.config.Certificate, ";")
-		for _, e := range entries {
-			for _, a := range e.Attributes {
-				// The option ;binary (RFC 4522) comes back or does not.
-				if n, _, _ := strings.Cut(a.Name, ";"); strings.EqualFold(n, name) {
-					certificates = append(certificates, a.ByteValues...)
-				}
-			}
-		}
-		return certificates, nil
 	})
 }

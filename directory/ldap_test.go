@@ -38,7 +38,7 @@ var staff = ldaptest.Person("jane", "Jane Roe", "Jane.Roe@Corp.Test", "preferred
 func config(s *ldaptest.Server) LDAPConfig {
 	return LDAPConfig{Servers: []string{s.URL}, StartTLS: true, CA: s.CA, BindDN: s.BindDN, PasswordFile: s.PasswordFile,
 		Base: ldaptest.People, Filter: "(objectClass=person)", Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"},
-		Name: "cn", Language: "preferredLanguage", Certificate: "userCertificate;binary",
+		Name: "cn", Language: "preferredLanguage", Certificate: "userCertificate;binary", GivenName: "givenName", Surname: "sn",
 		GroupBase: ldaptest.Groups, GroupFilter: "(objectClass=groupOfNames)", GroupAddresses: []string{"mail", "proxyAddresses"}, Member: "member"}
 }
 
@@ -341,12 +341,12 @@ func TestCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := openLDAP(t, config(s))
-	got, err := l.Certificates(t.Context(), "jroe@corp.test")
-	if err != nil || len(got) != 1 || !bytes.Equal(got[0], der) {
-		t.Errorf("got %d certificates, %v", len(got), err)
+	got, err := l.Identity(t.Context(), "jroe@corp.test")
+	if err != nil || len(got.Certificates) != 1 || !bytes.Equal(got.Certificates[0], der) || got.Surname == "" {
+		t.Errorf("got %+v, %v", got, err)
 	}
-	if got, err := l.Certificates(t.Context(), "john.doe@corp.test"); err != nil || len(got) != 0 {
-		t.Errorf("got %d certificates, %v", len(got), err)
+	if got, err := l.Identity(t.Context(), "john.doe@corp.test"); err != nil || len(got.Certificates) != 0 {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
@@ -358,7 +358,7 @@ func TestLDAPSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := LDAPConfig{Servers: []string{"ldaps://ldap.corp.test"}, Base: "dc=corp", Filter: "(a=b)", GroupFilter: "(a=b)",
-		Addresses: []string{"mail"}, Logins: []string{"uid"}, Name: "cn", Language: "l", Certificate: "c;binary", Member: "member"}
+		Addresses: []string{"mail"}, Logins: []string{"uid"}, Name: "cn", Language: "l", Certificate: "c;binary", GivenName: "givenName", Surname: "sn", Member: "member"}
 	if _, err := OpenLDAP(good); err != nil {
 		t.Fatal(err)
 	}

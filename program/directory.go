@@ -20,6 +20,7 @@ func OpenDirectory(ctx context.Context, c *config.Config, log *slog.Logger) (dir
 			Servers: l.Servers, StartTLS: l.StartTLS, CA: l.CA, BindDN: l.BindDN, PasswordFile: l.PasswordFile,
 			Base: l.Base, Filter: l.Filter, Addresses: l.Addresses, Logins: l.Logins,
 			Name: l.Name, Language: l.Language, Certificate: l.Certificate,
+			GivenName: l.GivenName, Surname: l.Surname, Serial: l.Serial,
 			GroupBase: l.GroupBase, GroupFilter: l.GroupFilter, GroupAddresses: l.GroupAddresses, Member: l.Member,
 			Cache: l.Cache.Duration, Log: log,
 		})

@@ -57,7 +57,10 @@ func entries(source []byte) ([]entry, error) {
 				e.required = e.def == "" && required[e.Name]
 			}
 			out = append(out, e)
-			if e.Table {
+			switch {
+			case e.Many: // there is none by default
+				walk(reflect.Zero(sf.Type.Elem()))
+			case e.Table:
 				walk(v.Field(i))
 			}
 		}
@@ -97,6 +100,9 @@ func sample(es []entry) string {
 		b.WriteString("\n")
 		comment(&b, e.doc)
 		switch {
+		case e.Many:
+			b.WriteString("#[[" + e.Name + "]]\n")
+			continue
 		case e.Table:
 			b.WriteString("[" + e.Name + "]\n")
 			continue
@@ -131,7 +137,11 @@ func manual(es []entry) string {
 		".SH FIELDS\n")
 	for _, e := range es {
 		if e.Table {
-			fmt.Fprintf(&b, ".SS [%s]\n%s\n", roff(e.Name), roff(e.doc))
+			name := "[" + e.Name + "]"
+			if e.Many {
+				name = "[" + name + "]"
+			}
+			fmt.Fprintf(&b, ".SS %s\n%s\n", roff(name), roff(e.doc))
 			continue
 		}
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(e.Name), roff(e.doc))
