@@ -21,7 +21,18 @@ func VerifyValue(cert *x509.Certificate, alg Algorithm, attributes, value []byte
 	if err := alg.fits(cert.PublicKey); err != nil {
 		return nil, err
 	}
-	digest := sum(alg.Hash(), attributes)
+	return VerifyDigest(cert, alg, sum(alg.Hash(), attributes), value)
+}
+
+// VerifyDigest is VerifyValue for whoever has the digest only: a provider that
+// signs remotely is given nothing else.
+func VerifyDigest(cert *x509.Certificate, alg Algorithm, digest, value []byte) ([]byte, error) {
+	if err := alg.fits(cert.PublicKey); err != nil {
+		return nil, err
+	}
+	if len(digest) != alg.Hash().Size() {
+		return nil, fmt.Errorf("%w: digest of %d bytes for %s", ErrAlgorithm, len(digest), alg)
+	}
 	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
 	if !ok {
 		if err := verifyRSA(cert.PublicKey.(*rsa.PublicKey), alg, rsa.PSSSaltLengthEqualsHash, digest, value); err != nil {

@@ -3,6 +3,9 @@ package csc
 import (
 	"context"
 	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
 
 	"milterd/signature/cms"
 )
@@ -69,11 +72,16 @@ type Info struct {
 }
 
 // Offers reports whether the provider implements a method.
-func (i *Info) Offers(method string) bool { panic("csc: its body is in the next commit") }
+func (i *Info) Offers(method string) bool { return slices.Contains(i.Methods, method) }
 
 // Info asks what the provider offers. It needs no token.
 func (c *Client) Info(ctx context.Context) (*Info, error) {
-	panic("csc: its body is in the next commit")
+	const name = "info"
+	a, err := c.post(ctx, call{name: name, url: c.p.URL + "/" + name, media: "application/json", body: []byte("{}"), reading: true})
+	if err != nil {
+		return nil, err
+	}
+	return c.readInfo(a)
 }
 
 // Credentials lists the usable credentials of a person: enabled, with a certificate
@@ -82,10 +90,52 @@ func (c *Client) Info(ctx context.Context) (*Info, error) {
 // service's own token is used, and userID is the person at the provider. What
 // cannot be used is left out and its reasons are in skipped, for the log.
 func (c *Client) Credentials(ctx context.Context, user *Token, userID string) (usable []*Credential, skipped []error, err error) {
-	panic("csc: its body is in the next commit")
+	const name = "credentials/list"
+	params := map[string]any{}
+	if userID != "" {
+		params["userID"] = userID
+	}
+	if c.p.Version != 1 {
+		for _, p := range []string{"credentialInfo", "certInfo", "authInfo", "onlyValid"} {
+			params[p] = true
+		}
+		params["certificates"] = "chain"
+	}
+	var out listJSON
+	if _, err := c.method(ctx, user, call{name: name, reading: true}, params, &out); err != nil {
+		return nil, nil, err
+	}
+	infos, err := c.readList(&out)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range out.IDs {
+		var cred *Credential
+		if j := infos[id]; j != nil {
+			cred, err = c.readCredential(name, id, j)
+		} else {
+			cred, err = c.Credential(ctx, user, id)
+		}
+		var e *Error
+		switch {
+		case err == nil:
+			usable = append(usable, cred)
+		case errors.As(err, &e) && (e.Reason == Unusable || e.Reason == WrongAnswer):
+			skipped = append(skipped, fmt.Errorf("credential %q: %w", clean(id, maxCode), err))
+		default:
+			return nil, nil, err
+		}
+	}
+	return usable, skipped, nil
 }
 
 // Credential reads one credential. The error is Unusable if it cannot sign.
 func (c *Client) Credential(ctx context.Context, user *Token, id string) (*Credential, error) {
-	panic("csc: its body is in the next commit")
+	const name = "credentials/info"
+	params := map[string]any{"credentialID": id, "certificates": "chain", "certInfo": true, "authInfo": true}
+	var out credentialJSON
+	if _, err := c.method(ctx, user, call{name: name, reading: true}, params, &out); err != nil {
+		return nil, err
+	}
+	return c.readCredential(name, id, &out)
 }

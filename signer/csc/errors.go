@@ -1,6 +1,9 @@
 package csc
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Reason is a stable word for what went wrong.
 type Reason string
@@ -41,14 +44,61 @@ type Error struct {
 }
 
 // Error is for the log; it holds the provider's words in quotes.
-func (e *Error) Error() string { panic("csc: its body is in the next commit") }
+func (e *Error) Error() string {
+	s := fmt.Sprintf("QTSP %q: %s: %s", e.Provider, e.Call, e.Reason)
+	if e.Status != 0 {
+		s += fmt.Sprintf(": HTTP status %d", e.Status)
+	}
+	if e.Code != "" {
+		s += fmt.Sprintf(", error %q", e.Code)
+	}
+	if e.Said != "" {
+		s += fmt.Sprintf(", it says %q", e.Said)
+	}
+	if e.RetryAfter > 0 {
+		s += fmt.Sprintf(", again in %s", e.RetryAfter)
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
 
 // Unwrap gives the inner cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Sentence is one sentence in English for the person who signs; no word of it is
 // the provider's.
-func (e *Error) Sentence() string { panic("csc: its body is in the next commit") }
+func (e *Error) Sentence() string {
+	form, known := sentences[e.Reason]
+	if !known {
+		form = sentences[Refused]
+	}
+	return fmt.Sprintf(form, e.Provider)
+}
+
+// sentences take the provider's Name.
+var sentences = map[Reason]string{
+	Away:             "%s does not answer at the moment; please try again in a few minutes.",
+	Busy:             "%s has too much to do at the moment; please try again in a few minutes.",
+	WrongAnswer:      "%s gave an answer that cannot be used; please tell your administrator.",
+	WrongSignature:   "%s gave a signature that does not fit this document, and it was thrown away; please tell your administrator.",
+	InvalidOTP:       "%s did not accept the one-time code; please have a new one sent and try again.",
+	InvalidPIN:       "%s did not accept the PIN; please try again.",
+	InvalidFactor:    "%s did not accept the PIN or the code; please try again.",
+	Locked:           "%s has locked this certificate after wrong entries; please have it unlocked there.",
+	Denied:           "The signature was not authorised at %s; nothing has been signed.",
+	Expired:          "The authorisation at %s has run out; please authorise the signature again.",
+	OtherState:       "The answer from %s belongs to another request; please start again from this document.",
+	Changed:          "The certificate at %s has changed in the meantime; please start again with the new one.",
+	OneShot:          "%s makes a certificate for each signature, which cannot be used for this document.",
+	Unusable:         "The certificate at %s cannot sign: it is disabled, expired, revoked or of a kind that is not accepted.",
+	NoSuchCredential: "%s does not know this certificate any more; please choose another.",
+	HashRefused:      "%s refused to sign this document under the given authorisation; please authorise the signature again.",
+	NotOffered:       "%s does not offer what this signature needs; please tell your administrator.",
+	Misconfigured:    "%s does not accept this service as its client; please tell your administrator.",
+	Refused:          "%s refused the signature; please tell your administrator.",
+}
 
 // Temporary reports whether the same call can succeed later as it is. After SignHash
 // and SignDoc a new authorisation may be needed all the same.
