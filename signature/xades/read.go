@@ -147,6 +147,10 @@ func (d *Document) Share(with *Document) { d.work = with.work }
 // Container reports whether the document holds nothing but signatures, of files.
 func (d *Document) Container() bool { return d.container }
 
+// Root is the document's root element: the tree that the references of its
+// signatures were checked over.
+func (d *Document) Root() *dom.Node { return d.tree.Root }
+
 // read takes the element apart in the order of its schema.
 func (s *Signature) read() error {
 	kids, err := elements(s.node)
