@@ -213,9 +213,11 @@ var (
 // withoutRevocation tells certificates whose issuer says that there is no
 // revocation data: RFC 9608, EN 319 412-1 clause 5.2, RFC 6960 section 4.2.2.2.1.
 func withoutRevocation(c *x509.Certificate) bool {
-	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
-		return e.Id.Equal(oidNoRevAvail) || e.Id.Equal(oidShortTerm) || e.Id.Equal(oidNoCheck)
-	})
+	return declares(c, oidNoRevAvail) || declares(c, oidShortTerm) || declares(c, oidNoCheck)
+}
+
+func declares(c *x509.Certificate, oid asn1.ObjectIdentifier) bool {
+	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oid) })
 }
 
 // status asks every list and answer that the issuer vouches for. A revocation
