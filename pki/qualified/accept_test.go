@@ -185,7 +185,7 @@ func TestRefusals(t *testing.T) {
 		{"list tampered", spoilt("EE.xml", "ForeSignatures", "ForeSignatureS"), qualified.ListTampered},
 		{"list of the lists tampered", spoilt("EU.xml", "https://lists.test/", "https://other.test/"), qualified.ListTampered},
 		{"list expired", func(t *testing.T, d *desk) {
-			d.union.Lists[0].Age, d.union.Lists[0].Life = 48*time.Hour, time.Hour
+			d.union.Lists[0].Life = 30 * time.Minute
 			d.sign(t)
 		}, qualified.ListExpired},
 		{"list rolled back", func(t *testing.T, d *desk) {
