@@ -14,6 +14,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -43,8 +44,10 @@ type Provider struct {
 	RootKey, CAKey crypto.Signer
 	URL            string // address of OCSP (URL+"/ocsp") and CRL (URL+"/crl") in certificates; "" names none
 	Now            func() time.Time
-	revoked        map[string]time.Time
-	unknown        map[string]bool
+
+	mu      sync.Mutex
+	revoked map[string]time.Time
+	unknown map[string]bool
 }
 
 // New makes a provider. Its authorities are valid from five years before now to
@@ -213,13 +216,23 @@ func create(c, parent *x509.Certificate, key crypto.PublicKey, by crypto.Signer)
 }
 
 // Revoke revokes a certificate.
-func (p *Provider) Revoke(c *x509.Certificate, at time.Time) { p.revoked[c.SerialNumber.String()] = at }
+func (p *Provider) Revoke(c *x509.Certificate, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoked[c.SerialNumber.String()] = at
+}
 
 // Forget makes OCSP say "unknown" of a certificate.
-func (p *Provider) Forget(c *x509.Certificate) { p.unknown[c.SerialNumber.String()] = true }
+func (p *Provider) Forget(c *x509.Certificate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unknown[c.SerialNumber.String()] = true
+}
 
 // OCSP answers about a certificate, as of now, for an hour.
 func (p *Provider) OCSP(c *x509.Certificate) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := p.Now().UTC()
 	r := ocsp.Response{Status: ocsp.Good, SerialNumber: c.SerialNumber, ThisUpdate: now, NextUpdate: now.Add(time.Hour), ProducedAt: now}
 	if at, ok := p.revoked[c.SerialNumber.String()]; ok {
@@ -233,6 +246,8 @@ func (p *Provider) OCSP(c *x509.Certificate) ([]byte, error) {
 
 // CRL is the list of the issuing authority, as of now, for a day.
 func (p *Provider) CRL() ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := p.Now().UTC()
 	list := &x509.RevocationList{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: now.AddDate(0, 0, 1)}
 	for serial, at := range p.revoked {

@@ -14,6 +14,7 @@ const prefix = "http://uri.etsi.org/TrstSvc/TrustedList/"
 // List is a trusted list. Zero values are filled with what a good one has.
 type List struct {
 	Territory string
+	Version   int           // 0 means 6
 	Sequence  int           // 0 means 1
 	Age       time.Duration // since its issue; 0 means an hour
 	Life      time.Duration // from its issue to the next update; 0 means 90 days
@@ -75,6 +76,9 @@ func (l List) XML(now time.Time) []byte {
 	if l.Sequence == 0 {
 		l.Sequence = 1
 	}
+	if l.Version == 0 {
+		l.Version = 6
+	}
 	if l.Life == 0 {
 		l.Life = 90 * 24 * time.Hour
 	}
@@ -86,7 +90,7 @@ func (l List) XML(now time.Time) []byte {
 	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>
 <TrustServiceStatusList xmlns="http://uri.etsi.org/02231/v2#" xmlns:tslx="http://uri.etsi.org/02231/v2/additionaltypes#" xmlns:xades="http://uri.etsi.org/01903/v1.3.2#"` +
 		` xmlns:sie="http://uri.etsi.org/TrstSvc/SvcInfoExt/eSigDir-1999-93-EC-TrustedList/#" TSLTag="http://uri.etsi.org/19612/TSLTag" Id="list"><SchemeInformation>`)
-	fmt.Fprintf(b, `<TSLVersionIdentifier>6</TSLVersionIdentifier><TSLSequenceNumber>%d</TSLSequenceNumber><TSLType>%sTSLType/%s</TSLType>`, l.Sequence, prefix, kind)
+	fmt.Fprintf(b, `<TSLVersionIdentifier>%d</TSLVersionIdentifier><TSLSequenceNumber>%d</TSLSequenceNumber><TSLType>%sTSLType/%s</TSLType>`, l.Version, l.Sequence, prefix, kind)
 	fmt.Fprintf(b, `<SchemeOperatorName><Name xml:lang="en">Test</Name></SchemeOperatorName><SchemeTerritory>%s</SchemeTerritory>`, l.Territory)
 	if l.Pointers != nil {
 		b.WriteString(`<PointersToOtherTSL>`)
