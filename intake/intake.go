@@ -16,6 +16,7 @@ import (
 type Config struct {
 	Domain      string           // the sign domain: sign.corp.com
 	Level       workflow.Level   // for mail that names none
+	Qualified   bool             // level Qualified is offered
 	Trusted     []netip.Prefix   // clients whose From is believed; never Postfix's mynetworks (decision 4)
 	Limits      mailparse.Limits // of a mail
 	Documents   int              // in one mail

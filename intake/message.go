@@ -239,15 +239,15 @@ func (in *Intake) signatories(ctx context.Context, level workflow.Level, asked [
 	if level == "" {
 		level = in.Config.Level
 	}
-	if !offered(level) {
+	if !in.offers(level) {
 		return "", nil, errLevel(level)
 	}
 	return level, out, nil
 }
 
-// offered are the levels that milterd can make. The others are refused, never
+// offers reports whether a level can be made here. The others are refused, never
 // lowered (decision 12).
-func offered(l workflow.Level) bool { return l == workflow.Standard || l == workflow.Advanced }
+func (in *Intake) offers(l workflow.Level) bool { return l != workflow.Qualified || in.Config.Qualified }
 
 // maxCopies bounds the look-ups for one mail.
 const maxCopies = 100

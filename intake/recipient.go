@@ -124,7 +124,7 @@ func (in *Intake) meant(ctx context.Context, a address, sender *workflow.Person)
 		if !ok {
 			return nil, "", in.errTag(a)
 		}
-		if !offered(l) {
+		if !in.offers(l) {
 			return nil, "", errLevel(l)
 		}
 		level = l

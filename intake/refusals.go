@@ -127,7 +127,7 @@ func errTooManySignatories(n int) error {
 
 func errLevel(l workflow.Level) error {
 	return refuse(554, "5.7.4", "level-unavailable",
-		"%s signatures are not offered yet, and a lower level is never used instead; ask for Advanced or Standard if that is enough", l)
+		"%s signatures are not offered here, and a lower level is never used instead; ask for Advanced or Standard if that is enough", l)
 }
 
 func errTwoLevels(a, b workflow.Level) error {

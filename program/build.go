@@ -33,9 +33,11 @@ import (
 	"milterd/milter"
 	"milterd/notify"
 	"milterd/pki"
+	"milterd/pki/trustlist"
 	"milterd/postfix/returned"
 	"milterd/report"
 	"milterd/signer"
+	"milterd/signer/remote"
 	"milterd/store"
 	"milterd/web"
 	"milterd/workflow"
@@ -64,6 +66,9 @@ type Program struct {
 	pages       httpHandler
 	certificate *certificate // nil for plain HTTP
 	state       state
+	lists       *trustlist.Lists // nil for none
+	qualifier   workflow.Qualifier
+	remote      *remote.Providers // nil where level Qualified is not offered
 }
 
 // Paths inside the data folder.
@@ -130,6 +135,9 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		return nil, err
 	}
 	p.time = timestamps
+	if err := p.qualified(keys, gatherer); err != nil {
+		return nil, err
+	}
 	notifier, err := p.notifier(master)
 	if err != nil {
 		return nil, err
@@ -147,6 +155,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Signer:    p.Signer,
 		Archivist: p.Signer,
 		Certifier: p.Authority,
+		Qualifier: p.qualifier,
 		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs, Root: p.Authority.RootAddress()}),
 		Notifier:  notifier,
 		Secrets:   keys,
@@ -175,7 +184,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		held = in
 	}
 	handler, err := web.New(web.Config{Held: held, Verifier: verifier{p.Authority}, MaxFile: int64(c.Limits.Mail), Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
-		Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
+		Remote: p.providers(), Card: c.Qualified.Card, Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
 		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})
 	if err != nil {
@@ -185,6 +194,14 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	return p, nil
 }
 
+// providers are those that sign remotely; nil for none.
+func (p *Program) providers() web.Remote {
+	if p.remote == nil || len(p.remote.Clients) == 0 {
+		return nil
+	}
+	return p.remote
+}
+
 // intake puts the room behind the doors together.
 func (p *Program) intake(box *returned.Box) *intake.Intake {
 	c := p.Config
@@ -192,7 +209,7 @@ func (p *Program) intake(box *returned.Box) *intake.Intake {
 		Config: intake.Config{Domain: c.Domain, Level: workflow.Level(c.Sessions.Level), Trusted: c.Milter.Clients(),
 			Limits: mailparse.Limits{Size: int64(c.Limits.Mail)}, Documents: c.Limits.Documents,
 			Signatories: c.Limits.Signatories, Pages: c.Limits.Pages, Blocked: c.Senders.Blocked,
-			Request: groups(c.Policy.Request), Sign: groups(c.Policy.Sign)},
+			Request: groups(c.Policy.Request), Sign: groups(c.Policy.Sign), Qualified: c.Qualified.Offered()},
 		Directory: p.Directory,
 		Inspector: inspector{},
 		Desk:      p.Desk,

@@ -109,6 +109,7 @@ func (p *Program) Run(ctx context.Context) error {
 	}
 	go p.remind(serving)
 	go p.sweep(serving)
+	go p.refresh(serving)
 	go watchdog(serving, p.healthy)
 	p.log.Info("serving", "milter", p.Config.Milter.Listen, "lmtp", p.Config.LMTP.Listen, "pages", p.Config.URL, "version", Version())
 	if err := tell("READY=1"); err != nil {

@@ -260,3 +260,21 @@ func (f *fake) RemoveDevice(_ context.Context, v workflow.Visit, id, _ string) e
 	}
 	return refusal("no-device", "None.", nil)
 }
+
+// Qualified certificates are tried on the real desk (qualified_test.go).
+
+func (f *fake) PrepareQualified(context.Context, workflow.Visit, []workflow.Shown, workflow.Appearance, workflow.Offer, string) (*workflow.Preparation, error) {
+	return nil, errors.New("not here")
+}
+
+func (f *fake) Prepared(context.Context, workflow.Visit, string) (*workflow.Preparation, *workflow.Qualification, error) {
+	return nil, nil, errors.New("not here")
+}
+
+func (f *fake) Leave(context.Context, workflow.Visit, string) (time.Time, error) {
+	return time.Time{}, errors.New("not here")
+}
+
+func (f *fake) FinishQualified(context.Context, workflow.Visit, string, [][]byte, string) error {
+	return errors.New("not here")
+}

@@ -35,7 +35,9 @@ type look struct {
 	Proofs       []string       `json:"proofs,omitempty"`   // after proof: what the level accepts
 	Passkeys     int            `json:"passkeys,omitempty"` // after proof: how many this person has
 	TOTPs        int            `json:"totps,omitempty"`
-	Enrol        bool           `json:"enrol,omitempty"` // after proof: devices can be enrolled here
+	Enrol        bool           `json:"enrol,omitempty"`     // after proof: devices can be enrolled here
+	Providers    []string       `json:"providers,omitempty"` // after proof, for Qualified: who signs remotely
+	Card         bool           `json:"card,omitempty"`      // after proof, for Qualified: identity cards do
 }
 
 type lookSender struct {
@@ -97,6 +99,12 @@ func (s *site) look(ctx context.Context, v workflow.Visit, proven bool) (look, e
 	if proven { // the mail's own words can be the content itself (decision 7)
 		out.Reason, out.Message = ses.Reason, ses.Message
 		out.Proofs, out.Enrol = s.Proofs[ses.Level], s.Enrolments != nil
+		if ses.Level == workflow.Qualified {
+			out.Card = s.Card
+			if s.Remote != nil {
+				out.Providers = s.Remote.Names()
+			}
+		}
 		out.Passkeys, out.TOTPs = count(enrolled, workflow.Passkey), count(enrolled, workflow.TOTP)
 	}
 	if p := ses.Sender(); p != nil {

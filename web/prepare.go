@@ -37,15 +37,22 @@ func (s *site) prepare(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	out := struct {
-		ID        string         `json:"id"`
-		Seconds   int            `json:"seconds"`
-		Documents []lookPrepared `json:"documents"`
-	}{p.ID, s.seconds(p.Expires), nil}
+	return c.answer(s.preparation(p))
+}
+
+// lookPreparation is what a page must check and sign, and how long it has.
+type lookPreparation struct {
+	ID        string         `json:"id"`
+	Seconds   int            `json:"seconds"`
+	Documents []lookPrepared `json:"documents"`
+}
+
+func (s *site) preparation(p *workflow.Preparation) lookPreparation {
+	out := lookPreparation{ID: p.ID, Seconds: s.seconds(p.Expires)}
 	for _, d := range p.Documents {
 		out.Documents = append(out.Documents, lookPrepared{d.Document, d.Revision, d.Head, d.SHA256, d.Size, d.Attributes})
 	}
-	return c.answer(out)
+	return out
 }
 
 // prepared gives a document's prepared revision, whole.

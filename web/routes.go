@@ -34,11 +34,16 @@ func (s *site) ownKeyRoutes(mux *http.ServeMux) {
 		mux.Handle("POST /api/key/issue", s.api(32<<10, s.proven(s.keyIssue)))
 		mux.Handle("POST /api/key/renew", s.api(16<<10, s.proven(s.keyRenew)))
 		mux.Handle("POST /api/prepare", s.api(maxSignBody, s.proven(s.prepare)))
-		mux.Handle("POST /api/prepared", s.api(4<<10, s.proven(s.prepared)))
-		mux.Handle("POST /api/keep", s.api(4<<10, s.proven(s.keep)))
-		mux.Handle("POST /api/abandon", s.api(4<<10, s.proven(s.abandon)))
 		mux.Handle("POST /api/finish", s.api(64<<10, s.proven(s.finish)))
+		s.preparedRoutes(mux)
 	}
+}
+
+// preparedRoutes are what a page does with a preparation until it is finished.
+func (s *site) preparedRoutes(mux *http.ServeMux) {
+	mux.Handle("POST /api/prepared", s.api(4<<10, s.proven(s.prepared)))
+	mux.Handle("POST /api/keep", s.api(4<<10, s.proven(s.keep)))
+	mux.Handle("POST /api/abandon", s.api(4<<10, s.proven(s.abandon)))
 }
 
 // checkProofs wants a room for each proof that a level accepts. Without any,

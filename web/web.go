@@ -32,6 +32,10 @@ type Desk interface {
 	Finish(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string, consume workflow.Consume) error
 	Certify(ctx context.Context, v workflow.Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error)
 	Renew(ctx context.Context, v workflow.Visit, csr []byte, serial string, proof []byte, client string) (chain [][]byte, newSerial string, err error)
+	PrepareQualified(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, o workflow.Offer, client string) (*workflow.Preparation, error)
+	Prepared(ctx context.Context, v workflow.Visit, id string) (*workflow.Preparation, *workflow.Qualification, error)
+	Leave(ctx context.Context, v workflow.Visit, id string) (until time.Time, err error)
+	FinishQualified(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string) error
 	RemoveDevice(ctx context.Context, v workflow.Visit, id, client string) error
 }
 
@@ -53,6 +57,8 @@ type Config struct {
 	Passkeys     Passkeys       // nil: none can be used
 	Enrolments   Enrolments     // nil: no device can be enrolled
 	TOTP         TOTP           // nil: no one-time passwords
+	Remote       Remote         // nil: no keys at trust service providers
+	Card         bool           // identity cards sign, too (Web eID)
 	Credentials  Credentials    // what is enrolled; needed with the three before
 	Proofs       auth.Proofs    // that each level accepts; nil: Standard by code
 	Organisation string         // as people know it, in every page's head
@@ -128,6 +134,7 @@ func (s *site) routes() http.Handler {
 	mux.Handle("POST /api/sign", s.api(maxSignBody, s.proven(s.sign)))
 	mux.Handle("POST /api/decline", s.api(32<<10, s.proven(s.decline)))
 	s.ownKeyRoutes(mux)
+	s.qualifiedRoutes(mux)
 	for path, do := range map[string]func(context.Context, *call) error{"held": s.held, "confirm": s.confirm, "deny": s.deny} {
 		mux.Handle("POST /api/"+path, s.guarded(4<<10, s.heldAPI(do)))
 	}

@@ -1,0 +1,249 @@
+package program
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"milterd/auth"
+	"milterd/config"
+	"milterd/directory"
+	"milterd/pki"
+	"milterd/pki/qualified"
+	"milterd/pki/trustlist"
+	"milterd/signer/csc"
+	"milterd/signer/remote"
+	"milterd/workflow"
+)
+
+// refreshEvery is how often the trusted lists are asked for newer ones: their
+// issuers write them anew at least every six months, and when something happens.
+const refreshEvery = 6 * time.Hour
+
+// qualifier implements workflow.Qualifier: by the trusted lists, the directory, and
+// revocation data of the moment.
+type qualifier struct {
+	policy    qualified.Policy
+	gatherer  *pki.Gatherer
+	directory directory.Backend
+	now       func() time.Time
+}
+
+// Qualify implements workflow.Qualifier.
+func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+	certs := make([]*x509.Certificate, len(chain))
+	for i, der := range chain {
+		var err error
+		if certs[i], err = x509.ParseCertificate(der); err != nil {
+			return nil, unqualified(&qualified.Refusal{Reason: qualified.Malformed, Text: "The certificate cannot be read.", Err: err})
+		}
+	}
+	if len(certs) == 0 {
+		return nil, unqualified(&qualified.Refusal{Reason: qualified.Malformed, Text: "There is no certificate.", Err: errors.New("an empty chain")})
+	}
+	who, err := q.person(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	now := q.now()
+	path, err := q.policy.Path(certs[0], certs[1:], now)
+	if err != nil {
+		return nil, unqualified(err)
+	}
+	c := qualified.Candidate{Leaf: certs[0], Issuers: path[1:], Person: who}
+	e, err := q.gatherer.With([][]byte{path[len(path)-1].Raw}).Gather(ctx, now, certs[:1], path[1:])
+	if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) {
+		return nil, unqualified(&qualified.Refusal{Reason: qualified.Revoked, Text: "This certificate has been revoked: please use your new card or certificate.", Err: err})
+	}
+	c.OCSPs, c.CRLs = e.OCSPs, e.CRLs
+	report, refused := q.policy.Accept(c, now)
+	if refused != nil {
+		return nil, unqualified(errors.Join(refused, err))
+	}
+	out := &workflow.Qualification{Subject: report.Subject, Issuer: report.Issuer, Serial: report.Serial,
+		NotAfter: certs[0].NotAfter, Vouched: vouched(report.Entry), At: report.At}
+	for _, c := range path {
+		out.Chain = append(out.Chain, c.Raw)
+	}
+	for _, c := range report.Checks {
+		out.Checks = append(out.Checks, workflow.QualifiedCheck{Name: c.Name, Clause: c.Clause, Outcome: string(c.Outcome), Detail: c.Detail})
+	}
+	return out, nil
+}
+
+func (q *qualifier) person(ctx context.Context, p workflow.Person) (qualified.Person, error) {
+	id, err := q.directory.Identity(ctx, p.Mail)
+	switch {
+	case errors.Is(err, directory.ErrNotFound), errors.Is(err, directory.ErrAmbiguous):
+		return qualified.Person{}, unqualified(&qualified.Refusal{Reason: qualified.PersonUnknown,
+			Text: "You are not, or no longer, in the directory, so nobody can say whether this certificate is yours.", Err: err})
+	case err != nil:
+		return qualified.Person{}, &workflow.Refusal{Code: 451, Enhanced: "4.4.3", Reason: "directory-away", Err: err,
+			Text: "The directory does not answer. Please try again in a few minutes."}
+	}
+	out := qualified.Person{Serial: id.Serial, GivenName: id.GivenName, Surname: id.Surname}
+	for _, der := range id.Certificates {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			out.Registered = append(out.Registered, qualified.Fingerprint(c))
+		}
+	}
+	return out, nil
+}
+
+// vouched names the entry that vouches, in words.
+func vouched(e *trustlist.Entry) string {
+	if e.Own {
+		return "the organisation itself: " + e.Service
+	}
+	return fmt.Sprintf("trusted list of %s, number %d: %s, %s, %s since %s", e.Territory, e.Sequence, e.Provider, e.Service, e.Status, e.Since.Format(time.DateOnly))
+}
+
+func unqualified(err error) error {
+	var r *qualified.Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	return &workflow.Refusal{Code: 550, Enhanced: "5.7.1", Text: r.Text, Reason: string(r.Reason), Err: err}
+}
+
+// trusts asks several; the first that vouches counts, and of refusals the first.
+type trusts []qualified.Trust
+
+// Vouch implements qualified.Trust.
+func (t trusts) Vouch(leaf *x509.Certificate, issuers []*x509.Certificate, at time.Time) (*trustlist.Entry, error) {
+	var first error
+	for _, one := range t {
+		e, err := one.Vouch(leaf, issuers, at)
+		if err == nil {
+			return e, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// qualified builds what level Qualified needs; nothing where it is not offered.
+func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
+	c := p.Config.Qualified
+	if !c.Offered() {
+		return nil
+	}
+	var trust trusts
+	if c.LOTLSigners != "" {
+		signers, err := readCertificates(c.LOTLSigners)
+		if err != nil {
+			return fmt.Errorf("qualified.lotl_signers: %w", err)
+		}
+		folder := c.Lists
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(p.Config.Data, folder)
+		}
+		if err := os.MkdirAll(folder, 0o750); err != nil {
+			return fmt.Errorf("qualified.lists: %w", err)
+		}
+		if p.lists, err = trustlist.Open(trustlist.Config{Folder: folder, LOTL: c.LOTL, Signers: signers, Territories: c.Territories}); err != nil {
+			return fmt.Errorf("qualified.lists: %w", err)
+		}
+		trust = append(trust, p.lists)
+	}
+	if c.Anchors != "" {
+		anchors, err := trustlist.OpenAnchors(c.Anchors)
+		if err != nil {
+			return fmt.Errorf("qualified.anchors: %w", err)
+		}
+		trust = append(trust, anchors)
+	}
+	p.qualifier = &qualifier{policy: qualified.Policy{Trust: trust, RequireRegistered: c.Registered}, gatherer: gatherer,
+		directory: p.Directory, now: time.Now}
+	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
+	for _, pc := range c.Providers {
+		client, err := p.provider(pc)
+		if err != nil {
+			return err
+		}
+		p.remote.Clients = append(p.remote.Clients, client)
+	}
+	return nil
+}
+
+func (p *Program) provider(c config.Provider) (*csc.Client, error) {
+	secret, err := os.ReadFile(c.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("qualified.provider.secret_file: %w", err)
+	}
+	of := csc.Provider{Name: c.Name, URL: c.URL, Version: c.Version, ClientID: c.ClientID, Secret: csc.Secret(strings.TrimRight(string(secret), "\r\n")),
+		TokenURL: c.TokenURL, AuthorizeURL: c.AuthorizeURL, ClientCredentials: true, BasicAuth: c.BasicAuth, RichRequests: c.RichRequests,
+		HashURLSafe: c.HashURLSafe, HashUnpadded: c.HashUnpadded}
+	if c.AuthorizeURL != "" {
+		of.RedirectURI = p.Config.URL + "/r"
+	}
+	if c.CA != "" {
+		certs, err := readCertificates(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("qualified.provider.ca: %w", err)
+		}
+		of.Roots = x509.NewCertPool()
+		for _, c := range certs {
+			of.Roots.AddCert(c)
+		}
+	}
+	client, err := csc.New(of)
+	if err != nil {
+		return nil, fmt.Errorf("qualified.provider: %w", err)
+	}
+	return client, nil
+}
+
+// readCertificates reads a PEM file.
+func readCertificates(path string) (out []*x509.Certificate, err error) {
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s holds no PEM certificate", path)
+	}
+	return out, nil
+}
+
+// refresh keeps the trusted lists young: at start and then from time to time. What
+// is there stays good until its own end.
+func (p *Program) refresh(ctx context.Context) {
+	if p.lists == nil || p.Config.Qualified.LOTL == "" {
+		return
+	}
+	for {
+		if err := p.lists.Refresh(ctx); err != nil && ctx.Err() == nil {
+			p.log.Warn("refreshing the trusted lists", "error", err)
+		}
+		for _, s := range p.lists.Status() {
+			if s.Reason != "" {
+				p.log.Warn("a trusted list does not count", "territory", s.Territory, "reason", string(s.Reason), "why", s.Why)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(refreshEvery):
+		}
+	}
+}
