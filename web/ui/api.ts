@@ -17,7 +17,7 @@ export interface Visit {
   subject: string; message?: string; created: string; deadline: string; ended?: string; reason?: string; purged?: boolean;
   download?: boolean; proven: boolean; sender: { name: string; mail: string }; who: Person; people?: Person[];
   signatures: [number, number]; documents?: Doc[];
-  opens: string[]; proofs?: string[]; passkeys?: number; totps?: number; enrol?: boolean;
+  opens: string[]; proofs?: string[]; passkeys?: number; totps?: number; enrol?: boolean; providers?: string[]; card?: boolean;
 }
 /** Passkey is the answer to a ceremony; Begun is what asks for it. */
 export interface Passkey { ceremony: string; response: object }
@@ -27,6 +27,12 @@ export interface Proof { code?: string; totp?: string; passkey?: Passkey }
 export interface Certificate { serial: string; chain: string[]; until: string; seconds: number }
 export interface Prepared { document: number; revision: number; head: string; sha256: string; size: number; attributes: string }
 export interface Preparation { id: string; seconds: number; documents?: Prepared[] }
+/** Factor is what a person types, or does elsewhere, to agree at a provider. */
+export interface Factor { id: string; label?: string; typed: boolean; sent?: boolean; numeric?: boolean; hidden?: boolean }
+/** Key is a person's at a trust service provider. */
+export interface Key { id: string; subject: string; until: string; page: boolean; factors?: Factor[] }
+/** Qualifying is a preparation for a qualified certificate. */
+export interface Qualifying extends Preparation { certificate: string; hash: string }
 export interface Enrolment { id: string; enrolment: string; number: string; device: string; ways?: string[]; approved: boolean; by?: string; seconds: number }
 export interface Enrolled { device: string; certificate?: Certificate; look: Visit }
 export interface Device { id: string; kind: "passkey" | "totp"; name: string; enrolled: string; approved_by: string; used?: string; revoked?: string }
@@ -47,6 +53,11 @@ export class Refused extends Error {
 }
 
 let token = "";
+
+/** theToken is what the browser must take along to another site and back. */
+export const theToken = (): string => token;
+/** bringToken is what it has brought. */
+export function bringToken(t: string): void { token = t; }
 
 /** takeToken reads the link; false if it holds none. */
 export function takeToken(): boolean {
@@ -98,6 +109,13 @@ export const keep = ask<{ seconds: number }>("keep");
 export const finish = ask<Visit>("finish");
 export const getDevices = ask<Devices>("devices");
 export const revokeDevice = ask<Devices>("devices/revoke");
+export const providerKeys = ask<{ keys?: Key[] }>("qualified/keys");
+export const prepareQualified = ask<Qualifying>("qualified/prepare");
+export const challengeProvider = ask<{ question: string }>("qualified/challenge");
+export const authorizeProvider = ask<Visit>("qualified/authorize");
+export const leaveForProvider = ask<{ address: string; kept: string }>("qualified/leave");
+export const returnFromProvider = ask<Visit>("qualified/return");
+export const finishQualified = ask<Visit>("qualified/finish");
 /** abandon lets a preparation go, also while the page is being left; failed is the check that it did not pass. */
 export const abandon = (id: string, failed = ""): void => void send("abandon", { id, failed }, true).catch(() => undefined);
 

@@ -52,41 +52,95 @@ class OnBehalf implements Ceremony {
   stop(): void { this.leave.abort(); }
 }
 
+/** Kept is what was prepared for this page: checked, shown, and held until it is signed or let go. */
+export class Kept {
+  prepared?: { id: string; attributes: Bytes[] };
+  gone = new AbortController(); // what is prepared counts no more
+  private timer = 0;
+
+  constructor(private readonly view: Viewer) { addEventListener("pagehide", this.letGo); }
+
+  /** check looks at every prepared document, and shows it. */
+  async check(p: Preparation, certificate: Bytes, hash = "SHA-256"): Promise<{ id: string; attributes: Bytes[] }> {
+    const gone = (this.gone = new AbortController());
+    this.timer = window.setInterval(() => void keep({ id: p.id }).catch((e) => {
+      if (reason(e) !== "preparation-gone" || this.gone !== gone) return;
+      this.letGo();
+      gone.abort();
+    }), 20_000);
+    try {
+      const documents = p.documents ?? [];
+      if (documents.map((d) => d.document).join() !== this.view.shown.map((s) => s.document).join()) refuse("documents");
+      const attributes: Bytes[] = [];
+      for (const d of documents) {
+        const shown = this.view.bytes(d.document)!;
+        const bytes = concat(shown, await loadPrepared(p.id, d.document, shown.length));
+        attributes.push(await check(bytes, shown.length, d, certificate, hash));
+        await this.view.preview(d, bytes).catch(() => refuse("unreadable"));
+      }
+      return (this.prepared = { id: p.id, attributes });
+    } catch (e) {
+      clearInterval(this.timer);
+      abandon(p.id, e instanceof Refused && e.reason === "check-failed" ? e.text : "");
+      throw e;
+    }
+  }
+
+  /** close says that it is signed, or is kept elsewhere. */
+  close(): void {
+    clearInterval(this.timer);
+    removeEventListener("pagehide", this.letGo);
+    this.prepared = undefined;
+  }
+
+  readonly letGo = (): void => {
+    clearInterval(this.timer);
+    if (this.prepared) abandon(this.prepared.id);
+    this.prepared = undefined;
+  };
+
+  /** drop gives everything up, and shows the documents as they were. */
+  drop(): void {
+    this.gone.abort();
+    this.letGo();
+    this.close();
+    void this.view.restore();
+  }
+}
+
 /** WithOwnKey signs with the key of this device: prepare, check, confirm, sign, finish. */
 class WithOwnKey implements Ceremony {
   private readonly leave = new AbortController();
+  private readonly kept: Kept;
   private own?: Own;
-  private prepared?: { id: string; attributes: Bytes[] };
-  private gone = new AbortController(); // what is prepared counts no more
   private proof?: Proof;
-  private timer = 0;
 
   constructor(private readonly mail: string, private readonly view: Viewer, private readonly look: Appearance,
     private readonly prove: Prove, private readonly step: (s: Step) => void) {
-    addEventListener("pagehide", this.letGo);
+    this.kept = new Kept(view);
   }
 
   async run(): Promise<Visit> {
-    const { id, attributes } = (this.prepared ??= await this.prepare());
+    const { id, attributes } = this.kept.prepared ?? (await this.prepare());
     this.step("confirm");
     this.proof ??= await this.confirmed(attributes);
     this.step("finishing");
     try {
       const values = await Promise.all(attributes.map(async (a) => b64(await signWith(this.own!.pair, a))));
       const v = await finish({ id, values, ...this.proof });
-      this.close();
+      this.kept.close();
       return v;
     } catch (e) {
       // Without an answer nobody knows whether it arrived: the same may be sent again.
       if (reason(e) !== "offline") this.proof = undefined;
-      if (!["offline", "too-fast", "wrong-totp", "wrong-code", "bad-code"].includes(reason(e))) this.letGo();
+      if (!["offline", "too-fast", "wrong-totp", "wrong-code", "bad-code"].includes(reason(e))) this.kept.letGo();
       throw e;
     }
   }
 
   /** confirmed gets the proof for what is prepared, and asks no longer when that counts no more. */
   private async confirmed(attributes: Bytes[]): Promise<Proof> {
-    const gone = this.gone.signal;
+    const gone = this.kept.gone.signal;
     try {
       return await this.prove("sign", await Promise.all(attributes.map(async (a) => hex(await sha256(a)))), gone);
     } catch (e) {
@@ -96,23 +150,8 @@ class WithOwnKey implements Ceremony {
 
   stop(): void {
     this.leave.abort();
-    this.gone.abort();
-    this.letGo();
-    this.close();
-    void this.view.restore();
+    this.kept.drop();
   }
-
-  private close(): void {
-    clearInterval(this.timer);
-    removeEventListener("pagehide", this.letGo);
-    this.prepared = undefined;
-  }
-
-  private readonly letGo = (): void => {
-    clearInterval(this.timer);
-    if (this.prepared) abandon(this.prepared.id);
-    this.prepared = undefined;
-  };
 
   private async key(unfit: boolean): Promise<Own> {
     this.step("key");
@@ -132,7 +171,11 @@ class WithOwnKey implements Ceremony {
       this.goOn();
       this.step("preparing");
       try {
-        return await this.checked(await prepare({ shown: this.view.shown, appearance: this.look, certificate: this.own.serial }));
+        const p = await prepare({ shown: this.view.shown, appearance: this.look, certificate: this.own.serial });
+        this.step("checking");
+        const kept = await this.kept.check(p, this.own.certificate);
+        this.goOn();
+        return kept;
       } catch (e) {
         const why = reason(e);
         if (why === "busy") {
@@ -147,35 +190,9 @@ class WithOwnKey implements Ceremony {
     }
   }
 
-  /** checked looks at every prepared document, and shows it. */
-  private async checked(p: Preparation): Promise<{ id: string; attributes: Bytes[] }> {
-    this.step("checking");
-    const gone = (this.gone = new AbortController());
-    this.timer = window.setInterval(() => void keep({ id: p.id }).catch((e) => {
-      if (reason(e) !== "preparation-gone" || this.gone !== gone) return;
-      this.letGo();
-      gone.abort();
-    }), 20_000);
-    try {
-      const documents = p.documents ?? [];
-      if (documents.map((d) => d.document).join() !== this.view.shown.map((s) => s.document).join()) refuse("documents");
-      const attributes: Bytes[] = [];
-      for (const d of documents) {
-        const shown = this.view.bytes(d.document)!;
-        const bytes = concat(shown, await loadPrepared(p.id, d.document, shown.length));
-        attributes.push(await check(bytes, shown.length, d, this.own!.certificate));
-        await this.view.preview(d, bytes).catch(() => refuse("unreadable"));
-      }
-      this.goOn();
-      return { id: p.id, attributes };
-    } catch (e) {
-      clearInterval(this.timer);
-      abandon(p.id, e instanceof Refused && e.reason === "check-failed" ? e.text : "");
-      throw e;
-    }
-  }
-
   private goOn(): void {
-    if (this.leave.signal.aborted) throw new Refused("passkey-cancelled", "");
+    if (!this.leave.signal.aborted) return;
+    this.kept.letGo();
+    throw new Refused("passkey-cancelled", "");
   }
 }

@@ -10,6 +10,8 @@ import { HeldPage } from "./held";
 import { confirm, hasPasskeys } from "./passkey";
 import { details, facts, outcome, people, results } from "./parts";
 import { failure } from "./failure";
+import { dialog } from "./sheet";
+import { askQualified, isBack } from "./qualified";
 import { Act, askToDecline, askToSign, confirmToSign, what, withoutTime } from "./sheets";
 import { Viewer, forget } from "./viewer";
 import { enrols, ways } from "./ways";
@@ -155,21 +157,23 @@ function drawReview(v: Visit): void {
 /** bar holds the two choices; with a passkey, one tap on it signs. */
 function bar(v: Visit, docs: Doc[], view: Viewer): HTMLElement {
   const act = (): Act => ({ visit: v, docs, view, away, done: after, enrol: setUp });
-  const way = ways(v)[0], able = enrols(v);
+  const qualified = v.level === "qualified";
+  const way = ways(v)[0], able = !qualified && enrols(v), open = qualified ? !!(v.providers?.length || v.card) : !!way;
   const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
   const name = v.who.name;
   const press = h("button", { type: "button", class: "button primary grow", disabled: true, onclick: () => {
-    if (way === "passkey" && printable(name)) confirmToSign(act(), { typed: name });
+    if (qualified) askQualified(act());
+    else if (way === "passkey" && printable(name)) confirmToSign(act(), { typed: name });
     else if (way) askToSign(act(), way);
     else setUp();
-  } }, icon(way ? "pen" : "key"), h("span", { class: "fit" }, way || !able ? t("sign.open", { what: what(docs) }) : t("enrol.open")));
+  } }, icon(open ? "pen" : "key"), h("span", { class: "fit" }, open || !able ? t("sign.open", { what: what(docs) }) : t("enrol.open")));
   const draws = h("button", { type: "button", class: "link", disabled: true, onclick: () => askToSign(act(), "passkey") }, t("sign.draw"));
   const no = h("button", { type: "button", class: "button", onclick: () => askToDecline(v, after) }, t("decline.open"));
   void view.ready.then((good) => {
-    const can = good && !!(way || able);
+    const can = good && !!(open || able);
     press.disabled = draws.disabled = !can;
-    hint.textContent = t(!good ? "review.bad" : way ? "review.hint" : able ? "review.enrol" : "review.cannot");
-    hint.classList.toggle("always", good && !way);
+    hint.textContent = t(!good ? "review.bad" : open ? "review.hint" : able ? "review.enrol" : qualified ? "review.unqualified" : "review.cannot");
+    hint.classList.toggle("always", good && !open);
   });
   return h("section", { class: "bar", "aria-label": t("sign.title", { what: what(docs) }) }, h("div", { class: "inner" },
     way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), printable(name) && draws) : null, hint, h("div", { class: "acts" }, no, press)));
@@ -246,12 +250,31 @@ async function refresh(quietly = false): Promise<void> {
 
 async function start(): Promise<void> {
   await choose();
+  if (location.pathname === "/r") return comeBack();
   if (!takeToken()) problem = new Refused("no-token", "");
   else if (!window.isSecureContext) problem = new Refused("insecure", "");
   if (problem) return draw();
   if (location.pathname !== "/c") return refresh();
   held = new HeldPage(show, drawProblem);
   await held.load();
+}
+
+/** comeBack goes on with a signature after its person was at a provider's page. */
+async function comeBack(): Promise<void> {
+  const go = isBack();
+  if (!go) {
+    problem = new Refused("away-lost", "");
+    return draw();
+  }
+  show(t("qualified.back"), true, h("div", { class: "card pad centre" }, outcomeIcon("clock", "still"), heading(t("qualified.back")),
+    h("div", { class: "step" }, h("span", { class: "spin", "aria-hidden": "true" }), h("p", { role: "status" }, t("step.finishing")))));
+  try {
+    after(await go());
+  } catch (e) {
+    await refresh();
+    const d = dialog(t("qualified.failed"), h("p", { class: "error", role: "alert" }, failure(e)),
+      h("div", { class: "acts" }, h("button", { type: "button", class: "button primary grow", onclick: () => d.close() }, t("back"))));
+  }
 }
 
 addEventListener("hashchange", () => location.reload());
