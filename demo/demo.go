@@ -25,12 +25,14 @@ import (
 // Options say how the demo runs.
 type Options struct {
 	Once    bool           // both cases unattended, then the end
-	Level   workflow.Level // of Once: Standard, or Advanced with software in place of people's devices
+	Level   workflow.Level // of Once: Standard, Advanced with software in place of people's devices, Qualified with a stand-in for a provider
 	Postfix bool           // a private Postfix instead of MailServer
 	Port    int            // of the page with the mailboxes, the signing pages are on the next; 0: any
 	Dir     string         // for mail/*.eml and signed/*.pdf of Once
 	Verbose bool           // show the log
 	Out     io.Writer      // what a person reads
+
+	provider bool // with a stand-in for a trust service provider
 }
 
 // Run runs the demo until ctx ends, or with Once until it is done; then ok says
@@ -47,6 +49,7 @@ func Run(ctx context.Context, o Options) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	o.provider = true
 	h, err := start(ctx, o, cast, log)
 	if err != nil {
 		return false, err
@@ -72,6 +75,8 @@ type house struct {
 	monitor string // host:port
 	pages   string // base URL of the signing pages
 	port    int    // of the page with the mailboxes
+
+	provider *qtsp // nil: level Qualified is not offered
 }
 
 // mailSystem is what delivers into the mailboxes.
@@ -95,7 +100,7 @@ func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, 
 	if err := h.startMail(ctx, o, milter, lmtp, log); err != nil {
 		return nil, err
 	}
-	cfg, err := h.configure(milter, lmtp)
+	cfg, err := h.configure(milter, lmtp, o.provider)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +159,7 @@ func (h *house) startMail(ctx context.Context, o Options, milter, lmtp string, l
 }
 
 // configure writes milterd's configuration and reads it as serve does.
-func (h *house) configure(milter, lmtp string) (*config.Config, error) {
+func (h *house) configure(milter, lmtp string, provider bool) (*config.Config, error) {
 	if h.port == 0 {
 		p, err := ports.Free(2) // the mailboxes' page and milterd's
 		if err != nil {
@@ -206,6 +211,14 @@ mail = "25MiB"
 [timestamps]
 unsynchronised = true
 `, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, lmtp, MailDomain, owner, pages, h.monitor, h.mail.Address(), users)
+	if provider {
+		p, more, err := startQTSP(h.dir, h.pages, h.people)
+		if err != nil {
+			return nil, err
+		}
+		h.provider = p
+		text += more
+	}
 	if err := os.WriteFile(h.config, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
@@ -250,6 +263,9 @@ func (h *house) close() error {
 	if h.mail != nil {
 		h.mail.Close()
 	}
+	if h.provider != nil {
+		h.provider.Close()
+	}
 	if h.dir != "" && strings.Contains(h.dir, "milterd-demo-") {
 		os.RemoveAll(h.dir)
 	}
@@ -273,9 +289,10 @@ func (h *house) show(ctx context.Context, o Options) error {
 	fmt.Fprintf(o.Out, `Every mailbox:  http://localhost:%d/
 Signing pages:  %s (from the links in the mails)
 Mail server:    %s (every login's password is %q)
+Qualified:      a %s holds everybody's key; the PIN is %s
 Look inside:    milterd -c %s session list
 End with Ctrl-C.
-`, h.port, h.pages, h.mail.Address(), password, h.config)
+`, h.port, h.pages, h.mail.Address(), password, StandIn, standInPIN, h.config)
 	select {
 	case <-ctx.Done():
 		return nil

@@ -188,19 +188,25 @@ func (b *Browser) Prepare(ctx context.Context, d *Device, shown []workflow.Shown
 	if err != nil {
 		return p, err
 	}
+	return p, b.checkPrepared(ctx, p, content, d.Certificate.Chain[0])
+}
+
+// checkPrepared loads what was prepared for a certificate and checks it against
+// what was shown.
+func (b *Browser) checkPrepared(ctx context.Context, p Preparation, content map[int][]byte, certificate []byte) error {
 	for _, one := range p.Documents {
 		_, whole, err := b.Post(ctx, "prepared", map[string]any{"id": p.ID, "document": one.Document}, nil)
 		if err != nil {
-			return p, err
+			return err
 		}
 		if sum := sha256.Sum256(whole); sum != one.SHA256 || len(whole) != one.Size {
-			return p, fmt.Errorf("document %d: what came has the digest %s, announced was %s", one.Document, hex.EncodeToString(sum[:]), one.SHA256)
+			return fmt.Errorf("document %d: what came has the digest %s, announced was %s", one.Document, hex.EncodeToString(sum[:]), one.SHA256)
 		}
-		if err := check(whole, content[one.Document], one.Attributes, d.Certificate.Chain[0]); err != nil {
-			return p, fmt.Errorf("document %d: %w", one.Document, err)
+		if err := check(whole, content[one.Document], one.Attributes, certificate); err != nil {
+			return fmt.Errorf("document %d: %w", one.Document, err)
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // Digests are what a passkey approves: those of the attributes.

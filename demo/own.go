@@ -33,7 +33,7 @@ func (r *run) advanced(ctx context.Context) {
 		fmt.Fprintf(r.out, "%s\n", c.title)
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 		d, v := NewDevice(r.pages), &visitor{scenario: c}
-		_ = r.invite(ctx, v) && r.openByCode(ctx, v) && r.enrol(ctx, v, d) && r.signOwn(ctx, v, d) && r.result(ctx, v, d)
+		_ = r.invite(ctx, v) && r.openByCode(ctx, v) && r.enrol(ctx, v, d) && r.signOwn(ctx, v, d) && r.result(ctx, v, r.byDevice(v, d))
 		cancel()
 		if devices = append(devices, d); first == nil {
 			first = v
@@ -46,7 +46,7 @@ func (r *run) advanced(ctx context.Context) {
 	defer cancel()
 	v, jane, john := &visitor{scenario: c}, devices[0], devices[1]
 	_ = r.invite(ctx, v) && r.openByPasskey(ctx, v, jane) && r.attack(ctx, v, jane, john, first) &&
-		r.signOwn(ctx, v, jane) && r.result(ctx, v, jane) && r.secondDevice(ctx, v, jane)
+		r.signOwn(ctx, v, jane) && r.result(ctx, v, r.byDevice(v, jane)) && r.secondDevice(ctx, v, jane)
 }
 
 // openByPasskey opens without a mailed code, on a device that no cookie remembers.
@@ -100,6 +100,11 @@ func (r *run) signOwn(ctx context.Context, v *visitor, d *Device) bool {
 		}
 		return "", v.b.Finish(ctx, p, values, v.answer)
 	})
+}
+
+// byDevice judges a contract that a device has signed.
+func (r *run) byDevice(v *visitor, d *Device) func([]byte) (string, error) {
+	return func(content []byte) (string, error) { return r.judgeOwn(content, v.signatory, d.Certificate.Chain[0]) }
 }
 
 func (v *visitor) prepare(ctx context.Context, d *Device) (Preparation, error) {

@@ -37,6 +37,9 @@ func (h *house) judge(content []byte) (string, error) {
 func (h *house) anchors() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(h.root)
+	if h.provider != nil {
+		pool.AddCert(h.provider.authority.CA)
+	}
 	return pool
 }
 
