@@ -231,8 +231,8 @@ func (w *writer) invitation() {
 	w.button("invitation.button")
 	w.add(block{Is: "qr", Text: w.say("invitation.qr", nil), Alt: w.say("invitation.qr.alt", nil)})
 	next := "invitation.next"
-	if w.s.Level == workflow.Advanced {
-		next += ".advanced"
+	if w.s.Level != workflow.Standard {
+		next += "." + string(w.s.Level)
 	}
 	w.para(w.count(next, docs, nil))
 	w.para(w.say("invitation.private", nil))

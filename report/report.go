@@ -114,7 +114,12 @@ func (p *page) signatories(s *workflow.Session) {
 				p.row(w.say("enrolled"), w.say("approved", when(a.Proof.Enrolled), w.approvedBy(a.Proof.Approved)))
 			}
 			p.shown(s, a.Shown)
-			if len(a.Own) > 0 {
+			switch q := a.Qualified; {
+			case q != nil:
+				p.row(w.say("key"), w.say("qualified key", q.Serial))
+				p.row(w.say("issuer"), clean(q.Issuer))
+				p.row(w.say("vouched"), clean(q.Vouched))
+			case len(a.Own) > 0:
 				p.row(w.say("key"), w.say("own key", a.Own[0].Certificate))
 			}
 			how := "drawn"

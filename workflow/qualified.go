@@ -88,7 +88,7 @@ func (k ownKey) usable(tx Tx, now time.Time) error {
 func (k ownKey) add(detail map[string]string) {
 	detail["certificate"] = k.serial()
 	if q := k.qualified; q != nil {
-		detail["by"], detail["subject"], detail["issuer"], detail["vouched for"] = q.By, q.Subject, q.Issuer, q.Vouched
+		detail["qualified by"], detail["subject"], detail["issuer"], detail["vouched for"] = q.By, q.Subject, q.Issuer, q.Vouched
 	}
 }
 

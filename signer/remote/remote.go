@@ -256,9 +256,16 @@ func (p *Providers) refusal(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
+	r := refuse(string(e.Reason), e.Sentence(), e)
+	if !slices.Contains(passing, e.Reason) {
+		r.Code, r.Enhanced = 550, "5.7.0"
+	}
 	p.Log.Warn("a trust service provider did not sign", "err", e)
-	return refuse(string(e.Reason), e.Sentence(), e)
+	return r
 }
+
+// passing are reasons that lie with the provider, and may be gone in a while.
+var passing = []csc.Reason{csc.Away, csc.Busy, csc.WrongAnswer, csc.WrongSignature, csc.Misconfigured, csc.Refused}
 
 func refuse(reason, text string, err error) *workflow.Refusal {
 	return &workflow.Refusal{Code: 450, Enhanced: "4.7.0", Text: text, Reason: reason, Err: err}
