@@ -1,0 +1,347 @@
+//go:build cgo
+
+package demo
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"encoding/asn1"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ThalesGroup/crypto11"
+	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"milterd/pki/qualified/qualifiedtest"
+	"milterd/workflow"
+)
+
+// standInExtension answers the page as the extension of Web eID does, by the keys
+// of the test: it is a stand-in, and nothing of it comes from there.
+const standInExtension = `
+addEventListener("message", async (e) => {
+  if (e.source !== window || typeof e.data?.action !== "string") return;
+  const m = /^web-eid:(status|get-signing-certificate|sign)$/.exec(e.data.action);
+  if (!m) return;
+  const say = (what, more) => postMessage({ action: e.data.action + what, ...more }, location.origin);
+  say("-ack");
+  try {
+    if (m[1] === "status") say("-success", { library: "stand-in", extension: "stand-in", nativeApp: "stand-in" });
+    else if (m[1] === "sign") say("-success", { signature: await standInSign({ certificate: e.data.certificate, hash: e.data.hash, hashFunction: e.data.hashFunction }),
+      signatureAlgorithm: { cryptoAlgorithm: "ECC", hashFunction: e.data.hashFunction, paddingScheme: "NONE" } });
+    else say("-success", { certificate: await standInCertificate({}), supportedSignatureAlgorithms: ["SHA-256", "SHA-384", "SHA-512"].map((hashFunction) => ({ cryptoAlgorithm: "ECC", hashFunction, paddingScheme: "NONE" })) });
+  } catch (err) {
+    say("-failure", { error: { code: /cancelled/.test(err.message) ? "ERR_WEBEID_USER_CANCELLED" : "ERR_WEBEID_UNKNOWN_ERROR", message: "stand-in" } });
+  }
+});`
+
+// card is an identity card: a key in SoftHSM, with the certificates that were
+// issued for it.
+type card struct {
+	key      crypto.Signer
+	cert     []byte
+	cancels  bool // its person does not type the PIN
+	signed   int
+	function string // of the last signature: its hash
+}
+
+func newCard(t *testing.T) *card {
+	t.Helper()
+	if _, err := exec.LookPath("softhsm2-util"); err != nil {
+		t.Fatalf("%v: apt-get install -y softhsm2", err)
+	}
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "softhsm2.conf")
+	if err := os.WriteFile(conf, []byte("directories.tokendir = "+dir+"\nobjectstore.backend = file\nlog.level = ERROR\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOFTHSM2_CONF", conf)
+	if out, err := exec.Command("softhsm2-util", "--init-token", "--free", "--label", "card", "--so-pin", "12345678", "--pin", "1234").CombinedOutput(); err != nil {
+		t.Fatalf("softhsm2-util: %v\n%s", err, out)
+	}
+	token, err := crypto11.Configure(&crypto11.Config{Path: "/usr/lib/softhsm/libsofthsm2.so", TokenLabel: "card", Pin: "1234"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { token.Close() })
+	key, err := token.GenerateECDSAKeyPairWithLabel([]byte{1}, []byte("sign"), elliptic.P384())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &card{key: key}
+}
+
+// insert puts the card into the tab's reader.
+func (c *card) insert(b *tab) {
+	b.do(chromedp.ExposeFunc("standInCertificate", func(context.Context, struct{}) (string, error) {
+		return base64.StdEncoding.EncodeToString(c.cert), nil
+	}), chromedp.ExposeFunc("standInSign", func(_ context.Context, in struct {
+		Certificate  string `json:"certificate"`
+		Hash         string `json:"hash"`
+		HashFunction string `json:"hashFunction"`
+	}) (string, error) {
+		digest, err := base64.StdEncoding.DecodeString(in.Hash)
+		switch {
+		case err != nil:
+			return "", err
+		case c.cancels:
+			return "", errors.New("cancelled")
+		case in.Certificate != base64.StdEncoding.EncodeToString(c.cert):
+			return "", errors.New("another certificate than the card's")
+		}
+		c.signed, c.function = c.signed+1, in.HashFunction
+		hash := map[string]crypto.Hash{"SHA-256": crypto.SHA256, "SHA-384": crypto.SHA384, "SHA-512": crypto.SHA512}[in.HashFunction]
+		der, err := c.key.Sign(nil, digest, hash)
+		if err != nil {
+			return "", err
+		}
+		var rs struct{ R, S *big.Int }
+		if _, err := asn1.Unmarshal(der, &rs); err != nil {
+			return "", err
+		}
+		raw := make([]byte, 2*48) // cards give r‖s
+		rs.R.FillBytes(raw[:48])
+		rs.S.FillBytes(raw[48:])
+		return base64.StdEncoding.EncodeToString(raw), nil
+	}))
+	if _, err := chromedp.Call(b.ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: standInExtension}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// Mails "[Qualified] contract", by real Postfix, are signed in Chromium: at the
+// provider's page, with a PIN on ours, and with a card in SoftHSM; certificates that
+// must not be taken are refused on the page and stand on record. Provider,
+// extension and lists are stand-ins.
+func TestQualifiedInChromium(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	people, err := everybody()
+	if err != nil {
+		t.Fatal(err)
+	}
+	card := newCard(t) // before milterd opens a token of its own
+	h, err := start(ctx, Options{Postfix: true, provider: true}, people, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	jane, john := h.people[0], h.people[1]
+	r := &run{house: h, out: t.Output(), dir: t.TempDir()}
+	b := chromium(t)
+	card.insert(b)
+
+	// ask mails a request from jane and opens it for its signatory.
+	ask := func(who Person, local string) (next func(Person, func(*Message) bool) *Message) {
+		t.Helper()
+		before := len(h.boxes.In(""))
+		raw, err := Draft{From: jane, To: []string{local + "@" + SignDomain}, Subject: "[Qualified] contract", Text: "Please sign.", File: Sample()}.Compose()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Submit(h.mail.Address(), jane.Mail, password, jane.Mail, []string{local + "@" + SignDomain}, raw); err != nil {
+			t.Fatal(err)
+		}
+		next = func(who Person, fits func(*Message) bool) *Message {
+			t.Helper()
+			m, err := r.next(ctx, who.Mail, before, fits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		invitation := next(who, func(m *Message) bool { return m.Link() != "" && m.Code() == "" })
+		b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(invitation.Link()))
+		b.until("the page", `document.querySelector("h1")`)
+		if eval[bool](b, `document.body.innerText.includes("Send me a code")`) {
+			b.press("Send me a code")
+			code := next(who, func(m *Message) bool { return m.Code() != "" }).Code()
+			b.fill(".digits", code)
+			b.press("Open the documents")
+		}
+		b.press("Sign contract.pdf")
+		return next
+	}
+	judge := func(who Person, next func(Person, func(*Message) bool) *Message) {
+		t.Helper()
+		result := next(who, func(m *Message) bool { return len(m.Attachments) > 1 })
+		for _, a := range result.Attachments {
+			if strings.HasPrefix(a.Name, "contract") {
+				judgeQualified(t, h, who, a.Content)
+			}
+		}
+	}
+
+	t.Log("a PIN on our page")
+	next := ask(jane, "self")
+	b.shot("qualified-ways")
+	b.press("Sign with " + StandIn)
+	b.sees("PIN")
+	b.fill("dialog input[type=password]", "9999")
+	b.press("Sign contract.pdf")
+	b.sees("PIN or code is not right")
+	b.fill("dialog input[type=password]", standInPIN)
+	b.shot("qualified-pin")
+	b.press("Sign contract.pdf")
+	judge(jane, next)
+	b.sees("Download")
+
+	t.Log("the provider's page")
+	next = ask(john, "john.doe")
+	b.press("Sign with " + StandIn)
+	b.shot("qualified-go")
+	b.press("Go on to " + StandIn)
+	b.until("the provider's page", `document.querySelector("#pin")`)
+	if !eval[bool](b, `document.body.innerText.includes("tand-in")`) {
+		t.Error("the provider's page does not say that it is a stand-in")
+	}
+	b.fill("#user", john.Mail)
+	b.fill("#pin", standInPIN)
+	eval[bool](b, `document.querySelector("#authorise").click(), true`)
+	judge(john, next)
+	b.sees("Download")
+	if where := eval[string](b, "location.href"); strings.Contains(where, "code=") {
+		t.Errorf("the provider's code stays in the address: %s", where)
+	}
+
+	t.Log("no at the provider's page")
+	next = ask(john, "john.doe")
+	b.press("Sign with " + StandIn)
+	b.press("Go on to " + StandIn)
+	b.until("the provider's page", `document.querySelector("#decline")`)
+	eval[bool](b, `document.querySelector("#decline").click(), true`)
+	b.sees("Nothing was signed")
+	b.press("Back")
+
+	t.Log("an identity card")
+	for _, c := range []struct {
+		says  string
+		spoil func(*qualifiedtest.Request)
+	}{
+		{"This is the certificate for logging in", func(q *qualifiedtest.Request) { q.Authentication = true }},
+		{"is not in a qualified device", func(q *qualifiedtest.Request) { q.NoQSCD = true }},
+		{"belongs to somebody else", func(q *qualifiedtest.Request) { q.Surname = "Mallory" }},
+	} {
+		card.issue(t, h, john, c.spoil)
+		b.press("Sign contract.pdf")
+		b.press("Sign with my identity card")
+		b.sees(c.says)
+		b.press("Back")
+	}
+	good := card.issue(t, h, john, nil)
+	card.cancels = true
+	b.press("Sign contract.pdf")
+	b.press("Sign with my identity card")
+	b.sees("It was not confirmed with the card")
+	card.cancels = false
+	b.press("Sign with my identity card")
+	judge(john, next)
+	if card.signed != 1 || card.function != "SHA-384" {
+		t.Errorf("the card has signed %d times, with %s", card.signed, card.function)
+	}
+
+	t.Log("a card that was revoked")
+	h.provider.authority.Revoke(good.Cert, time.Now().Add(-time.Minute))
+	ask(john, "john.doe")
+	b.press("Sign with my identity card")
+	b.sees("revoked")
+
+	refused := map[string]bool{}
+	all, err := h.program.Store.List(ctx, workflow.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		events, err := h.program.Store.Events(ctx, s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Kind == "refused" {
+				refused[e.Detail["reason"]] = true
+			}
+		}
+	}
+	for _, want := range []string{"authentication-certificate", "no-qscd", "wrong-person", "certificate-revoked"} {
+		if !refused[want] {
+			t.Errorf("no refusal %q on record: %v", want, refused)
+		}
+	}
+	if odd := h.provider.Refused(); slices.ContainsFunc(odd, func(s string) bool { return !strings.Contains(s, "authentication") && !strings.Contains(s, "favicon") }) {
+		t.Errorf("the provider had to refuse: %q", odd)
+	}
+}
+
+// issue gives the card a certificate in somebody's name.
+func (c *card) issue(t *testing.T, h *house, who Person, spoil func(*qualifiedtest.Request)) *qualifiedtest.Identity {
+	t.Helper()
+	first, last, _ := strings.Cut(who.Name, " ")
+	q := qualifiedtest.Request{GivenName: first, Surname: last, Key: c.key.Public()}
+	if spoil != nil {
+		spoil(&q)
+	}
+	id, err := h.provider.authority.Issue(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := id.Cert.PublicKey.(*ecdsa.PublicKey); !ok {
+		t.Fatal("no key on a curve")
+	}
+	c.cert = id.Cert.Raw
+	return id
+}
+
+// fill types into a field.
+func (b *tab) fill(field, text string) {
+	b.t.Helper()
+	b.until("a field "+field, `document.querySelector(`+quote(field)+`)`)
+	eval[bool](b, `(f => { f.value = `+quote(text)+`; f.dispatchEvent(new Event("input", {bubbles: true})); return true; })(document.querySelector(`+quote(field)+`))`)
+}
+
+// shot keeps a picture of the page where MILTERD_SHOTS names a folder.
+func (b *tab) shot(name string) {
+	dir := os.Getenv("MILTERD_SHOTS")
+	if dir == "" {
+		return
+	}
+	time.Sleep(400 * time.Millisecond) // the sheet slides in
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// judgeQualified has our own and other judges look at a document that was signed
+// with a qualified certificate.
+func judgeQualified(t *testing.T, h *house, who Person, content []byte) {
+	t.Helper()
+	note, err := h.judge(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(note)
+	file, root := filepath.Join(t.TempDir(), "contract.pdf"), filepath.Join(t.TempDir(), "root.pem")
+	for path, b := range map[string][]byte{file: content, root: certificates(h.root, h.provider.authority.Root)} {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if signers := judgeAll(t, file, root); !slices.Equal(signers, []string{who.Name, "Example Corp"}) {
+		t.Errorf("signed by %q", signers)
+	}
+}
