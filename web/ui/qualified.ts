@@ -24,7 +24,7 @@ export function askQualified(a: Act): void {
   const hand = new Hand(v.who.name, () => undefined);
   const kept = new Kept(a.view);
   const body = h("div", { class: "hand" });
-  let signed = false, drawing = !printable(v.who.name);
+  let signed = false, working = false, drawing = !printable(v.who.name);
   const step = (key: string): void => { line.hidden = !key; status.textContent = key && t("step." + key); };
   const finish = (next: Visit): void => {
     signed = true;
@@ -35,6 +35,8 @@ export function askQualified(a: Act): void {
 
   /** attempt runs a part of it, and says what went wrong. */
   const attempt = async (press: HTMLButtonElement, work: () => Promise<void>): Promise<void> => {
+    if (working) return;
+    working = true;
     error.textContent = "";
     try {
       await busy(press, work);
@@ -49,6 +51,7 @@ export function askQualified(a: Act): void {
       if (why === "check-failed") press.disabled = true; // nobody should try until it passes
       if (why === "preparation-gone") choose();
     } finally {
+      working = false;
       step("");
     }
   };
@@ -118,7 +121,8 @@ export function askQualified(a: Act): void {
   const choose = (): void => {
     kept.letGo();
     const ways: [string, string, () => Promise<void>][] = (v.providers ?? []).map((p) => [t("qualified.provider", { provider: p }), "key", () => byProvider(p)]);
-    if (v.card) ways.push([t("qualified.card"), "device", byCard]);
+    // Phones have no reader; where there is nothing else, the card is still named.
+    if (v.card && (!ways.length || !matchMedia("(pointer: coarse)").matches)) ways.push([t("qualified.card"), "device", byCard]);
     body.replaceChildren(...(a.docs.length > 1 ? [h("p", { class: "quiet" }, list(a.docs.map((x) => x.name)))] : []),
       ...(a.away ? [h("p", { class: "notice" }, icon("clock"), h("span", {}, withoutTime(v)))] : []),
       drawing ? hand.el : h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, v.who.name)),
@@ -187,7 +191,7 @@ export function askQualified(a: Act): void {
     press.focus();
   };
 
-  const d = dialog(t("sign.title", { what: what(a.docs) }), body, line, error);
+  const d = dialog(t("sign.title", { what: what(a.docs) }), body, h("div", { class: "below" }, line, error));
   d.addEventListener("close", () => {
     hand.close();
     if (!signed) kept.drop();
