@@ -130,6 +130,30 @@ func (t trusts) Vouch(leaf *x509.Certificate, issuers []*x509.Certificate, at ti
 	return nil, first
 }
 
+// OpenLists reads and verifies the trusted lists; nil where none are configured.
+func OpenLists(cfg *config.Config) (*trustlist.Lists, error) {
+	c := cfg.Qualified
+	if c.LOTLSigners == "" {
+		return nil, nil
+	}
+	signers, err := readCertificates(c.LOTLSigners)
+	if err != nil {
+		return nil, fmt.Errorf("qualified.lotl_signers: %w", err)
+	}
+	folder := c.Lists
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(cfg.Data, folder)
+	}
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return nil, fmt.Errorf("qualified.lists: %w", err)
+	}
+	lists, err := trustlist.Open(trustlist.Config{Folder: folder, LOTL: c.LOTL, Signers: signers, Territories: c.Territories})
+	if err != nil {
+		return nil, fmt.Errorf("qualified.lists: %w", err)
+	}
+	return lists, nil
+}
+
 // qualified builds what level Qualified needs; nothing where it is not offered.
 func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 	c := p.Config.Qualified
@@ -137,21 +161,11 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 		return nil
 	}
 	var trust trusts
-	if c.LOTLSigners != "" {
-		signers, err := readCertificates(c.LOTLSigners)
-		if err != nil {
-			return fmt.Errorf("qualified.lotl_signers: %w", err)
-		}
-		folder := c.Lists
-		if !filepath.IsAbs(folder) {
-			folder = filepath.Join(p.Config.Data, folder)
-		}
-		if err := os.MkdirAll(folder, 0o750); err != nil {
-			return fmt.Errorf("qualified.lists: %w", err)
-		}
-		if p.lists, err = trustlist.Open(trustlist.Config{Folder: folder, LOTL: c.LOTL, Signers: signers, Territories: c.Territories}); err != nil {
-			return fmt.Errorf("qualified.lists: %w", err)
-		}
+	var err error
+	if p.lists, err = OpenLists(p.Config); err != nil {
+		return err
+	}
+	if p.lists != nil {
 		trust = append(trust, p.lists)
 	}
 	if c.Anchors != "" {
