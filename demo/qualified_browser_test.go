@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
@@ -24,7 +25,10 @@ import (
 	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	"milterd/evidence"
+	"milterd/pki"
 	"milterd/pki/qualified/qualifiedtest"
+	"milterd/validate"
 	"milterd/workflow"
 )
 
@@ -180,6 +184,7 @@ func TestQualifiedInChromium(t *testing.T) {
 		for _, a := range result.Attachments {
 			if strings.HasPrefix(a.Name, "contract") {
 				judgeQualified(t, h, who, a.Content)
+				judgeEvidence(t, h, a)
 			}
 		}
 	}
@@ -282,6 +287,58 @@ func TestQualifiedInChromium(t *testing.T) {
 	if odd := h.provider.Refused(); slices.ContainsFunc(odd, func(s string) bool { return !strings.Contains(s, "authentication") && !strings.Contains(s, "favicon") }) {
 		t.Errorf("the provider had to refuse: %q", odd)
 	}
+}
+
+// judgeEvidence checks the evidence file of the newest session against its document: it
+// holds where the authority of the certificate is trusted, nothing can be said where
+// it is not, and it does not hold with another reason for the certificate.
+func judgeEvidence(t *testing.T, h *house, doc Part) {
+	t.Helper()
+	all, err := h.program.Store.List(t.Context(), workflow.Filter{Limit: 1})
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d sessions, %v", len(all), err)
+	}
+	file, err := h.program.Evidence(t.Context(), all[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pdfs := []evidence.PDF{{Name: doc.Name, Content: doc.Content}}
+	if r := evidence.Check(file, evidence.Options{Anchors: h.anchors(), PDFs: pdfs}); !r.Passed() {
+		t.Errorf("evidence: %+v", r)
+	}
+	only := x509.NewCertPool()
+	only.AddCert(h.root)
+	if r := evidence.Check(file, evidence.Options{Anchors: only}); r.Indication != validate.Indeterminate {
+		t.Errorf("evidence without the provider's authority: %s", r.Indication)
+	}
+	e, err := h.program.Desk.Evidence(t.Context(), all[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := e.Session.People[e.Session.Signatories()[0]].Act.Qualified
+	for what, spoil := range map[string]func(){
+		"another subject": func() { q.Subject = "CN=Mallory" },
+		"another number":  func() { q.Serial = "1" },
+		"another chain":   func() { q.Chain[0], q.Chain[1] = q.Chain[1], q.Chain[0] },
+		"no chain":        func() { q.Chain = q.Chain[:1] },
+	} {
+		kept := *q
+		q.Chain = slices.Clone(q.Chain)
+		spoil()
+		file, err := evidence.Write(t.Context(), e, h.program.Authority.Seal(), h.clock())
+		*q = kept
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := evidence.Check(file, evidence.Options{Anchors: h.anchors(), PDFs: pdfs}); r.Indication != validate.Failed {
+			t.Errorf("evidence with %s: %s", what, r.Indication)
+		}
+	}
+}
+
+// clock is the demo's own timestamp authority.
+func (h *house) clock() pki.Timestamper {
+	return h.program.Authority.OwnClock(pki.ClockPolicy{AllowUnsynchronised: true})
 }
 
 // issue gives the card a certificate in somebody's name.
