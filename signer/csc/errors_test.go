@@ -22,7 +22,7 @@ import (
 func TestAway(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := start(t, func(_ *csctest.Config, p *Provider) { p.Timeout = 300 * time.Millisecond },
+	s := start(t, func(_ *csctest.Config, p *Provider) { p.Timeout = time.Minute },
 		csctest.Credential{ID: "A", Type: csctest.P256, PIN: true, OTP: true}, csctest.Credential{ID: "B", User: "jane-0815", Type: csctest.P256, OAuth2: true})
 	cred := s.one(t)
 	r := request(t, cred, 1)
@@ -33,30 +33,40 @@ func TestAway(t *testing.T) {
 	calls := []struct {
 		name    string
 		reading bool
-		do      func() error
+		do      func(now func()) error // now is just before the call itself
 	}{
-		{"info", true, func() error { _, err := s.Info(ctx); return err }},
-		{"credentials/list", true, func() error { _, _, err := s.Credentials(ctx, nil, john); return err }},
-		{"credentials/info", true, func() error { _, err := s.Client.Credential(ctx, nil, "A"); return err }},
-		{"credentials/getChallenge", false, func() error { _, err := s.Challenge(ctx, nil, cred, "OTP"); return err }},
-		{"credentials/authorize", false, func() error {
-			_, err := s.Authorize(ctx, nil, r, map[string]Secret{"PIN": pin, "OTP": "000000"})
+		{"info", true, func(now func()) error { now(); _, err := s.Info(ctx); return err }},
+		{"credentials/list", true, func(now func()) error { now(); _, _, err := s.Credentials(ctx, nil, john); return err }},
+		{"credentials/info", true, func(now func()) error { now(); _, err := s.Credential(ctx, nil, "A"); return err }},
+		{"credentials/getChallenge", false, func(now func()) error { now(); _, err := s.Challenge(ctx, nil, cred, "OTP"); return err }},
+		{"credentials/authorize", false, func(now func()) error {
+			if _, err := s.Challenge(ctx, nil, cred, "OTP"); err != nil {
+				return err
+			}
+			now()
+			_, err := s.Authorize(ctx, nil, r, map[string]Secret{"PIN": pin, "OTP": Secret(s.OTP(john))})
 			return err
 		}},
-		{"signatures/signHash", false, func() error {
-			_, err := s.SignHash(ctx, s.authorised(t, nil, r))
+		{"signatures/signHash", false, func(now func()) error {
+			a := s.authorised(t, nil, r)
+			now()
+			_, err := s.SignHash(ctx, a)
 			return err
 		}},
-		{"signatures/signDoc", false, func() error {
-			_, err := s.SignDoc(ctx, s.authorised(t, nil, r))
+		{"signatures/signDoc", false, func(now func()) error {
+			a := s.authorised(t, nil, r)
+			now()
+			_, err := s.SignDoc(ctx, a)
 			return err
 		}},
-		{"oauth2/token", false, func() error {
+		{"oauth2/token", false, func(now func()) error {
 			way, err := s.Begin(request(t, janes[0], 1), "")
 			if err != nil {
 				return err
 			}
-			_, err = s.Complete(ctx, nil, way, s.browse(t, way.URL, "jane-0815", "314159", "yes"))
+			back := s.browse(t, way.URL, "jane-0815", "314159", "yes")
+			now()
+			_, err = s.Complete(ctx, nil, way, back)
 			return err
 		}},
 	}
@@ -73,17 +83,23 @@ func TestAway(t *testing.T) {
 			{csctest.TooMany, Busy, true},
 			{csctest.Half, WrongAnswer, false},
 			{csctest.Page, WrongAnswer, false},
+			{csctest.Text, WrongAnswer, false},
 			{csctest.Huge, WrongAnswer, false},
 			{csctest.Moved, WrongAnswer, false},
 		} {
-			// What answers without content cannot be cut, and asks for a valid code first.
-			if (c.name == "credentials/getChallenge" || c.name == "credentials/authorize") && (m.b == csctest.Cut || m.b == csctest.Half) {
-				continue
+			if c.name == "credentials/getChallenge" && (m.b == csctest.Cut || m.b == csctest.Half || m.b == csctest.Text) {
+				continue // it answers without content
 			}
 			s.Behave(csctest.Honest)
 			s.Behave(m.b, c.name)
 			before, elsewhere := s.calls(c.name), s.calls("elsewhere")
-			e := wants(t, c.do(), m.reason)
+			err := c.do(func() {
+				if m.b == csctest.Silent {
+					s.p.Timeout = 200 * time.Millisecond
+				}
+			})
+			s.p.Timeout = time.Minute
+			e := wants(t, err, m.reason)
 			want := 1
 			if c.reading && m.reason == Away {
 				want = 2
@@ -110,7 +126,7 @@ func TestAway(t *testing.T) {
 	}
 	// Nobody there at all.
 	s.Close()
-	wants(t, calls[0].do(), Away)
+	wants(t, calls[0].do(func() {}), Away)
 }
 
 // The person's mistakes, in the words of both versions.

@@ -278,6 +278,7 @@ func TestWrongSignatures(t *testing.T) {
 		{csctest.UsedUp, Expired},
 		{csctest.Half, WrongAnswer},
 		{csctest.Page, WrongAnswer},
+		{csctest.Text, WrongAnswer},
 		{csctest.Huge, WrongAnswer},
 	} {
 		s.Behave(c.b, "signatures/signHash", "signatures/signDoc")

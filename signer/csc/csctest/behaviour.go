@@ -27,6 +27,7 @@ const (
 	Half     Behaviour = "half an answer" // whole for HTTP, not for JSON
 	Huge     Behaviour = "huge"
 	Page     Behaviour = "page" // HTML with status 200, as captive portals do
+	Text     Behaviour = "text" // the right answer, as text/plain
 	Moved    Behaviour = "moved"
 	Unknown  Behaviour = "401"  // every token
 	Echo     Behaviour = "echo" // an error that repeats all it was sent, with control characters
@@ -182,6 +183,11 @@ func (s *Server) write(w http.ResponseWriter, b Behaviour, status int, out any) 
 	switch b {
 	case Half:
 		body = body[:len(body)/2]
+	case Text:
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(status)
+		w.Write(body)
+		return
 	case Cut:
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		writeJSON(w, status, body[:len(body)/2])
