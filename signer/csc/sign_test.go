@@ -384,6 +384,14 @@ func TestRedirect(t *testing.T) {
 	_, err = s.Complete(ctx, nil, way, back)
 	wants(t, err, Expired)
 
+	// The page let the person choose another credential.
+	way = begin()
+	back = s.browse(t, way.URL, john, pin, "yes")
+	s.Behave(csctest.Another, "oauth2/token")
+	_, err = s.Complete(ctx, nil, way, back)
+	wants(t, err, WrongAnswer)
+	s.Behave(csctest.Honest)
+
 	// Too late.
 	way = begin()
 	back = s.browse(t, way.URL, john, pin, "yes")

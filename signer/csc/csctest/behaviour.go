@@ -32,6 +32,9 @@ const (
 	Unknown  Behaviour = "401"  // every token
 	Echo     Behaviour = "echo" // an error that repeats all it was sent, with control characters
 
+	// Of oauth2/token.
+	Another Behaviour = "another" // says that the token is for another credential
+
 	// Of signatures/signHash and signatures/signDoc.
 	WrongHash Behaviour = "wrong hash"   // a good signature over another digest
 	OtherKey  Behaviour = "other key"    // over the digest, by a key of somebody else

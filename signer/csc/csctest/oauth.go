@@ -344,7 +344,11 @@ func (s *Server) token(r *http.Request, _ []byte) (int, any, error) {
 	if t.grant != nil && s.c.Version == 1 {
 		kind = "SAD"
 	}
-	return http.StatusOK, map[string]any{"access_token": id, "token_type": kind, "expires_in": s.seconds(t.expires)}, nil
+	out := map[string]any{"access_token": id, "token_type": kind, "expires_in": s.seconds(t.expires)}
+	if t.grant != nil && s.behaves("oauth2/token") == Another {
+		out["credentialID"] = "another"
+	}
+	return http.StatusOK, out, nil
 }
 
 // client authenticates the client in the one way that is configured.
