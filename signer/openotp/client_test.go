@@ -231,22 +231,27 @@ func TestMisbehaviour(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Order)
 		reason Reason
+		calls  int
 	}{
-		"nobody":      {func(o *Order) { o.User = "" }, BadOrder},
-		"stranger":    {func(o *Order) { o.User = "joan" }, NoUser},
-		"no text":     {func(o *Order) { o.Text = "" }, BadOrder},
-		"no file":     {func(o *Order) { o.File = nil }, BadOrder},
-		"scope":       {func(o *Order) { o.Scope = "eIDAS,SignVerify=No" }, BadOrder},
-		"life":        {func(o *Order) { o.Life = 31 * 24 * time.Hour }, BadOrder},
-		"no address":  {func(o *Order) { o.Source = "here" }, Away},
-		"text as PDF": {func(o *Order) { o.File = []byte("text") }, BadOrder},
+		"nobody":      {func(o *Order) { o.User = "" }, BadOrder, 0},
+		"stranger":    {func(o *Order) { o.User = "joan" }, NoUser, 1},
+		"no text":     {func(o *Order) { o.Text = "" }, BadOrder, 0},
+		"no file":     {func(o *Order) { o.File = nil }, BadOrder, 0},
+		"scope":       {func(o *Order) { o.Scope = "eIDAS,SignVerify=No" }, BadOrder, 0},
+		"life":        {func(o *Order) { o.Life = 31 * 24 * time.Hour }, BadOrder, 0},
+		"no address":  {func(o *Order) { o.Source = "here" }, Away, 1},
+		"text as PDF": {func(o *Order) { o.File = []byte("text") }, BadOrder, 1},
 	} {
 		o := asked()
 		c.change(&o)
+		before := len(s.server.Calls())
 		_, err := s.Sign(ctx, o)
 		var e *Error
 		if !errors.As(err, &e) || e.Reason != c.reason {
 			t.Errorf("%s: %v, want %s", name, err, c.reason)
+		}
+		if n := len(s.server.Calls()) - before; n != c.calls {
+			t.Errorf("%s: %d calls, want %d", name, n, c.calls)
 		}
 	}
 	s.s.APIKey = "old"
@@ -274,6 +279,51 @@ func TestConfiguration(t *testing.T) {
 	if _, err := New(Server{Name: "x", Client: "y", URL: "https://webadm.corp.com:8443/openotp/"}); err != nil {
 		t.Error(err)
 	}
+}
+
+// One form of envelope is read, and nothing that two readers could take for two things.
+func TestReadAnswer(t *testing.T) {
+	const good = `<?xml version="1.0"?><!-- x --><S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/" xmlns:o="urn:openotp"><S:Header/><S:Body>` +
+		`<o:openotpListResponse><code>1</code><jsonData>[]</jsonData></o:openotpListResponse></S:Body></S:Envelope>`
+	if a, err := readAnswer([]byte(good)); err != nil || len(a) != 2 || a.code() != 1 || a["jsonData"] != "[]" {
+		t.Fatalf("%v, %v", a, err)
+	}
+	for name, c := range map[string][2]string{
+		"comment in a part":   {"<code>1", "<code><!-- -->1"},
+		"element in a part":   {"<code>1", "<code><x>1</x>"},
+		"instruction":         {"<code>1", "<code><?x y?>1"},
+		"another instruction": {"<!-- x -->", "<?x y?>"},
+		"document type":       {"<!-- x -->", "<!DOCTYPE x>"},
+		"entity":              {"<code>1", "<code>&one;"},
+		"part twice":          {"<code>1</code>", "<code>1</code><code>0</code>"},
+		"text among parts":    {"<code>1</code>", "1<code>1</code>"},
+		"two responses":       {"</o:openotpListResponse>", "</o:openotpListResponse><o:openotpListResponse/>"},
+		"two bodies":          {"</S:Body>", "</S:Body><S:Body/>"},
+		"something behind":    {"</S:Envelope>", "</S:Envelope><x/>"},
+		"header":              {"<S:Header/>", "<S:Header><x/></S:Header>"},
+		"namespace":           {"urn:openotp", "urn:other"},
+		"SOAP 1.2":            {"http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"},
+		"request":             {"ListResponse", "ListRequest"},
+		"cut":                 {"</S:Body></S:Envelope>", ""},
+		"many parts":          {"<code>1</code>", manyParts()},
+		"encoding":            {`version="1.0"`, `version="1.0" encoding="ISO-8859-1"`},
+	} {
+		bad := strings.ReplaceAll(good, c[0], c[1])
+		if bad == good {
+			t.Fatalf("%s: nothing changed", name)
+		}
+		if a, err := readAnswer([]byte(bad)); err == nil {
+			t.Errorf("%s is read as %v", name, a)
+		}
+	}
+}
+
+func manyParts() string {
+	var b strings.Builder
+	for i := range maxParts + 1 {
+		fmt.Fprintf(&b, "<p%d/>", i)
+	}
+	return b.String()
 }
 
 // An answer that is read has each part once, and its errors are lines.
