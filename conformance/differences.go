@@ -164,6 +164,17 @@ var declared = []difference{
 		why:  "MuPDF verifies RSA with PKCS #1 v1.5 only. The product itself signs with PSS nowhere by default; package cms can.",
 	},
 	{
+		judge: "mutool", files: "product: Qualified, 3 signed*", what: "* signatures are valid",
+		says: "does not verify the one with RSA-PSS",
+		why:  "As above; the second of the three has a key that signs so, as keys at providers may.",
+	},
+	{
+		judge: "pyHanko", files: "product: Qualified, *, sealed, B-LTA", what: "OCSPNoMatchesError: Could not determine issuer certificate for the trust anchor in path*",
+		says: "ends with an exception",
+		why: "The anchor of a qualified certificate is the authority that a trusted list names, which need not be a root. pyHanko's process for archived signatures asks for revocation data about the anchor itself, for which there is " +
+			"no need (RFC 5280, 6.1.1 (d)), and finds no issuer. The same file before its archive timestamp passes (B-LT).",
+	},
+	{
 		judge: "DSS", files: "inputs: two.pdf as it came", what: "* does not hold there, but here: INDETERMINATE CERTIFICATE_CHAIN_GENERAL_FAILURE: *",
 		says: "INDETERMINATE for the signatures of others",
 		why:  "DSS takes no revocation list whose issuer's certificate lacks the key usage cRLSign, and that foreign root has no key usage at all; RFC 5280, 6.3.3 (f), asks for it only if there is one.",

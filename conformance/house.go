@@ -16,10 +16,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"milterd/pki"
+	"milterd/pki/qualified/qualifiedtest"
 	"milterd/pki/tsatest"
 	"milterd/signature/cms"
 	"milterd/signer"
@@ -36,6 +38,16 @@ type house struct {
 	gather  *pki.Gatherer
 	roots   []string        // files with the roots that its results are judged by
 	outside *tsatest.Server // whose time it is; nil: its own
+
+	provider *qualifiedtest.Provider // of certificates for level Qualified, a stand-in
+	vouched  string                  // file with its authority
+}
+
+// vouching is the house for judges who trust the provider, too.
+func (h *house) vouching() *house {
+	more := *h
+	more.roots = append(slices.Clone(h.roots), h.vouched)
+	return &more
 }
 
 // newHouse makes keys as `milterd init` does.

@@ -6,11 +6,19 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"milterd/pki/qualified/qualifiedtest"
+	"milterd/signature/cms"
 	"milterd/validate"
 	"milterd/workflow"
 )
@@ -57,10 +65,13 @@ func (m *maker) sign(h *house, sess *workflow.Session, doc []byte) ([]step, erro
 	}
 	now = slices.Concat(now, layout)
 	for i := range sess.People {
-		if sess.Level == workflow.Standard {
+		switch sess.Level {
+		case workflow.Standard:
 			err = add(s.Sign(m.ctx, sess, 0, i, now))
-		} else {
+		case workflow.Advanced:
 			err = add(m.own(h, sess, i, now))
+		default:
+			err = add(m.qualified(h, sess, i, now))
 		}
 		if err != nil {
 			return nil, err
@@ -87,42 +98,104 @@ func (m *maker) own(h *house, sess *workflow.Session, person int, head []byte) (
 	if err := h.Issue(m.ctx, entry); err != nil {
 		return nil, err
 	}
-	s := h.signer()
-	p, err := s.Prepare(m.ctx, sess, 0, person, who.Act.Appearance, who.Act.At, workflow.Key{Chain: append([][]byte{entry.DER}, h.Issuers()...)}, head)
+	with := workflow.Key{Chain: append([][]byte{entry.DER}, h.Issuers()...)}
+	return m.twoPhases(h, sess, person, head, with, func(attributes []byte) ([]byte, error) {
+		digest := sha256.Sum256(attributes)
+		r, v, err := ecdsa.Sign(rand.Reader, key, digest[:])
+		if err != nil {
+			return nil, err
+		}
+		return append(r.FillBytes(make([]byte, 32)), v.FillBytes(make([]byte, 32))...), nil // as WebCrypto gives it
+	})
+}
+
+func (m *maker) twoPhases(h *house, sess *workflow.Session, person int, head []byte, with workflow.Key, value func(attributes []byte) ([]byte, error)) ([]workflow.Increment, error) {
+	who, s := &sess.People[person], h.signer()
+	p, err := s.Prepare(m.ctx, sess, 0, person, who.Act.Appearance, who.Act.At, with, head)
 	if err != nil {
 		return nil, err
 	}
-	digest := sha256.Sum256(p.Attributes)
-	r, v, err := ecdsa.Sign(rand.Reader, key, digest[:])
-	if err != nil {
+	if p.Value, err = value(p.Attributes); err != nil {
 		return nil, err
 	}
-	p.Value = append(r.FillBytes(make([]byte, 32)), v.FillBytes(make([]byte, 32))...) // as WebCrypto gives it
 	return s.Complete(m.ctx, sess, 0, person, head, p)
 }
 
-// product makes what the product makes: Standard and Advanced, one person and
+// qualified signs with a certificate of another authority, the stand-in for a
+// qualified one: the house knows it as the anchor of this signature only.
+func (m *maker) qualified(h *house, sess *workflow.Session, person int, head []byte) ([]workflow.Increment, error) {
+	k := []kind{{"P-384", cms.ES384, ecKey(elliptic.P384())}, {"RSA-3072 PSS", cms.PS256, rsaKey(3072)}, {"P-256", cms.ES256, ecKey(elliptic.P256())}}[person]
+	key, err := k.generate()
+	if err != nil {
+		return nil, err
+	}
+	who := &sess.People[person]
+	first, last, _ := strings.Cut(who.Name, " ")
+	id, err := h.provider.Issue(qualifiedtest.Request{GivenName: first, Surname: last, Serial: fmt.Sprintf("PNOLU-%d", person+1), Key: key.Public()})
+	if err != nil {
+		return nil, err
+	}
+	with := workflow.Key{Chain: [][]byte{id.Cert.Raw, h.provider.CA.Raw}, Algorithm: string(k.alg)}
+	who.Act.Qualified = &workflow.Qualification{Chain: with.Chain}
+	return m.twoPhases(h, sess, person, head, with, func(attributes []byte) ([]byte, error) {
+		digest := k.alg.Hash().New()
+		digest.Write(attributes) // never fails (hash.Hash)
+		return key.Sign(rand.Reader, digest.Sum(nil), k.alg.Options())
+	})
+}
+
+// provide starts the stand-in for a qualified provider, for all houses.
+func (m *maker) provide(houses []*house) (stop func(), err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p, err := qualifiedtest.New(time.Now, "http://"+ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(ln)
+	for _, h := range houses {
+		h.provider, h.vouched = p, filepath.Join(h.dir, "qtsp.pem")
+		if err := os.WriteFile(h.vouched, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.CA.Raw}), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return func() { server.Close() }, nil
+}
+
+// product makes what the product makes: every level, one person and
 // three, its own time and another's, each as it is after every increment.
 func (m *maker) product(houses []*house) error {
 	doc, err := sample("contract.pdf")
 	if err != nil {
 		return err
 	}
+	stop, err := m.provide(houses)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	var work []func(*maker) error
 	for i, h := range houses {
 		about := []string{"RSA-3072", "P-256"}[i%2]
 		if h.outside != nil {
 			about += ", time from outside"
 		}
-		for _, level := range []workflow.Level{workflow.Standard, workflow.Advanced} {
+		for _, level := range []workflow.Level{workflow.Standard, workflow.Advanced, workflow.Qualified} {
 			for _, n := range []int{1, 3} {
 				name := fmt.Sprintf("%s, %d signed, %s", level, n, about)
 				work = append(work, func(m *maker) error {
+					h := h
+					if level == workflow.Qualified {
+						h = h.vouching()
+					}
 					steps, err := m.sign(h, session(n, level, "contract.pdf", false), doc)
 					if err == nil {
 						err = m.stages(h, name, n, steps)
 					}
-					if err == nil && n == 1 && h.outside == nil {
+					if err == nil && n == 1 && h.outside == nil && level != workflow.Qualified {
 						err = m.renewed(h, name, n, steps[len(steps)-1].data)
 					}
 					if err != nil {
