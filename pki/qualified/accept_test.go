@@ -195,6 +195,7 @@ func TestRefusals(t *testing.T) {
 			d.sign(t)
 		}, qualified.ListRolledBack},
 		{"list from the future", func(t *testing.T, d *desk) { d.union.Lists[0].Age = -time.Hour; d.sign(t) }, qualified.ListFromFuture},
+		{"nobody configured", func(t *testing.T, d *desk) { d.policy.Trust = nil }, qualified.UntrustedService},
 		{"list missing", func(t *testing.T, d *desk) {
 			empty := t.TempDir()
 			l, err := trustlist.Open(trustlist.Config{Folder: empty, Signers: d.union.Trusted(), Now: clock})
@@ -327,6 +328,12 @@ func TestAccepted(t *testing.T) {
 		}, ""},
 		{"the name is composed otherwise", func(t *testing.T, d *desk) {
 			d.c.Person = qualified.Person{GivenName: "liis MARI", Surname: "Ma\u0308nnik"}
+		}, "person"},
+		{"an apostrophe", func(t *testing.T, d *desk) {
+			r := good()
+			r.Surname = "O’BRIEN-STRASSE"
+			d.issue(t, r)
+			d.c.Person = qualified.Person{GivenName: "Mari-Liis", Surname: "O'Brien Straße"}
 		}, "person"},
 		{"without QcType", func(t *testing.T, d *desk) { r := good(); r.NoType = true; d.issue(t, r) }, "QcType"},
 		{"with digitalSignature, too", func(t *testing.T, d *desk) {

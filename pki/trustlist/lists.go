@@ -26,6 +26,16 @@ type Config struct {
 	Now         func() time.Time    // nil means time.Now
 }
 
+// ReadSigners reads the certificates for Config.Signers from a PEM file. The error
+// names it.
+func ReadSigners(path string) ([]*x509.Certificate, error) {
+	certs, err := readCertificates(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading who signs the list of the lists: %s: %w", path, err)
+	}
+	return certs, nil
+}
+
 // Lists is the trusted lists that count. It may be used by many at once.
 type Lists struct {
 	c        Config
@@ -121,10 +131,14 @@ func (l *Lists) load(f *folder, territory string, signers []*x509.Certificate) *
 	if err != nil {
 		return &standing{err: err}
 	}
-	return l.judge(f, raw, territory, signers)
+	s := l.judge(f, raw, territory, signers)
+	if s.list != nil {
+		f.seen(s.list)
+	}
+	return s
 }
 
-// judge decides whether a list counts, and remembers that it was seen.
+// judge decides whether a list counts.
 func (l *Lists) judge(f *folder, raw []byte, territory string, signers []*x509.Certificate) *standing {
 	root, err := verify(raw, territory, signers)
 	if err != nil {
@@ -140,7 +154,6 @@ func (l *Lists) judge(f *folder, raw []byte, territory string, signers []*x509.C
 	if err := f.checkOrder(read); err != nil {
 		return &standing{err: &Error{ListRolledBack, territory, err}}
 	}
-	f.seen(read)
 	return &standing{list: read}
 }
 

@@ -76,6 +76,8 @@ func (l *Lists) renew(ctx context.Context, f *folder, p pointer) (*standing, err
 			return fresh, &Error{ListUnreachable, p.territory, fmt.Errorf("keeping the list: %w", err)}
 		}
 	}
+	// Only now: an old file beside the mark of a newer one would count as rolled back.
+	f.seen(fresh.list)
 	f.from(p.territory, p.location, head.Get("ETag"), head.Get("Last-Modified"))
 	return fresh, nil
 }

@@ -193,3 +193,52 @@ func TestPlainHTTP(t *testing.T) {
 		t.Errorf("%+v", l.Status())
 	}
 }
+
+// A refresh that cannot keep what it fetched must not make the old file one that was rolled
+// back.
+func TestFolderThatCannotBeWritten(t *testing.T) {
+	_, d := newPublisher(t)
+	l := d.open(t)
+	must(t, 0, l.Refresh(t.Context()))
+	d.union.Lists[0].Sequence = 8
+	must(t, 0, d.union.Sign(now))
+	// A folder in the file's place: nothing can be renamed onto it.
+	kept, err := os.ReadFile(filepath.Join(d.folder, "EE.xml"))
+	must(t, kept, err)
+	must(t, 0, os.Remove(filepath.Join(d.folder, "EE.xml")))
+	must(t, 0, os.MkdirAll(filepath.Join(d.folder, "EE.xml", "x"), 0o755))
+	if err := l.Refresh(t.Context()); reason(err) != trustlist.ListUnreachable {
+		t.Errorf("got %v", err)
+	}
+	must(t, 0, os.RemoveAll(filepath.Join(d.folder, "EE.xml")))
+	must(t, 0, os.WriteFile(filepath.Join(d.folder, "EE.xml"), kept, 0o644))
+	if e, err := d.open(t).Vouch(d.leaf, nil, now); err != nil || e.Sequence != 7 {
+		t.Errorf("%+v %v", e, err)
+	}
+}
+
+// Questions are answered while lists are refreshed (go test -race).
+func TestAtOnce(t *testing.T) {
+	_, d := newPublisher(t)
+	l := d.open(t)
+	must(t, 0, l.Refresh(t.Context()))
+	done := make(chan error)
+	for range 4 {
+		go func() {
+			for range 50 {
+				if _, err := l.Vouch(d.leaf, nil, now); err != nil {
+					done <- err
+					return
+				}
+				l.Status()
+			}
+			done <- nil
+		}()
+	}
+	for range 5 {
+		must(t, 0, l.Refresh(t.Context()))
+	}
+	for range 4 {
+		must(t, 0, <-done)
+	}
+}
