@@ -147,6 +147,8 @@ func TestRefusals(t *testing.T) {
 			c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, c.KeyUsage|x509.KeyUsageCertSign
 		}), qualified.WrongKeyUsage},
 
+		{"an authority that signs no certificates", template(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }), qualified.WrongKeyUsage},
+
 		{"signed with SHA-1", with(func(r *qualifiedtest.Request) { r.SHA1 = true }), qualified.DowngradedHash},
 		{"RSA of 1024 bits", func(t *testing.T, d *desk) {
 			t.Setenv("GODEBUG", "rsa1024min=0")
@@ -229,6 +231,10 @@ func TestRefusals(t *testing.T) {
 		}, qualified.NoQSCD},
 		{"as in the certificate, which has none", func(t *testing.T, d *desk) {
 			listed(says("QCQSCDStatusAsInCert"))(t, d)
+			with(func(r *qualifiedtest.Request) { r.NoQSCD = true })(t, d)
+		}, qualified.NoQSCD},
+		{"a device, and as in the certificate, which has none", func(t *testing.T, d *desk) {
+			listed(says("QCWithQSCD", "QCQSCDStatusAsInCert"))(t, d)
 			with(func(r *qualifiedtest.Request) { r.NoQSCD = true })(t, d)
 		}, qualified.NoQSCD},
 		{"a device and none, says the list", listed(says("QCNoQSCD", "QCWithQSCD")), qualified.Contradictory},

@@ -104,6 +104,8 @@ func TestRefreshKeepsTheOld(t *testing.T) {
 	}()
 	d.config.Timeout = time.Second
 	l = d.open(t)
+	plain := httptest.NewServer(d.union) // serves what would be taken
+	t.Cleanup(plain.Close)
 	serve := func(f func(w http.ResponseWriter, r *http.Request)) func() {
 		return func() { p.how.Store(http.HandlerFunc(f)) }
 	}
@@ -117,7 +119,7 @@ func TestRefreshKeepsTheOld(t *testing.T) {
 		{"an older list", serve(func(w http.ResponseWriter, r *http.Request) { w.Write(older) }), trustlist.ListTampered},
 		{"not modified", serve(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotModified) }), ""},
 		{"a redirect to http", serve(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://127.0.0.1/", http.StatusFound)
+			http.Redirect(w, r, plain.URL+r.URL.Path, http.StatusFound)
 		}), trustlist.ListUnreachable},
 		{"redirects without end", serve(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }), trustlist.ListUnreachable},
 		{"bytes without end", serve(func(w http.ResponseWriter, r *http.Request) {
