@@ -26,16 +26,6 @@ type Config struct {
 	Now         func() time.Time    // nil means time.Now
 }
 
-// ReadSigners reads the certificates for Config.Signers from a PEM file. The error
-// names it.
-func ReadSigners(path string) ([]*x509.Certificate, error) {
-	certs, err := readCertificates(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading who signs the list of the lists: %s: %w", path, err)
-	}
-	return certs, nil
-}
-
 // Lists is the trusted lists that count. It may be used by many at once.
 type Lists struct {
 	c        Config

@@ -281,8 +281,8 @@ func cut(t *testing.T, list string) (rest, signature string) {
 	return list[:from] + list[to:], list[from:to]
 }
 
-// byID signs a list anew, with a reference to the root's identifier (TS 119 612, annex
-// B.1, allows it): its digest holds wherever the list is put.
+// byID signs a list anew, with a reference to the root's identifier (TS 119 612, annex B,
+// allows it): its digest holds wherever the list is put.
 func byID(t *testing.T, d *desk, file string) {
 	t.Helper()
 	list, _ := cut(t, string(d.union.Files[file]))
