@@ -19,7 +19,7 @@ func TestReal(t *testing.T) {
 	signer, err := x509.ParseCertificate(der)
 	must(t, signer, err)
 	folder := t.TempDir()
-	for _, f := range []string{"EU.xml", "IS.xml", "CY.xml"} {
+	for _, f := range []string{"EU.xml", "IS.xml", "CY.xml", "pivot-226.xml"} {
 		raw, err := os.ReadFile(filepath.Join(from, f))
 		must(t, 0, os.WriteFile(filepath.Join(folder, f), must(t, raw, err), 0o644))
 	}
@@ -49,6 +49,12 @@ func TestReal(t *testing.T) {
 	if s := open()["IS"]; s.Reason != trustlist.ListTampered {
 		t.Errorf("changed: %+v", s)
 	}
+	must(t, 0, os.Remove(filepath.Join(folder, "pivot-226.xml")))
+	if s := open()["EU"]; s.Reason != trustlist.ListTampered {
+		t.Errorf("without the pivot: %+v", s)
+	}
+	raw, err = os.ReadFile(filepath.Join(from, "pivot-226.xml"))
+	must(t, 0, os.WriteFile(filepath.Join(folder, "pivot-226.xml"), must(t, raw, err), 0o644))
 	at = time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 	if s := open()["EU"]; s.Reason != trustlist.ListExpired {
 		t.Errorf("today: %+v", s)
