@@ -2,10 +2,12 @@ package trustlist_test
 
 import (
 	"crypto/x509"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"milterd/pki/trustlist"
 	"milterd/pki/trustlist/trustlisttest"
@@ -54,6 +56,13 @@ func TestPivots(t *testing.T) {
 	if _, err := d.open(t).Vouch(d.leaf, nil, now); err != nil {
 		t.Errorf("from the folder alone: %v", err)
 	}
+	// A pivot by who signed before leads nobody away.
+	stranger, err := trustlisttest.NewSigner("Signer of the list EU", now)
+	must(t, 0, err)
+	must(t, 0, os.WriteFile(filepath.Join(d.folder, "pivot-0.xml"), pivot(t, 9, signers[0], stranger), 0o644))
+	if _, err := d.open(t).Vouch(d.leaf, nil, now); err != nil {
+		t.Errorf("led away: %v", err)
+	}
 	// Who signed before signs no more, whatever the number.
 	d.union.Signers["EU"], d.union.LOTL.Sequence = signers[0], 5
 	must(t, 0, d.union.Sign(now))
@@ -68,7 +77,9 @@ func TestPivotsThatDoNotCount(t *testing.T) {
 	for name, spoil := range map[string]func(*testing.T, *desk, [3]*trustlisttest.Signer){
 		"missing": func(t *testing.T, d *desk, _ [3]*trustlisttest.Signer) { delete(d.union.Files, "turn1.xml") },
 		"on another host": func(t *testing.T, d *desk, _ [3]*trustlisttest.Signer) {
-			d.union.LOTL.URIs = []string{"https://other.test/turn2.xml", "https://other.test/turn1.xml"}
+			other := httptest.NewTLSServer(d.union)
+			t.Cleanup(other.Close)
+			d.union.LOTL.URIs = []string{other.URL + "/turn2.xml", other.URL + "/turn1.xml"}
 			turns := map[string][]byte{"turn1.xml": d.union.Files["turn1.xml"], "turn2.xml": d.union.Files["turn2.xml"]}
 			must(t, 0, d.union.Sign(now))
 			for k, v := range turns {
@@ -84,6 +95,11 @@ func TestPivotsThatDoNotCount(t *testing.T) {
 		},
 		"backwards": func(t *testing.T, d *desk, s [3]*trustlisttest.Signer) {
 			d.union.Files["turn2.xml"] = pivot(t, 1, s[1], s[2])
+		},
+		"from the future": func(t *testing.T, d *desk, s [3]*trustlisttest.Signer) {
+			l := trustlisttest.List{Territory: "EU", Sequence: 2, Age: -time.Hour, Pointers: []trustlisttest.Pointer{{Territory: "EU", Location: "https://lists.test/", Signers: []*x509.Certificate{s[1].Cert}}}}
+			raw, err := s[0].Sign(l.XML(now), now)
+			d.union.Files["turn1.xml"] = must(t, raw, err)
 		},
 		"no list of the lists": func(t *testing.T, d *desk, s [3]*trustlisttest.Signer) {
 			l := trustlisttest.List{Territory: "LU", Pointers: []trustlisttest.Pointer{{Territory: "EU", Location: "https://lists.test/", Signers: []*x509.Certificate{s[2].Cert}}}}
