@@ -2,6 +2,7 @@ package qualified
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"time"
 
@@ -151,6 +152,9 @@ func (a *acceptance) trust() bool {
 // certificate that was not issued as qualified does not become so (TS 119 615, clause 4.4).
 func (a *acceptance) service() bool {
 	const clause = "TS 119 615, 4.3 and 4.4"
+	if a.trusted == nil {
+		return a.note("trusted service", clause, Failed, "", refuse(UntrustedService, errors.New("no trusted lists and no anchors are configured")))
+	}
 	for _, when := range []struct {
 		name string
 		at   time.Time

@@ -147,6 +147,8 @@ func TestRefusals(t *testing.T) {
 			c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, c.KeyUsage|x509.KeyUsageCertSign
 		}), qualified.WrongKeyUsage},
 
+		{"an authority that signs no certificates", template(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }), qualified.WrongKeyUsage},
+
 		{"signed with SHA-1", with(func(r *qualifiedtest.Request) { r.SHA1 = true }), qualified.DowngradedHash},
 		{"RSA of 1024 bits", func(t *testing.T, d *desk) {
 			t.Setenv("GODEBUG", "rsa1024min=0")
@@ -195,6 +197,7 @@ func TestRefusals(t *testing.T) {
 			d.sign(t)
 		}, qualified.ListRolledBack},
 		{"list from the future", func(t *testing.T, d *desk) { d.union.Lists[0].Age = -time.Hour; d.sign(t) }, qualified.ListFromFuture},
+		{"nobody configured", func(t *testing.T, d *desk) { d.policy.Trust = nil }, qualified.UntrustedService},
 		{"list missing", func(t *testing.T, d *desk) {
 			empty := t.TempDir()
 			l, err := trustlist.Open(trustlist.Config{Folder: empty, Signers: d.union.Trusted(), Now: clock})
@@ -228,6 +231,10 @@ func TestRefusals(t *testing.T) {
 		}, qualified.NoQSCD},
 		{"as in the certificate, which has none", func(t *testing.T, d *desk) {
 			listed(says("QCQSCDStatusAsInCert"))(t, d)
+			with(func(r *qualifiedtest.Request) { r.NoQSCD = true })(t, d)
+		}, qualified.NoQSCD},
+		{"a device, and as in the certificate, which has none", func(t *testing.T, d *desk) {
+			listed(says("QCWithQSCD", "QCQSCDStatusAsInCert"))(t, d)
 			with(func(r *qualifiedtest.Request) { r.NoQSCD = true })(t, d)
 		}, qualified.NoQSCD},
 		{"a device and none, says the list", listed(says("QCNoQSCD", "QCWithQSCD")), qualified.Contradictory},
@@ -327,6 +334,12 @@ func TestAccepted(t *testing.T) {
 		}, ""},
 		{"the name is composed otherwise", func(t *testing.T, d *desk) {
 			d.c.Person = qualified.Person{GivenName: "liis MARI", Surname: "Ma\u0308nnik"}
+		}, "person"},
+		{"an apostrophe", func(t *testing.T, d *desk) {
+			r := good()
+			r.Surname = "O’BRIEN-STRASSE"
+			d.issue(t, r)
+			d.c.Person = qualified.Person{GivenName: "Mari-Liis", Surname: "O'Brien Straße"}
 		}, "person"},
 		{"without QcType", func(t *testing.T, d *desk) { r := good(); r.NoType = true; d.issue(t, r) }, "QcType"},
 		{"with digitalSignature, too", func(t *testing.T, d *desk) {

@@ -15,7 +15,7 @@ import (
 
 const (
 	minRSA  = 2048
-	goodRSA = 3072 // ETSI TS 119 312: for use beyond 2028
+	goodRSA = 3072 // the usual length above the 3,000 bits that ETSI TS 119 312 recommends
 	// recent is how old an OCSP answer without nextUpdate may be: it is one made
 	// for the question (RFC 6960, 4.2.2.1).
 	recent = 10 * time.Minute

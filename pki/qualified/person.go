@@ -57,8 +57,8 @@ func sameSerial(want, have string) bool {
 }
 
 // sameName compares names as sets of words. Cases, composition of accents, hyphens,
-// order and blanks differ between a directory and an authority ("Anna-Maria" is
-// "ANNA MARIA" on a card), and are passed over. Words are not: a name more or
+// apostrophes, order and blanks differ between a directory and an authority
+// ("Anna-Maria" is "ANNA MARIA" on a card), and are passed over. Words are not: a name more or
 // less, another accent or a transcription is another name, because who reads
 // past those takes one person for another. Where the two spellings differ, the
 // identifier or a registered certificate is what to configure.
@@ -69,7 +69,7 @@ func sameName(want, have string) bool {
 
 func words(name string) []string {
 	out := strings.FieldsFunc(cases.Fold().String(norm.NFC.String(name)), func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.Is(unicode.Pd, r)
+		return unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) || strings.ContainsRune("'\u2019\u02bc", r)
 	})
 	for i := range out {
 		out[i] = norm.NFC.String(out[i]) // folding can take composition apart

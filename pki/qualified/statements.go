@@ -17,7 +17,7 @@ const (
 	maxValues     = 64       // of one statement
 )
 
-// Object identifiers of EN 319 412-5, annex B, and RFC 3739, clause 3.2.6.
+// Object identifiers of EN 319 412-5 and RFC 3739, clause 3.2.6.
 var (
 	oidStatements  = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 3}
 	oidCompliance  = asn1.ObjectIdentifier{0, 4, 0, 1862, 1, 1}

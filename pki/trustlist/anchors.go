@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Limits of a folder of anchors.
+// Limits of files and folders of certificates.
 const (
-	maxAnchorFile = 1 << 20
-	maxAnchors    = 256
+	maxPEM     = 1 << 20
+	maxAnchors = 256
 )
 
 // Anchors is authorities that the organisation itself has chosen to take for
@@ -47,11 +47,14 @@ func openAnchors(folder string) (*Anchors, error) {
 		if f.IsDir() || !strings.HasSuffix(f.Name(), ".pem") {
 			continue
 		}
-		certs, err := readAnchors(filepath.Join(folder, f.Name()))
+		certs, err := readCertificates(filepath.Join(folder, f.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name(), err)
 		}
 		for _, c := range certs {
+			if !c.IsCA {
+				return nil, fmt.Errorf("%s: %q is no authority", f.Name(), c.Subject)
+			}
 			l.services = append(l.services, &service{name: c.Subject.String(), certs: []*x509.Certificate{c}, of: l})
 		}
 	}
@@ -62,8 +65,8 @@ func openAnchors(folder string) (*Anchors, error) {
 	return a, nil
 }
 
-func readAnchors(path string) (out []*x509.Certificate, err error) {
-	raw, err := readFile(path, maxAnchorFile)
+func readCertificates(path string) (out []*x509.Certificate, err error) {
+	raw, err := readFile(path, maxPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +77,6 @@ func readAnchors(path string) (out []*x509.Certificate, err error) {
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, err
-		}
-		if !c.IsCA {
-			return nil, fmt.Errorf("%q is no authority", c.Subject)
 		}
 		out = append(out, c)
 	}

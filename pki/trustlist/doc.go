@@ -10,10 +10,10 @@
 // Nothing is read from a list before that. A list whose NextUpdate has passed, whose
 // issue date lies ahead, or that is older than one seen before, does not count.
 //
-// Limits: only services of type CA/QC are kept. Pivots, by which the list of
-// the lists announces new certificates of its own (TS 119 615, clause 4.1), are not followed:
-// when the Official Journal prints new certificates, the administrator
-// configures them. Certificates that sign lists must be pinned; their chains and
+// When the signers of the list of the lists change, pivots lead from the configured
+// certificates to the new ones (TS 119 615, clause 4.1).
+//
+// Limits: only services of type CA/QC are kept. Certificates that sign lists must be pinned; their chains and
 // their revocation are not looked at, because who pins withdraws a certificate by
 // dropping it from the pointer.
 package trustlist

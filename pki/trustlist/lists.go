@@ -17,7 +17,7 @@ const lotlTerritory = "EU"
 
 // Config is where lists come from and whom they must be signed by.
 type Config struct {
-	Folder      string              // the lists as files: EU.xml is the list of the lists, EE.xml …, and state.json
+	Folder      string              // the lists as files: EU.xml is the list of the lists, EE.xml …, pivot-*.xml, and state.json
 	LOTL        string              // address of the list of the lists; "" fetches nothing: the administrator fills the folder
 	Signers     []*x509.Certificate // of the list of the lists
 	Territories []string            // lists to load, "EE"; none for all
@@ -76,7 +76,12 @@ func (l *Lists) reload() error {
 	if err != nil {
 		return err
 	}
-	lotl := l.load(f, lotlTerritory, l.c.Signers)
+	turns, err := f.pivots()
+	if err != nil {
+		return err
+	}
+	signers, _ := l.pivots(turns)
+	lotl := l.load(f, lotlTerritory, signers)
 	all, order := map[string]*standing{lotlTerritory: lotl}, []string{lotlTerritory}
 	if lotl.list != nil {
 		for _, p := range l.wanted(lotl.list) {
@@ -121,10 +126,14 @@ func (l *Lists) load(f *folder, territory string, signers []*x509.Certificate) *
 	if err != nil {
 		return &standing{err: err}
 	}
-	return l.judge(f, raw, territory, signers)
+	s := l.judge(f, raw, territory, signers)
+	if s.list != nil {
+		f.seen(s.list)
+	}
+	return s
 }
 
-// judge decides whether a list counts, and remembers that it was seen.
+// judge decides whether a list counts.
 func (l *Lists) judge(f *folder, raw []byte, territory string, signers []*x509.Certificate) *standing {
 	root, err := verify(raw, territory, signers)
 	if err != nil {
@@ -140,7 +149,6 @@ func (l *Lists) judge(f *folder, raw []byte, territory string, signers []*x509.C
 	if err := f.checkOrder(read); err != nil {
 		return &standing{err: &Error{ListRolledBack, territory, err}}
 	}
-	f.seen(read)
 	return &standing{list: read}
 }
 

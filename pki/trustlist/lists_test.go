@@ -2,8 +2,11 @@ package trustlist_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +16,7 @@ import (
 	"milterd/pki/qualified/qualifiedtest"
 	"milterd/pki/trustlist"
 	"milterd/pki/trustlist/trustlisttest"
+	"milterd/signature/xades"
 )
 
 var now = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -105,6 +109,17 @@ func TestVouch(t *testing.T) {
 	if _, err := d.open(t).Vouch(must(t, id, err).Cert, []*x509.Certificate{stranger.CA, stranger.Root, other.CA}, now); reason(err) != trustlist.Untrusted {
 		t.Errorf("a stranger: %v", err)
 	}
+	// The listed authority's key under another name, which the list does not know.
+	c := *d.CA
+	c.Subject, c.RawSubject, c.SerialNumber = pkix.Name{CommonName: "Other use of the key"}, nil, big.NewInt(99)
+	der, err := x509.CreateCertificate(rand.Reader, &c, d.Root, d.CAKey.Public(), d.RootKey)
+	must(t, der, err)
+	d.CA, err = x509.ParseCertificate(der)
+	must(t, 0, err)
+	id, err = d.Issue(qualifiedtest.Request{GivenName: "Mari", Surname: "Maasikas"})
+	if _, err := d.open(t).Vouch(must(t, id, err).Cert, []*x509.Certificate{d.CA}, now); reason(err) != trustlist.Untrusted {
+		t.Errorf("another name: %v", err)
+	}
 }
 
 // What makes a list not count, for both kinds of list.
@@ -154,6 +169,22 @@ func TestListsThatDoNotCount(t *testing.T) {
 		{"signed twice", func(t *testing.T, d *desk, file string) {
 			raw, err := d.union.Signers["EE"].Sign(d.union.Files[file], now)
 			d.union.Files[file] = must(t, raw, err)
+		}, trustlist.ListTampered},
+		{"its signature elsewhere", func(t *testing.T, d *desk, file string) {
+			rest, signature := cut(t, string(d.union.Files[file]))
+			d.union.Files[file] = []byte(strings.Replace(rest, "</SchemeInformation>", signature+"</SchemeInformation>", 1))
+		}, trustlist.ListTampered},
+		{"the signature's value changed", func(t *testing.T, d *desk, file string) {
+			raw := d.union.Files[file]
+			i := bytes.Index(raw, []byte(`-v">`)) + 10
+			raw[i] = map[bool]byte{true: 'B', false: 'A'}[raw[i] == 'A']
+		}, trustlist.ListTampered},
+		{"the time of signing changed", replaced(`<xades:SigningTime>2026-`, `<xades:SigningTime>2025-`), trustlist.ListTampered},
+		{"wrapped, and signed by identifier", func(t *testing.T, d *desk, file string) {
+			if byID(t, d, file); open(t, d) != nil {
+				t.Fatal("the list as it was signed does not count")
+			}
+			wrap(true)(t, d, file)
 		}, trustlist.ListTampered},
 		{"wrapped in another list", wrap(false), trustlist.ListTampered},
 		{"wrapped, with its signature below the root", wrap(true), trustlist.ListTampered},
@@ -228,9 +259,7 @@ func wrap(move bool) func(*testing.T, *desk, string) {
 		}
 		signature := ""
 		if move {
-			from, to := strings.Index(signed, "<ds:Signature "), strings.Index(signed, "</ds:Signature>")+len("</ds:Signature>")
-			signature = signed[from:to]
-			signed = signed[:from] + signed[to:]
+			signed, signature = cut(t, signed)
 		}
 		evil := d.union.Lists[0]
 		if file == "EU.xml" {
@@ -240,6 +269,45 @@ func wrap(move bool) func(*testing.T, *desk, string) {
 		out = strings.Replace(out, ` Id="list"`, ` Id="other"`, 1)
 		d.union.Files[file] = []byte(strings.Replace(out, "</TrustServiceStatusList>", "<Object>"+signed+"</Object>"+signature+"</TrustServiceStatusList>", 1))
 	}
+}
+
+// cut takes the signature out of a list.
+func cut(t *testing.T, list string) (rest, signature string) {
+	t.Helper()
+	from, to := strings.Index(list, "<ds:Signature "), strings.Index(list, "</ds:Signature>")+len("</ds:Signature>")
+	if from < 0 {
+		t.Fatal("no signature")
+	}
+	return list[:from] + list[to:], list[from:to]
+}
+
+// byID signs a list anew, with a reference to the root's identifier (TS 119 612, annex B,
+// allows it): its digest holds wherever the list is put.
+func byID(t *testing.T, d *desk, file string) {
+	t.Helper()
+	list, _ := cut(t, string(d.union.Files[file]))
+	who := d.union.Signers[strings.TrimSuffix(file, ".xml")]
+	prep, err := xades.Envelope([]byte(list), xades.Params{Certificate: who.Cert, Time: now})
+	must(t, prep, err)
+	for _, part := range []*[]byte{&prep.Element, &prep.SignedInfo} {
+		*part = bytes.Replace(*part, []byte(` URI=""`), []byte(` URI="#list"`), 1)
+	}
+	value, err := prep.SignWith(who.Key)
+	must(t, value, err)
+	element, err := prep.Finish(t.Context(), value, nil)
+	must(t, element, err)
+	out, err := xades.Put([]byte(list), element)
+	d.union.Files[file] = must(t, out, err)
+}
+
+// open gives why nobody vouches for the desk's certificate, with the files as
+// they are now.
+func open(t *testing.T, d *desk) error {
+	t.Helper()
+	d.write(t)
+	_, err := d.open(t).Vouch(d.leaf, nil, now)
+	must(t, 0, os.Remove(filepath.Join(d.folder, "state.json")))
+	return err
 }
 
 // signedWhenever signs with a certificate that was not valid yet.

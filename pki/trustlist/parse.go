@@ -386,7 +386,7 @@ func name(n *dom.Node, local string) (string, error) {
 
 func text(n *dom.Node) string { return strings.TrimSpace(n.Text()) }
 
-// instant reads a dateTime, which is in UTC (clause 5.1.4).
+// instant reads a dateTime, which lists give in UTC.
 func instant(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	return t.UTC(), err

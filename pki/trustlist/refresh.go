@@ -2,10 +2,12 @@ package trustlist
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -42,7 +44,7 @@ func (l *Lists) download(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lotl, problem := l.renew(ctx, f, pointer{territory: lotlTerritory, location: l.c.LOTL, signers: l.c.Signers})
+	lotl, problem := l.renewLOTL(ctx, f)
 	problems := []error{problem}
 	all, order := map[string]*standing{lotlTerritory: lotl}, []string{lotlTerritory}
 	if lotl.list != nil {
@@ -54,6 +56,32 @@ func (l *Lists) download(ctx context.Context) error {
 	problems = append(problems, f.save())
 	l.show(all, order)
 	return errors.Join(problems...)
+}
+
+// renewLOTL renews the list of the lists. When it is signed by nobody who is known, its
+// signers may have changed: then its pivots are asked.
+func (l *Lists) renewLOTL(ctx context.Context, f *folder) (*standing, error) {
+	turns, err := f.pivots()
+	if err != nil {
+		return &standing{err: &Error{ListMissing, lotlTerritory, err}}, err
+	}
+	p := pointer{territory: lotlTerritory, location: l.c.LOTL}
+	p.signers, _ = l.pivots(turns)
+	lotl, problem := l.renew(ctx, f, p)
+	var e *Error
+	if !errors.As(problem, &e) || e.Reason != ListTampered {
+		return lotl, problem
+	}
+	raw, _, err := l.fetch(ctx, p, mark{})
+	if err != nil {
+		return lotl, problem
+	}
+	signers, err := l.fetchPivots(ctx, f, raw)
+	if signers == nil || slices.EqualFunc(signers, p.signers, (*x509.Certificate).Equal) {
+		return lotl, errors.Join(problem, err)
+	}
+	p.signers = signers
+	return l.renew(ctx, f, p)
 }
 
 // renew gives the newest list of a territory that counts: the one on the server,
@@ -76,6 +104,8 @@ func (l *Lists) renew(ctx context.Context, f *folder, p pointer) (*standing, err
 			return fresh, &Error{ListUnreachable, p.territory, fmt.Errorf("keeping the list: %w", err)}
 		}
 	}
+	// Only now: an old file beside the mark of a newer one would count as rolled back.
+	f.seen(fresh.list)
 	f.from(p.territory, p.location, head.Get("ETag"), head.Get("Last-Modified"))
 	return fresh, nil
 }

@@ -104,6 +104,8 @@ func TestRefreshKeepsTheOld(t *testing.T) {
 	}()
 	d.config.Timeout = time.Second
 	l = d.open(t)
+	plain := httptest.NewServer(d.union) // serves what would be taken
+	t.Cleanup(plain.Close)
 	serve := func(f func(w http.ResponseWriter, r *http.Request)) func() {
 		return func() { p.how.Store(http.HandlerFunc(f)) }
 	}
@@ -117,7 +119,7 @@ func TestRefreshKeepsTheOld(t *testing.T) {
 		{"an older list", serve(func(w http.ResponseWriter, r *http.Request) { w.Write(older) }), trustlist.ListTampered},
 		{"not modified", serve(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotModified) }), ""},
 		{"a redirect to http", serve(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://127.0.0.1/", http.StatusFound)
+			http.Redirect(w, r, plain.URL+r.URL.Path, http.StatusFound)
 		}), trustlist.ListUnreachable},
 		{"redirects without end", serve(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }), trustlist.ListUnreachable},
 		{"bytes without end", serve(func(w http.ResponseWriter, r *http.Request) {
@@ -191,5 +193,54 @@ func TestPlainHTTP(t *testing.T) {
 	}
 	if !slices.ContainsFunc(l.Status(), func(s trustlist.Status) bool { return s.Territory == "EE" && s.Services == 1 && s.Reason == "" }) {
 		t.Errorf("%+v", l.Status())
+	}
+}
+
+// A refresh that cannot keep what it fetched must not make the old file one that was rolled
+// back.
+func TestFolderThatCannotBeWritten(t *testing.T) {
+	_, d := newPublisher(t)
+	l := d.open(t)
+	must(t, 0, l.Refresh(t.Context()))
+	d.union.Lists[0].Sequence = 8
+	must(t, 0, d.union.Sign(now))
+	// A folder in the file's place: nothing can be renamed onto it.
+	kept, err := os.ReadFile(filepath.Join(d.folder, "EE.xml"))
+	must(t, kept, err)
+	must(t, 0, os.Remove(filepath.Join(d.folder, "EE.xml")))
+	must(t, 0, os.MkdirAll(filepath.Join(d.folder, "EE.xml", "x"), 0o755))
+	if err := l.Refresh(t.Context()); reason(err) != trustlist.ListUnreachable {
+		t.Errorf("got %v", err)
+	}
+	must(t, 0, os.RemoveAll(filepath.Join(d.folder, "EE.xml")))
+	must(t, 0, os.WriteFile(filepath.Join(d.folder, "EE.xml"), kept, 0o644))
+	if e, err := d.open(t).Vouch(d.leaf, nil, now); err != nil || e.Sequence != 7 {
+		t.Errorf("%+v %v", e, err)
+	}
+}
+
+// Questions are answered while lists are refreshed (go test -race).
+func TestAtOnce(t *testing.T) {
+	_, d := newPublisher(t)
+	l := d.open(t)
+	must(t, 0, l.Refresh(t.Context()))
+	done := make(chan error)
+	for range 4 {
+		go func() {
+			for range 50 {
+				if _, err := l.Vouch(d.leaf, nil, now); err != nil {
+					done <- err
+					return
+				}
+				l.Status()
+			}
+			done <- nil
+		}()
+	}
+	for range 5 {
+		must(t, 0, l.Refresh(t.Context()))
+	}
+	for range 4 {
+		must(t, 0, <-done)
 	}
 }

@@ -19,6 +19,7 @@ type List struct {
 	Age       time.Duration // since its issue; 0 means an hour
 	Life      time.Duration // from its issue to the next update; 0 means 90 days
 	Closed    bool          // no next update
+	URIs      []string      // SchemeInformationURI: addresses of pivots
 	Pointers  []Pointer     // makes it a list of the lists, as does the territory "EU"
 	Services  []Service
 	Extra     string // XML at the end of the root
@@ -91,7 +92,15 @@ func (l List) XML(now time.Time) []byte {
 <TrustServiceStatusList xmlns="http://uri.etsi.org/02231/v2#" xmlns:tslx="http://uri.etsi.org/02231/v2/additionaltypes#" xmlns:xades="http://uri.etsi.org/01903/v1.3.2#"` +
 		` xmlns:sie="http://uri.etsi.org/TrstSvc/SvcInfoExt/eSigDir-1999-93-EC-TrustedList/#" TSLTag="http://uri.etsi.org/19612/TSLTag" Id="list"><SchemeInformation>`)
 	fmt.Fprintf(b, `<TSLVersionIdentifier>%d</TSLVersionIdentifier><TSLSequenceNumber>%d</TSLSequenceNumber><TSLType>%sTSLType/%s</TSLType>`, l.Version, l.Sequence, prefix, kind)
-	fmt.Fprintf(b, `<SchemeOperatorName><Name xml:lang="en">Test</Name></SchemeOperatorName><SchemeTerritory>%s</SchemeTerritory>`, l.Territory)
+	fmt.Fprintf(b, `<SchemeOperatorName><Name xml:lang="en">Test</Name></SchemeOperatorName>`)
+	if l.URIs != nil {
+		b.WriteString(`<SchemeInformationURI>`)
+		for _, u := range l.URIs {
+			fmt.Fprintf(b, `<URI xml:lang="en">%s</URI>`, escape(u))
+		}
+		b.WriteString(`</SchemeInformationURI>`)
+	}
+	fmt.Fprintf(b, `<SchemeTerritory>%s</SchemeTerritory>`, l.Territory)
 	if l.Pointers != nil {
 		b.WriteString(`<PointersToOtherTSL>`)
 		for _, p := range l.Pointers {
@@ -121,7 +130,11 @@ func (p Pointer) write(b *bytes.Buffer) {
 		certificate(b, c)
 	}
 	fmt.Fprintf(b, `</ServiceDigitalIdentity></ServiceDigitalIdentities><TSLLocation>%s</TSLLocation><AdditionalInformation>`, p.Location)
-	fmt.Fprintf(b, `<OtherInformation><TSLType>%sTSLType/EUgeneric</TSLType></OtherInformation>`, prefix)
+	kind := "EUgeneric"
+	if p.Territory == "EU" {
+		kind = "EUlistofthelists"
+	}
+	fmt.Fprintf(b, `<OtherInformation><TSLType>%sTSLType/%s</TSLType></OtherInformation>`, prefix, kind)
 	fmt.Fprintf(b, `<OtherInformation><SchemeTerritory>%s</SchemeTerritory></OtherInformation>`, p.Territory)
 	b.WriteString(`<OtherInformation><tslx:MimeType>application/vnd.etsi.tsl+xml</tslx:MimeType></OtherInformation></AdditionalInformation></OtherTSLPointer>`)
 }
