@@ -242,7 +242,7 @@ func readCertificates(path string) (out []*x509.Certificate, err error) {
 // refresh keeps the trusted lists young: at start and then from time to time. What
 // is there stays good until its own end.
 func (p *Program) refresh(ctx context.Context) {
-	if p.lists == nil || p.Config.Qualified.LOTL == "" {
+	if p.lists == nil {
 		return
 	}
 	for {

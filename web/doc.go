@@ -25,6 +25,12 @@
 //	POST /api/prepare    writes what the key is to sign; prepared gives it, keep and
 //	                     abandon hold it and let it go, finish takes the signatures
 //
+// Qualified certificates sign through the same preparations, at a provider or by
+// an identity card:
+//
+//	POST /api/qualified/…  keys at a provider, prepare, what the person types,
+//	                       the way to the provider's page and back (/r), a card's values
+//
 // The page at /c is for people in whose name an unproven mail came; its link
 // went to their mailbox (workflow.Held):
 //
@@ -41,7 +47,7 @@
 //
 //	go generate milterd/web
 //
-// Limits: it serves no verification page and no administration. References:
+// Limits: no administration. References:
 // W3C CSP Level 3, Trusted Types, RFC 6265bis (cookie prefixes), RFC 9110.
 package web
 
