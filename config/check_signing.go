@@ -103,6 +103,19 @@ func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 			bad("qualified.provider.name", "%q stands there twice", p.Name)
 		}
 	}
+	k := c.Keys
+	switch known := slices.ContainsFunc(q.Providers, func(p Provider) bool { return p.Name == k.SealProvider }); {
+	case k.SealProvider == "" && (k.SealCredential != "" || k.SealPINFile != ""):
+		bad("keys.seal_provider", "is missing, want the name of a [[qualified.provider]]")
+	case k.SealProvider != "" && !known:
+		bad("keys.seal_provider", "%q is no [[qualified.provider]]", k.SealProvider)
+	case k.SealProvider != "" && k.SealCredential == "":
+		bad("keys.seal_credential", "is missing, want the key's name at the provider")
+	case k.SealProvider != "" && k.SealCertificate == "":
+		bad("keys.seal_certificate", "is missing, want the certificate of the key at the provider")
+	case k.SealCertificate != "" && k.SealProvider == "" && !slices.Contains(k.Token, "seal"):
+		bad("keys.seal_certificate", "its key is nowhere, want \"seal\" in token, or seal_provider")
+	}
 	if c.Sessions.Level == "qualified" && !q.Offered() {
 		bad("sessions.level", "Qualified signatures are not set up, want standard, advanced, or [qualified]")
 	}

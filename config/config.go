@@ -395,6 +395,18 @@ type Keys struct {
 	// Name of the systemd credential (LoadCredential=, LoadCredentialEncrypted=)
 	// that holds the passphrase of the key files, or empty for files without one.
 	Passphrase string `toml:"passphrase" example:"keys.passphrase"`
+	// File with the seal's certificate where another authority has issued it, PEM,
+	// followed by those above it, the root or the authority of a trusted list
+	// last: a qualified seal, for example. Its key is the seal's in the token
+	// (token), or at a provider (seal_provider). Empty: the organisation's own
+	// authority has issued it.
+	SealCertificate string `toml:"seal_certificate" example:"/etc/milterd/seal.pem"`
+	// Name of the [[qualified.provider]] that holds the seal's key, or empty.
+	SealProvider string `toml:"seal_provider" example:"Example Trust"`
+	// The key's name there (credentialID).
+	SealCredential string `toml:"seal_credential" example:"corp-seal"`
+	// File that holds its PIN, on one line; empty where the provider asks for none.
+	SealPINFile string `toml:"seal_pin_file" example:"/etc/milterd/seal.pin"`
 }
 
 // Limits are what a request may be at most.

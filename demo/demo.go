@@ -33,6 +33,7 @@ type Options struct {
 	Out     io.Writer      // what a person reads
 
 	provider bool // with a stand-in for a trust service provider
+	seal     bool // which holds the organisation's seal, too
 }
 
 // Run runs the demo until ctx ends, or with Once until it is done; then ok says
@@ -100,7 +101,7 @@ func start(ctx context.Context, o Options, c cast, log *slog.Logger) (_ *house, 
 	if err := h.startMail(ctx, o, milter, lmtp, log); err != nil {
 		return nil, err
 	}
-	cfg, err := h.configure(milter, lmtp, o.provider)
+	cfg, err := h.configure(milter, lmtp, o)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (h *house) startMail(ctx context.Context, o Options, milter, lmtp string, l
 }
 
 // configure writes milterd's configuration and reads it as serve does.
-func (h *house) configure(milter, lmtp string, provider bool) (*config.Config, error) {
+func (h *house) configure(milter, lmtp string, o Options) (*config.Config, error) {
 	if h.port == 0 {
 		p, err := ports.Free(2) // the mailboxes' page and milterd's
 		if err != nil {
@@ -211,13 +212,19 @@ mail = "25MiB"
 [timestamps]
 unsynchronised = true
 `, SignDomain, h.pages, filepath.Join(h.dir, "data"), milter, lmtp, MailDomain, owner, pages, h.monitor, h.mail.Address(), users)
-	if provider {
+	if o.provider {
 		p, more, err := startQTSP(h.dir, h.pages, h.people)
 		if err != nil {
 			return nil, err
 		}
 		h.provider = p
 		text += more
+		if o.seal {
+			if more, err = p.seal(h.dir, "Example Corp"); err != nil {
+				return nil, err
+			}
+			text += more
+		}
 	}
 	if err := os.WriteFile(h.config, []byte(text), 0o644); err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ type qtsp struct {
 	authority *qualifiedtest.Provider
 	revision  *http.Server // OCSP and revocation list
 
-	next func(*qualifiedtest.Request) // spoils the next certificate
+	next func(*qualifiedtest.Request) // changes the next certificate
 }
 
 // startQTSP starts it for these people, and gives its part of milterd's configuration.
@@ -138,4 +138,27 @@ func certificates(certs ...*x509.Certificate) (out []byte) {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	return out
+}
+
+// seal adds a key for the organisation's qualified seal, and gives its part of milterd's
+// configuration.
+func (q *qtsp) seal(dir, organisation string) (string, error) {
+	q.AddUser(csctest.User{ID: organisation, PIN: standInPIN})
+	q.next = func(r *qualifiedtest.Request) { r.Seal, r.Organisation = true, organisation }
+	err := q.AddCredential(csctest.Credential{ID: "seal", User: organisation, Type: csctest.RSA3072, Qualifier: "eu_eidas_qeseal", PIN: true})
+	if err != nil {
+		return "", err
+	}
+	leaf, err := x509.ParseCertificate(q.Leaf("seal"))
+	if err != nil {
+		return "", err
+	}
+	cert, pin := filepath.Join(dir, "seal.pem"), filepath.Join(dir, "seal.pin")
+	if err := os.WriteFile(cert, certificates(leaf, q.authority.CA), 0o644); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(pin, []byte(standInPIN+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("[keys]\nseal_certificate = %q\nseal_provider = %q\nseal_credential = \"seal\"\nseal_pin_file = %q\n", cert, StandIn, pin), nil
 }

@@ -24,7 +24,7 @@ const month = 30 * 24 * time.Hour
 // asked: that one early enough for the next archive timestamps, which are due half
 // a year before their end and gain nothing from a certificate that ends as soon.
 func (p *Program) working() []working {
-	all := []working{{p.Authority.Seal(), "seal", month}}
+	all := []working{{p.sealed, "seal", month}}
 	if len(p.Config.Timestamps.URLs) == 0 {
 		all = append(all, working{p.Authority.TSA(), "tsa", workflow.RenewBefore + month})
 	}
@@ -39,7 +39,9 @@ func (p *Program) Ageing(now time.Time) (warnings []string) {
 			continue
 		}
 		what := fmt.Sprintf("milterd ca renew %s, then restart milterd", c.name)
-		if !end.Before(c.Chain[1].NotAfter) {
+		if c.name == "seal" && p.Config.Keys.SealCertificate != "" {
+			what = "put the authority's new one into " + p.Config.Keys.SealCertificate + ", then restart milterd"
+		} else if !end.Before(c.Chain[1].NotAfter) {
 			what = "first milterd ca renew issuing (below a company's CA: ca request and ca install), restart, then " + what
 		}
 		warnings = append(warnings, fmt.Sprintf("the certificate of %s ends at %s: %s", c.name, end.UTC().Format(time.DateOnly), what))

@@ -68,6 +68,8 @@ type Program struct {
 	state       state
 	lists       *trustlist.Lists // nil for none
 	qualifier   workflow.Qualifier
+	trust       trusts            // whose certificates count as qualified; empty for nobody's
+	sealed      pki.Identity      // what documents are sealed with
 	remote      *remote.Providers // nil where level Qualified is not offered
 }
 
@@ -121,9 +123,6 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err = p.Authority.Enter(ctx); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	for _, c := range p.working() {
-		p.metrics.age(c.name, c.Ends)
-	}
 	if p.Directory, err = OpenDirectory(ctx, c, log); err != nil {
 		return nil, err
 	}
@@ -138,6 +137,15 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	if err := p.qualified(keys, gatherer); err != nil {
 		return nil, err
 	}
+	if p.sealed, err = p.seal(); err != nil {
+		return nil, err
+	}
+	if c.Keys.SealCertificate != "" {
+		gatherer = gatherer.With([][]byte{p.sealed.Chain[len(p.sealed.Chain)-1].Raw})
+	}
+	for _, c := range p.working() {
+		p.metrics.age(c.name, c.Ends)
+	}
 	notifier, err := p.notifier(master)
 	if err != nil {
 		return nil, err
@@ -148,7 +156,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		}
 		p.metrics.age("pages", func() time.Time { return p.certificate.now.Load().Leaf.NotAfter })
 	}
-	p.Signer = signer.New(signer.Config{Seal: p.Authority.Seal(), Organisation: c.Organisation.Name,
+	p.Signer = signer.New(signer.Config{Seal: p.sealed, Organisation: c.Organisation.Name,
 		Time: timestamps, ForeignTime: len(c.Timestamps.URLs) > 0, Evidence: gatherer})
 	p.Desk = &workflow.Desk{
 		Store:     p.Store,
@@ -170,7 +178,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	}
 	in := p.intake(box)
 	in.Bounces = &intake.Bounces{Mail: notifier, Desk: p.Desk}
-	in.Verify = &intake.Verify{Verifier: verifier{p.Authority}, Desk: p.Desk}
+	in.Verify = &intake.Verify{Verifier: verifier{p.anchors}, Desk: p.Desk}
 	p.door = &milter.Door{
 		Domain:  c.Domain,
 		Log:     log,
@@ -183,7 +191,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		in.Confirm = &intake.Confirm{Desk: p.Desk}
 		held = in
 	}
-	handler, err := web.New(web.Config{Held: held, Verifier: verifier{p.Authority}, MaxFile: int64(c.Limits.Mail), Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
+	handler, err := web.New(web.Config{Held: held, Verifier: verifier{p.anchors}, MaxFile: int64(c.Limits.Mail), Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
 		Remote: p.providers(), Card: c.Qualified.Card, Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
 		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})

@@ -13,5 +13,5 @@ func (p *Program) Evidence(ctx context.Context, session string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return evidence.Write(ctx, e, p.Authority.Seal(), p.time)
+	return evidence.Write(ctx, e, p.sealed, p.time)
 }

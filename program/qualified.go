@@ -113,7 +113,10 @@ func unqualified(err error) error {
 }
 
 // trusts asks several; the first that vouches counts, and of refusals the first.
-type trusts []qualified.Trust
+type trusts []interface {
+	qualified.Trust
+	Authorities() []*x509.Certificate
+}
 
 // Vouch implements qualified.Trust.
 func (t trusts) Vouch(leaf *x509.Certificate, issuers []*x509.Certificate, at time.Time) (*trustlist.Entry, error) {
@@ -175,6 +178,7 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 		}
 		trust = append(trust, anchors)
 	}
+	p.trust = trust
 	p.qualifier = &qualifier{policy: qualified.Policy{Trust: trust, RequireRegistered: c.Registered}, gatherer: gatherer,
 		directory: p.Directory, now: time.Now}
 	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}

@@ -8,15 +8,27 @@ import (
 	"errors"
 	"fmt"
 
-	"milterd/pki"
 	"milterd/signature/pdf"
 	"milterd/validate"
 	"milterd/workflow"
 )
 
-// verifier judges files that come to verify@, with the organisation's own roots,
-// in a child process: strangers may have made them (design.md, decision 15).
-type verifier struct{ authority *pki.Authority }
+// verifier judges files that come to verify@, with the organisation's own roots
+// and the authorities of trusted lists, in a child process: strangers may have
+// made them (design.md, decision 15).
+type verifier struct{ anchors func() []*x509.Certificate }
+
+// anchors are whom files of strangers are judged by.
+func (p *Program) anchors() []*x509.Certificate {
+	out := p.Authority.RootCertificates()
+	if p.Config.Keys.SealCertificate != "" {
+		out = append(out, p.sealed.Chain[len(p.sealed.Chain)-1])
+	}
+	for _, t := range p.trust {
+		out = append(out, t.Authorities()...)
+	}
+	return out
+}
 
 // taskValidate is what a child is asked to do.
 const taskValidate = "validate"
@@ -52,7 +64,7 @@ func init() {
 // Verify implements intake.Verifier.
 func (v verifier) Verify(ctx context.Context, content []byte) (workflow.VerifiedFile, error) {
 	var roots [][]byte
-	for _, c := range v.authority.RootCertificates() {
+	for _, c := range v.anchors() {
 		roots = append(roots, c.Raw)
 	}
 	var j judgement

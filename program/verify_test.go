@@ -70,7 +70,7 @@ func TestVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := verifier{p.Authority}
+	v := verifier{p.anchors}
 	for name, one := range map[string]struct {
 		content []byte
 		want    workflow.Verdict
