@@ -113,7 +113,7 @@ func (v *validation) resultOf(f Format, size int) *Result {
 // stand, and what the message holds to what is known.
 func (v *validation) addCAdES(name string, m *cms.Message, content func(crypto.Hash) []byte, known *evidence) *signature {
 	s := &signature{message: m, format: CAdES, beside: &beside{stored: &evidence{}, content: content}}
-	s.out = Signature{Field: name, Kind: KindSignature, Claimed: m.SigningTime.UTC(), Algorithm: string(m.Algorithm)}
+	s.out = Signature{Field: name, Kind: KindSignature, Claimed: m.SigningTime.UTC(), Role: m.Role, Algorithm: string(m.Algorithm)}
 	if m.SigningTime.IsZero() {
 		s.out.Claimed = time.Time{}
 	}

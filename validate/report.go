@@ -72,7 +72,7 @@ func (s *Signature) write(b *strings.Builder, number int, r *Result) {
 	if !s.Proven.IsZero() {
 		line("proven", "%s by %s", stamp(s.Proven), s.ProvenBy)
 	}
-	for _, t := range [][2]string{{"name", s.Name}, {"reason", s.Reason}, {"location", s.Location}} {
+	for _, t := range [][2]string{{"name", s.Name}, {"reason", s.Reason}, {"role", s.Role}, {"location", s.Location}} {
 		if t[1] != "" {
 			line(t[0], "%s", t[1])
 		}

@@ -167,6 +167,7 @@ type Signature struct {
 
 	Name     string `json:"name,omitempty"` // as the signature dictionary has it: anybody could write it
 	Reason   string `json:"reason,omitempty"`
+	Role     string `json:"role,omitempty"` // of CAdES and XAdES: what the signer claims to be, signed
 	Location string `json:"location,omitempty"`
 
 	Covers  int      `json:"covers"`            // bytes from the start, up to the end of its revision

@@ -67,7 +67,7 @@ func (s *Signature) coversFile(name string) bool {
 // they stand, and what it holds to what is known.
 func (v *validation) addXAdES(name string, x *xmlSignature, known *evidence) *signature {
 	s := &signature{xml: x, format: XAdES, problem: x.Problem, beside: &beside{stored: storedIn(x, nil)}}
-	s.out = Signature{Field: name, Kind: KindSignature, Claimed: x.SigningTime, Algorithm: string(x.Algorithm), Notes: x.Notes}
+	s.out = Signature{Field: name, Kind: KindSignature, Claimed: x.SigningTime, Role: x.Role, Algorithm: string(x.Algorithm), Notes: x.Notes}
 	known.add(s.stored)
 	v.sigs = append(v.sigs, s)
 	if x.Problem != nil {

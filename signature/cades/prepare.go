@@ -18,10 +18,14 @@ type Params struct {
 	Algorithm   cms.Algorithm       // empty: the usual one of the certificate's key
 	Time        time.Time           // claimed time, which CAdES signs as signing-time, in whole seconds
 	MIME        string              // media type of the content, signed with it; "" for none
+	Role        string              // what the signer claims to be, in words, signed with it; "" for nothing
 }
 
 // maxMIME bounds a media type (RFC 6838, section 4.2: 127 characters each side).
 const maxMIME = 255
+
+// maxRole bounds a claimed role in bytes, as it is read.
+const maxRole = 1024
 
 // Preparation is a signature that waits for its value. It is plain data: what
 // JSON keeps of it suffices to Finish it.
@@ -69,11 +73,14 @@ func prepare(digest []byte, p Params) (*Preparation, error) {
 	if len(p.MIME) > maxMIME || !utf8.ValidString(p.MIME) || strings.ContainsFunc(p.MIME, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return nil, fmt.Errorf("media type %.40q: longer than %d bytes, or no text", p.MIME, maxMIME)
 	}
+	if len(p.Role) > maxRole || !utf8.ValidString(p.Role) {
+		return nil, fmt.Errorf("claimed role %.40q: longer than %d bytes, or no text", p.Role, maxRole)
+	}
 	prep := &Preparation{Time: at, Algorithm: p.Algorithm, Digest: digest, Certificates: [][]byte{p.Certificate.Raw}}
 	for _, c := range p.Chain {
 		prep.Certificates = append(prep.Certificates, c.Raw)
 	}
 	var err error
-	prep.Attributes, err = cms.CAdESAttributes(p.Algorithm, digest, p.Certificate, at, p.MIME)
+	prep.Attributes, err = cms.CAdESAttributes(p.Algorithm, digest, p.Certificate, at, p.MIME, p.Role)
 	return prep, err
 }

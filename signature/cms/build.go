@@ -38,8 +38,8 @@ func SignedAttributes(alg Algorithm, digest []byte, signer *x509.Certificate) ([
 
 // CAdESAttributes are those of a CAdES signature (ETSI EN 319 122-1, clause 6.3):
 // besides what SignedAttributes gives, signing-time, which CAdES demands, and
-// mime-type where it is not empty.
-func CAdESAttributes(alg Algorithm, digest []byte, signer *x509.Certificate, at time.Time, mime string) ([]byte, error) {
+// mime-type and a claimed role where they are not empty.
+func CAdESAttributes(alg Algorithm, digest []byte, signer *x509.Certificate, at time.Time, mime, role string) ([]byte, error) {
 	var b cryptobyte.Builder
 	if at = at.UTC(); at.Year() >= 1950 && at.Year() < 2050 { // RFC 5652, section 11.3
 		b.AddASN1UTCTime(at)
@@ -53,6 +53,11 @@ func CAdESAttributes(alg Algorithm, digest []byte, signer *x509.Certificate, at 
 	more := [][]byte{attribute(oidSigningTime, when)}
 	if mime != "" {
 		more = append(more, attribute(oidMimeType, tlv(tag.UTF8String, []byte(mime))))
+	}
+	if role != "" {
+		// signer-attributes-v2 { claimedAttributes [0] { name } } (clause 5.2.6.1), a
+		// role in words as EU DSS writes it; the module has explicit tags.
+		more = append(more, attribute(oidSignerAttributesV2, tlv(tag.SEQUENCE, tlv(explicit0, tlv(tag.SEQUENCE, attribute(oidName, tlv(tag.UTF8String, []byte(role))))))))
 	}
 	return signedAttributes(alg, digest, signer, more...)
 }

@@ -47,6 +47,8 @@ var (
 
 	// ETSI EN 319 122-1, clauses 5.2.5, 5.5.2 and 5.5.3.
 	oidMimeType           = newOID(0, 4, 0, 1733, 2, 1)
+	oidSignerAttributesV2 = newOID(0, 4, 0, 19122, 1, 1)
+	oidName               = newOID(2, 5, 4, 41)
 	oidArchiveTimestampV3 = newOID(0, 4, 0, 1733, 2, 4)
 	oidATSHashIndexV3     = newOID(0, 4, 0, 19122, 1, 5)
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
@@ -36,6 +37,7 @@ type Message struct {
 	Timestamps   [][]byte // values of signature-time-stamp, unsigned
 	Archives     [][]byte // values of archive-time-stamp-v3, unsigned, in their order
 	SigningTime  time.Time
+	Role         string // claimed by the signer, in words; "" for none that is read here
 
 	salt     int
 	hash     crypto.Hash
@@ -308,6 +310,9 @@ func (m *Message) readAttributes(signed, unsigned cryptobyte.String) error {
 			return malformed("signing-time")
 		}
 	}
+	if v, ok := m.attribute(oidSignerAttributesV2.ObjectIdentifier); ok {
+		m.Role = readRole(v)
+	}
 	others, err := readAttributeSet(unsigned)
 	if err != nil {
 		return err
@@ -376,6 +381,22 @@ func (m *Message) attribute(oid asn1.ObjectIdentifier) (cryptobyte.String, bool)
 	}
 	return nil, false
 }
+
+// readRole gives a claimed attribute that is a name in words; "" for anything else,
+// which signers may claim as well.
+func readRole(in cryptobyte.String) string {
+	var attributes, claimed, list, one, values, text cryptobyte.String
+	var oid asn1.ObjectIdentifier
+	if !in.ReadASN1(&attributes, tag.SEQUENCE) || !attributes.ReadASN1(&claimed, explicit0) || !claimed.ReadASN1(&list, tag.SEQUENCE) ||
+		!list.ReadASN1(&one, tag.SEQUENCE) || !one.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(oidName.ObjectIdentifier) ||
+		!one.ReadASN1(&values, tag.SET) || !values.ReadASN1(&text, tag.UTF8String) || !utf8.Valid(text) || len(text) > maxRole {
+		return ""
+	}
+	return string(text)
+}
+
+// maxRole is how long a claimed role may be, in bytes.
+const maxRole = 1024
 
 func readTime(in cryptobyte.String) (time.Time, bool) {
 	var t time.Time

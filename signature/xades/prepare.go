@@ -31,6 +31,7 @@ type Params struct {
 	Chain       []*x509.Certificate // its issuers, embedded with it; the root may be left out
 	Algorithm   cms.Algorithm       // empty: the usual one of the certificate's key
 	Time        time.Time           // claimed time, SigningTime, in whole seconds
+	Role        string              // what the signer claims to be, in words, signed with it; "" for nothing
 }
 
 // maxFiles bounds what one detached signature covers.
@@ -175,12 +176,12 @@ func prepare(files []File, enveloped bool, p Params) (*Preparation, error) {
 		h.Write(f.Content)
 		prep.Signed = append(prep.Signed, Signed{f.Name, f.MIME, h.Sum(nil)})
 	}
-	return prep, prep.build(enveloped)
+	return prep, prep.build(enveloped, p.Role)
 }
 
 // build writes the element. Its exclusive canonical forms do not depend on the
 // document that it will stand in.
-func (p *Preparation) build(enveloped bool) error {
+func (p *Preparation) build(enveloped bool, role string) error {
 	method := ` Algorithm="` + digestURI(p.Algorithm.Hash()) + `"`
 	reference := func(id, attributes, transforms string, digest []byte) string {
 		return `<ds:Reference` + id + attributes + `>` + transforms + `<ds:DigestMethod` + method + `></ds:DigestMethod><ds:DigestValue>` +
@@ -200,12 +201,15 @@ func (p *Preparation) build(enveloped bool) error {
 		references.WriteString(reference(` Id="`+id+`"`, ` URI="`+escape(uri)+`"`, transforms, f.Digest))
 		formats.WriteString(`<xades:DataObjectFormat ObjectReference="#` + id + `"><xades:MimeType>` + escape(f.MIME) + `</xades:MimeType></xades:DataObjectFormat>`)
 	}
+	if role != "" { // EN 319 132-1, clause 5.2.6
+		role = `<xades:SignerRoleV2><xades:ClaimedRoles><xades:ClaimedRole>` + escape(role) + `</xades:ClaimedRole></xades:ClaimedRoles></xades:SignerRoleV2>`
+	}
 	h := p.Algorithm.Hash().New()
 	h.Write(p.Certificates[0])
 	object := `<ds:Object><xades:QualifyingProperties xmlns:xades="` + xades132Space + `" Target="#` + p.ID + `"><xades:SignedProperties Id="` + p.ID + `-p">` +
 		`<xades:SignedSignatureProperties><xades:SigningTime>` + p.Time.Format("2006-01-02T15:04:05Z") + `</xades:SigningTime>` +
 		`<xades:SigningCertificateV2><xades:Cert><xades:CertDigest><ds:DigestMethod` + method + `></ds:DigestMethod><ds:DigestValue>` +
-		base64.StdEncoding.EncodeToString(h.Sum(nil)) + `</ds:DigestValue></xades:CertDigest></xades:Cert></xades:SigningCertificateV2>` +
+		base64.StdEncoding.EncodeToString(h.Sum(nil)) + `</ds:DigestValue></xades:CertDigest></xades:Cert></xades:SigningCertificateV2>` + role +
 		`</xades:SignedSignatureProperties><xades:SignedDataObjectProperties>` + formats.String() + `</xades:SignedDataObjectProperties>` +
 		`</xades:SignedProperties></xades:QualifyingProperties></ds:Object>`
 	var certificates strings.Builder

@@ -94,11 +94,29 @@ func (s *Signature) readSignedSignature(g *dom.Node) error {
 			if err := s.readSigningCertificate(p); err != nil {
 				return err
 			}
+		case p.Is(xades132Space, "SignerRoleV2"):
+			s.Role = readRole(p)
 		case p.Is(xades132Space, "SignaturePolicyIdentifier") && len(p.Find(xades132Space, "SignaturePolicyImplied")) == 0:
 			s.Notes = append(s.Notes, "signed under a signature policy, which is not looked at here")
 		}
 	}
 	return nil
+}
+
+// maxRole is how long a claimed role may be, in bytes.
+const maxRole = 1024
+
+// readRole gives the first claimed role that is words; "" for anything else, which
+// signers may claim as well.
+func readRole(p *dom.Node) string {
+	for _, roles := range p.Find(xades132Space, "ClaimedRoles") {
+		for _, r := range roles.Find(xades132Space, "ClaimedRole") {
+			if text, err := leaf(r); err == nil && len(text) <= maxRole {
+				return text
+			}
+		}
+	}
+	return ""
 }
 
 func (s *Signature) readSigningCertificate(p *dom.Node) error {
