@@ -59,6 +59,16 @@ func (c *Container) newestToken() (string, error) {
 	return m.Signature, nil
 }
 
+// NewestToken is the timestamp over the newest archive manifest of ASiC-E, DER; nil
+// if there is none.
+func (c *Container) NewestToken() []byte {
+	name, err := c.newestToken()
+	if err != nil || name == "" {
+		return nil
+	}
+	return c.Find(name).Content
+}
+
 // Archive makes B-LTA: in ASiC-S an archive timestamp in the signature of each
 // signer; in ASiC-E an ASiCArchiveManifest over everything in the container, with
 // a timestamp (annex A.7). A container that was archived before is archived again.

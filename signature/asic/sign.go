@@ -67,6 +67,21 @@ func prepare(kind Kind, files []File, number int, p cades.Params) (*Preparation,
 }
 
 func signatureName(number int) string { return fmt.Sprintf("%ssignature%03d.p7s", meta, number) }
+func manifestName(number int) string  { return fmt.Sprintf("%sASiCManifest%03d.xml", meta, number) }
+
+// CheckFiles says why a container cannot hold these documents; nil if it can.
+func CheckFiles(kind Kind, files []File) error {
+	total := 0
+	for _, f := range files {
+		if total += len(f.Content); total > maxDocuments {
+			return fmt.Errorf("%w: documents of more than %d bytes", ErrLimit, maxDocuments)
+		}
+	}
+	return checkFiles(kind, files)
+}
+
+// maxDocuments leaves room for signatures below what Open reads.
+const maxDocuments = maxTotal - 32<<20
 
 // checkFiles wants documents that Open would read again.
 func checkFiles(kind Kind, files []File) error {
@@ -151,21 +166,8 @@ func build(kind Kind, files []File, signatures []Signature) ([]byte, error) {
 		if (kind == Extended) != (s.Manifest != nil) {
 			return nil, fmt.Errorf("signature %d is of another kind of container", s.Number)
 		}
-		over := files[0].Content
-		if kind == Extended {
-			over = s.Manifest
-			c.Entries = append(c.Entries, Entry{Name: fmt.Sprintf("%sASiCManifest%03d.xml", meta, s.Number), Content: s.Manifest},
-				Entry{Name: signatureName(s.Number), Content: s.CMS})
-			if err := c.checkManifest(s); err != nil {
-				return nil, err
-			}
-		}
-		m, err := cms.Parse(s.CMS)
-		if err != nil {
+		if err := c.put(s, files[0].Content); err != nil {
 			return nil, err
-		}
-		if _, err := m.Verify(digestOf(m.Hash(), over)); err != nil {
-			return nil, fmt.Errorf("signature %d: %w", s.Number, err)
 		}
 		all = append(all, s.CMS)
 	}
@@ -177,6 +179,58 @@ func build(kind Kind, files []File, signatures []Signature) ([]byte, error) {
 		c.Entries = append(c.Entries, Entry{Name: simpleSignature, Content: der})
 	}
 	return c.checked()
+}
+
+// Add gives an ASiC-E container with one more signature over its documents. It
+// fails if the signature is over others (cms.ErrDigest), if its number is taken, or
+// if the container was archived; the value is not verified again.
+func Add(container []byte, s Signature) ([]byte, error) {
+	data, err := add(container, s)
+	if err != nil {
+		return nil, fmt.Errorf("adding a signature to a container: %w", err)
+	}
+	return data, nil
+}
+
+func add(container []byte, s Signature) ([]byte, error) {
+	c, err := Open(container)
+	if err != nil {
+		return nil, err
+	}
+	archived, err := c.newestToken()
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Kind != Extended || archived != "" || s.Manifest == nil:
+		return nil, errors.New("no more signatures can be added to it")
+	case c.Find(manifestName(s.Number)) != nil || c.Find(signatureName(s.Number)) != nil:
+		return nil, fmt.Errorf("two signatures with number %d", s.Number)
+	}
+	if err := c.put(s, nil); err != nil {
+		return nil, err
+	}
+	return c.checked()
+}
+
+// put adds a signature's files, of ASiC-E, and wants it to be over what it should:
+// its manifest, or the document of ASiC-S.
+func (c *Container) put(s Signature, document []byte) error {
+	over := document
+	if c.Kind == Extended {
+		over = s.Manifest
+		c.Entries = append(c.Entries, Entry{Name: manifestName(s.Number), Content: s.Manifest}, Entry{Name: signatureName(s.Number), Content: s.CMS})
+		if err := c.checkManifest(s); err != nil {
+			return err
+		}
+	}
+	m, err := cms.Parse(s.CMS)
+	if err != nil {
+		return err
+	}
+	if _, err := m.Verify(digestOf(m.Hash(), over)); err != nil {
+		return fmt.Errorf("signature %d: %w", s.Number, err)
+	}
+	return nil
 }
 
 // checkManifest wants the manifest of a signature to name all documents as they
