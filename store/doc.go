@@ -5,7 +5,7 @@
 // The SQL is written once, with $1 placeholders and ON CONFLICT, which both
 // databases read. A session is a row with its JSON and the columns that are
 // searched; the bytes of a document are stored once, each later revision as
-// the suffix that leads to it. Jobs are rows of River (riverqueue.com) in the
+// the suffix that leads to it (workflow.Revision.Cut). Jobs are rows of River (riverqueue.com) in the
 // same database, so that a change of state and its jobs are one transaction.
 // No type of River leaves this package.
 //

@@ -71,7 +71,7 @@ func (s *Store) Content(ctx context.Context, session string, document, revision 
 		}
 		want := sess.Documents[document].Revisions[revision]
 		var parts int
-		if out, parts, err = join(ctx, q, session, document, want); err != nil {
+		if out, parts, err = join(ctx, q, session, document, sess.Documents[document].Revisions[:revision+1]); err != nil {
 			return err
 		}
 		if parts == 0 {
@@ -92,26 +92,39 @@ func (s *Store) Content(ctx context.Context, session string, document, revision 
 	return out, nil
 }
 
-// join puts the parts of a revision together and counts them.
-func join(ctx context.Context, q querier, session string, document int, want workflow.Revision) ([]byte, int, error) {
-	rows, err := q.QueryContext(ctx, `SELECT data FROM contents WHERE session = $1 AND document = $2 AND revision <= $3
-		ORDER BY revision`, session, document, want.Number)
+// join puts the parts of the last of these revisions together and counts them.
+func join(ctx context.Context, q querier, session string, document int, revisions []workflow.Revision) ([]byte, int, error) {
+	rows, err := q.QueryContext(ctx, `SELECT revision, data FROM contents WHERE session = $1 AND document = $2 AND revision < $3
+		ORDER BY revision`, session, document, len(revisions))
 	if err != nil {
 		return nil, 0, err
 	}
 	defer rows.Close()
+	largest := int64(0)
+	for _, r := range revisions {
+		largest = max(largest, r.Size)
+	}
 	var out []byte
 	parts := 0
 	for rows.Next() {
+		var n int
 		var part sql.RawBytes
-		if err := rows.Scan(&part); err != nil {
+		if err := rows.Scan(&n, &part); err != nil {
 			return nil, 0, err
 		}
-		if int64(len(out)+len(part)) > want.Size {
-			return nil, 0, fmt.Errorf("the stored bytes are more than %d", want.Size)
+		if n != parts {
+			return nil, 0, fmt.Errorf("revision %d is not stored", parts)
+		}
+		r := &revisions[n]
+		if r.Cut < 0 || r.Cut > int64(len(out)) {
+			return nil, 0, fmt.Errorf("revision %d cuts %d bytes off %d", n, r.Cut, len(out))
+		}
+		out = out[:len(out)-int(r.Cut)]
+		if int64(len(out)+len(part)) > r.Size {
+			return nil, 0, fmt.Errorf("the stored bytes are more than %d", r.Size)
 		}
 		if out == nil {
-			out = make([]byte, 0, want.Size)
+			out = make([]byte, 0, largest)
 		}
 		out = append(out, part...)
 		parts++

@@ -114,7 +114,7 @@ type Prepared struct {
 	Head       Digest `json:"head"`       // of that head
 	SHA256     Digest `json:"sha256"`     // of head and Suffix: the revision that the page loads
 	Size       int64  `json:"size"`       // of the same
-	Suffix     []byte `json:"suffix"`     // with Contents all zero
+	Suffix     []byte `json:"suffix"`     // with Contents all zero; of what is no PDF, the manifest, which follows nothing
 	Attributes []byte `json:"attributes"` // DER of the signed attributes: this is what the device signs
 	Signer     []byte `json:"signer"`     // the Signer's own
 	Value      []byte `json:"value,omitempty"`

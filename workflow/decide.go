@@ -148,7 +148,8 @@ func shownDigests(shown []Shown) []Digest {
 }
 
 // checkShown wants each mailed document exactly once, by the digest of one of
-// the revisions that pages show: those since the layout, which add signatures only.
+// the revisions that pages show: those since the layout, which add signatures
+// only, or of what is no PDF the original.
 func checkShown(s *Session, shown []Shown) error {
 	mismatch := refuse("digest-mismatch", "What the page showed is not what would be signed. Please load the page again.", nil)
 	seen := make(map[int]bool)
@@ -157,7 +158,7 @@ func checkShown(s *Session, shown []Shown) error {
 			return mismatch
 		}
 		doc := &s.Documents[sh.Document]
-		if doc.Kind != Mailed || sh.Revision < doc.firstShown() || sh.Revision >= len(doc.Revisions) ||
+		if doc.Kind != Mailed || sh.Revision < doc.firstShown() || sh.Revision >= len(doc.Revisions) || !doc.Grows() && sh.Revision > 0 ||
 			doc.Revisions[sh.Revision].SHA256 != sh.SHA256 {
 			return mismatch
 		}

@@ -78,8 +78,8 @@ func (d *Desk) Visit(ctx context.Context, token string) (Visit, error) {
 	return Visit{Session: s, Person: person}, nil
 }
 
-// View gives the head revision of a document to a visitor whose device is
-// proven, and records the first look of each visitor. The *Refusal's Reason is
+// View gives a document to a visitor whose device is proven, in the revision
+// that pages show, and records the first look of each visitor. The *Refusal's Reason is
 // "preparing", "no-document", or "gone" after retention.
 func (d *Desk) View(ctx context.Context, v Visit, document int, client string) ([]byte, Revision, error) {
 	s := v.Session
@@ -91,7 +91,7 @@ func (d *Desk) View(ctx context.Context, v Visit, document int, client string) (
 	case !s.Purged.IsZero():
 		return nil, Revision{}, gone()
 	}
-	head := s.Documents[document].Head()
+	head := s.Shown(document)
 	b, err := d.Store.Content(ctx, s.ID, document, head.Number)
 	if errors.Is(err, ErrGone) {
 		return nil, Revision{}, gone()

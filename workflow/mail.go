@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,18 +152,9 @@ func (d *Desk) attach(ctx context.Context, n *Notice) error {
 		if err != nil {
 			return err
 		}
-		n.Attachments = append(n.Attachments, Attachment{Name: doc.ResultName(), ContentType: "application/pdf", Content: b})
+		n.Attachments = append(n.Attachments, Attachment{Name: doc.ResultName(), ContentType: doc.ResultType(), Content: b})
 	}
 	return nil
-}
-
-// ResultName is the file name that a document has when it is done.
-func (d *Document) ResultName() string {
-	if d.Kind != Mailed {
-		return d.Name
-	}
-	ext := path.Ext(d.Name)
-	return strings.TrimSuffix(d.Name, ext) + "-signed" + ext
 }
 
 // onRecord reports whether the mail went out before, or was refused for good: a

@@ -34,6 +34,9 @@ type NewDocument struct {
 	Name    string
 	Content []byte
 	SHA256  Digest // of Content; Open makes it where it is zero
+	Form    Form
+	Type    string // media type, of what is no PDF
+	Sight   Sight
 	Pages   int
 	Signed  bool     // has signatures already
 	Notes   []string // what the signatory must be told
@@ -141,7 +144,7 @@ func (d *Desk) newSession(o Opening, sums []Digest, signatories []Person) *Sessi
 	}
 	for i, n := range o.Documents {
 		s.Documents = append(s.Documents, Document{
-			Name: n.Name, Kind: Mailed, Pages: n.Pages, Signed: n.Signed, Notes: n.Notes,
+			Name: n.Name, Kind: Mailed, Form: n.Form, Type: n.Type, Sight: n.Sight, Pages: n.Pages, Signed: n.Signed, Notes: n.Notes,
 			Revisions: []Revision{{Kind: Original, Size: int64(len(n.Content)),
 				SHA256: sums[i], Person: -1, Created: now}},
 		})
@@ -220,14 +223,24 @@ const (
 	signatureBytes = 128 << 10
 	sealBytes      = 192 << 10
 	reportBytes    = 512 << 10
+	frameBytes     = 16 << 10 // of a container or message around a file
 )
 
 // expectedSizes are those of the attachments of the result mail.
 func expectedSizes(s *Session) []int64 {
 	sizes := []int64{reportBytes}
 	for i := range s.Documents {
-		sizes = append(sizes, s.Documents[i].Head().Size+layoutBytes+sealBytes+
-			signatureBytes*int64(len(s.Signatories())))
+		d := &s.Documents[i]
+		added := sealBytes + signatureBytes*int64(len(s.Signatories()))
+		switch {
+		case d.Grows():
+			added += layoutBytes
+		case d.Form == XAdES:
+			added += added / 3 // base64
+		default: // a file that does not shrink is not compressed
+			added += frameBytes
+		}
+		sizes = append(sizes, d.Head().Size+added)
 	}
 	return sizes
 }

@@ -183,7 +183,7 @@ func (d *Desk) savePreparation(ctx context.Context, v Visit, id string, pr *prep
 }
 
 // PreparedContent gives the whole revision of a document that a preparation
-// wrote. The *Refusal's Reason is "preparation-gone", "no-document", "gone" or "store-away".
+// wrote; of what is no PDF the manifest of the container, or nothing. The *Refusal's Reason is "preparation-gone", "no-document", "gone" or "store-away".
 func (d *Desk) PreparedContent(ctx context.Context, v Visit, id string, document int) ([]byte, error) {
 	pr, err := d.preparation(ctx, v, id)
 	if err != nil {
@@ -201,7 +201,10 @@ func (d *Desk) PreparedContent(ctx context.Context, v Visit, id string, document
 	if err != nil {
 		return nil, storeAway(err)
 	}
-	b := slices.Concat(head, p.Suffix)
+	b := p.Suffix
+	if v.Session.Documents[document].Grows() {
+		b = slices.Concat(head, p.Suffix)
+	}
 	if sha256.Sum256(b) != p.SHA256 {
 		return nil, fmt.Errorf("document %d of preparation %s: its bytes are not those that were prepared", document+1, id)
 	}
@@ -245,6 +248,7 @@ var CheckFailures = map[string]string{
 	"digest":         "a prepared document was not the one that had been announced by its digest",
 	"byte-range":     "the signature would not have covered the document as it was shown, and all that is new but the signature itself",
 	"contents":       "the place for the signature was not empty",
+	"manifest":       "the container's manifest named another file, or another content of it, than the page had shown",
 	"message-digest": "the signed attributes named the digest of something else",
 	"certificate":    "the signed attributes named another certificate than that of its device",
 	"attributes":     "the signed attributes said more, or something else, than a signature's",

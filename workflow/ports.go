@@ -16,8 +16,9 @@ type Store interface {
 
 	// Session reads without locking; ErrNotFound.
 	Session(ctx context.Context, id string) (*Session, error)
-	// Content gives a whole revision: the original and every suffix up to it,
-	// checked against its digest. ErrGone after retention.
+	// Content gives a whole revision: the original, and of every revision up to
+	// it what Cut leaves of the one before and the suffix, checked against its
+	// digest. ErrGone after retention.
 	Content(ctx context.Context, session string, document, revision int) ([]byte, error)
 	// Events gives the audit trail in order, checked against its chain.
 	Events(ctx context.Context, session string) ([]Event, error)
@@ -71,7 +72,8 @@ type Tx interface {
 	// Save writes the session if nobody saved since it was loaded and adds one
 	// to its Version; ErrConflict.
 	Save(s *Session) error
-	// AddSuffix stores the bytes that lead from revision n-1 to n of a document
+	// AddSuffix stores the bytes that lead from revision n-1, less Revision.Cut, to
+	// n of a document
 	// (for a document that was not mailed, suffix 0 is the whole). The Session's
 	// own list of revisions is the caller's to extend and Save.
 	AddSuffix(session string, document, revision int, suffix []byte) error
@@ -250,6 +252,7 @@ type JobInfo struct {
 type Increment struct {
 	Kind   RevisionKind
 	Suffix []byte
+	Cut    int64     // bytes that it takes off the end before, as Revision.Cut
 	Until  time.Time // for Archive: when the certificate of its timestamp ends
 }
 
@@ -259,9 +262,9 @@ type Signer interface {
 	// Ready asks the timestamp authority, so that nobody is asked for a
 	// signature that would then have to wait. An error says which one is away.
 	Ready(ctx context.Context) error
-	// Layout gives the first increment of an unsigned document: pages and a
-	// field for each signatory and the seal. Nil for a document that others
-	// have signed already, where nothing may be laid out (decision 9).
+	// Layout gives the first increment of an unsigned PDF: pages and a field for
+	// each signatory and the seal. Nil for a document that others have signed
+	// already, where nothing may be laid out (decision 9), and for other forms.
 	Layout(ctx context.Context, s *Session, document int, original []byte) ([]byte, error)
 	// Sign puts the act of a signatory into a document: field, signature with
 	// timestamp (B-T), then revocation data (B-LT). It has verified what it returns.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -149,10 +150,19 @@ func extend(s *Session, document int, head []byte, incs []Increment, person int,
 	h := sha256.New()
 	h.Write(head)
 	size := int64(len(head))
+	parts := [][]byte{head}
 	for _, inc := range incs {
+		if inc.Cut > 0 {
+			whole := slices.Concat(parts...)
+			size = int64(len(whole)) - inc.Cut
+			parts = [][]byte{whole[:size]}
+			h.Reset()
+			h.Write(parts[0])
+		}
+		parts = append(parts, inc.Suffix)
 		h.Write(inc.Suffix)
 		size += int64(len(inc.Suffix))
-		r := Revision{Number: len(doc.Revisions), Kind: inc.Kind, Size: size, Person: person, Created: now, Until: inc.Until}
+		r := Revision{Number: len(doc.Revisions), Kind: inc.Kind, Size: size, Person: person, Created: now, Until: inc.Until, Cut: inc.Cut}
 		h.Sum(r.SHA256[:0])
 		doc.Revisions = append(doc.Revisions, r)
 	}

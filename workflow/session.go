@@ -174,8 +174,9 @@ const (
 	Archive   RevisionKind = "archive"   // document timestamp over all
 )
 
-// Revision is a document after one more incremental update. Number 0 is the
-// original; the bytes of revision n are those of n-1 followed by its suffix.
+// Revision is a document after one more signature or timestamp. Number 0 is the
+// original; the bytes of revision n are those of n-1, less what Cut takes off
+// their end, followed by its suffix.
 type Revision struct {
 	Number  int          `json:"number"`
 	Kind    RevisionKind `json:"kind"`
@@ -184,6 +185,7 @@ type Revision struct {
 	Person  int          `json:"person"` // who signed; -1 for the organisation
 	Created time.Time    `json:"created"`
 	Until   time.Time    `json:"until,omitzero"` // for Archive: when the certificate of its timestamp ends
+	Cut     int64        `json:"cut,omitempty"`  // bytes; of a PDF none: there every revision only adds
 }
 
 // DocumentKind tells mailed documents from the report that we add.
@@ -199,7 +201,10 @@ const (
 type Document struct {
 	Name      string       `json:"name"` // safe file name
 	Kind      DocumentKind `json:"kind"`
-	Pages     int          `json:"pages"`
+	Form      Form         `json:"form,omitempty"` // empty is PAdES
+	Type      string       `json:"type,omitempty"` // media type; empty is a PDF's
+	Sight     Sight        `json:"sight,omitempty"`
+	Pages     int          `json:"pages"`           // of a PDF
 	Signed    bool         `json:"signed"`          // had signatures when it came in
 	Notes     []string     `json:"notes,omitempty"` // what the signatory must be told: JavaScript, …
 	Revisions []Revision   `json:"revisions"`
