@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"slices"
 
+	"milterd/signature/asic"
 	"milterd/signature/pades"
 	"milterd/signature/pdf"
 	"milterd/signature/pdf/cos"
+	"milterd/signature/xades"
+	"milterd/signature/xades/dom"
 	"milterd/validate"
 	"milterd/workflow"
 )
@@ -139,6 +142,22 @@ func refusal(err error) error {
 		return refuse("no-field", "This document has no place for the signature.", err)
 	case errors.Is(err, cos.ErrNotPDF), errors.Is(err, cos.ErrBroken), errors.Is(err, cos.ErrEncrypted), errors.Is(err, cos.ErrLimit):
 		return refuse("broken-pdf", "This document cannot be read as a PDF.", err)
+	}
+	return err
+}
+
+// fileRefusal does the same for what is no PDF.
+func fileRefusal(err error) error {
+	var r *workflow.Refusal
+	switch {
+	case err == nil || errors.As(err, &r):
+		return err
+	case errors.Is(err, xades.ErrForbidden):
+		return refuse("signature-forbidden", "A signature in this document forbids any further one.", err)
+	case errors.Is(err, dom.ErrMalformed), errors.Is(err, dom.ErrForbidden), errors.Is(err, dom.ErrLimit), errors.Is(err, xades.ErrSplit):
+		return refuse("broken-xml", "This document cannot take a signature as XML.", err)
+	case errors.Is(err, asic.ErrFormat), errors.Is(err, asic.ErrLimit):
+		return refuse("no-container", "This file cannot be put into a container.", err)
 	}
 	return err
 }

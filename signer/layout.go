@@ -13,8 +13,8 @@ import (
 // own: inspection has rehearsed it on the same bytes in one that has limits.
 func (s *Signer) Layout(ctx context.Context, sess *workflow.Session, document int, original []byte) ([]byte, error) {
 	d := &sess.Documents[document]
-	if d.Signed {
-		return nil, nil // no page may be added to what others have signed
+	if d.Signed || !d.Grows() {
+		return nil, nil // no page may be added to what others have signed, and none can to what is no PDF
 	}
 	plan := pdf.Plan{
 		Organisation: s.c.Organisation, VAT: s.c.Seal.VAT(), Session: sess.ID, Document: d.Name,

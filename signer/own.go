@@ -35,6 +35,10 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	if sess.Level == workflow.Standard {
 		return nil, refuse("level-unavailable", fmt.Sprintf("The level %s is not signed with a key of one's own.", sess.Level), nil)
 	}
+	if !sess.Documents[document].Grows() {
+		p, err := s.prepareFile(ctx, sess, document, person, at, key, head)
+		return p, fileRefusal(err)
+	}
 	certs, err := parse(key.Chain[:min(1, len(key.Chain))])
 	if err != nil {
 		return nil, err
@@ -100,6 +104,15 @@ func issued(level workflow.Level, c *x509.Certificate) []string {
 // both s and n-s are good: a value is kept from being used twice by its
 // preparation, never by its bytes.
 func (s *Signer) CheckValue(p *workflow.Prepared, value []byte) error {
+	if prep, cert, ok, err := readBackFile(p); ok {
+		if err == nil {
+			_, err = cms.VerifyValue(cert, prep.Signature.Algorithm, p.Attributes, value)
+		}
+		if err != nil {
+			return fmt.Errorf("checking a signature value: %w", badValue(err))
+		}
+		return nil
+	}
 	w, err := readBack(p)
 	if err == nil {
 		_, err = cms.VerifyValue(w.certs[0], w.prep.Algorithm, p.Attributes, value)
@@ -156,6 +169,10 @@ func (s *Signer) Complete(ctx context.Context, sess *workflow.Session, document,
 }
 
 func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document int, head []byte, p *workflow.Prepared) ([]workflow.Increment, error) {
+	if !sess.Documents[document].Grows() {
+		made, err := s.completeFile(ctx, sess, document, head, p)
+		return made, fileRefusal(err)
+	}
 	own, err := readBack(p)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,14 @@ import (
 // new one over both. The document may be one of ours from long ago, without its
 // session. Who renews must do so while the old one still holds.
 func (s *Signer) Renew(ctx context.Context, head []byte, before time.Time) (workflow.Renewal, error) {
-	r, err := s.renew(ctx, head, before)
+	var r workflow.Renewal
+	var err error
+	if form := formOf(head); form == workflow.PAdES {
+		r, err = s.renew(ctx, head, before)
+	} else {
+		r, err = s.renewFile(ctx, form, head, before)
+		err = fileRefusal(err)
+	}
 	if err != nil {
 		return workflow.Renewal{}, fmt.Errorf("renewing the archive timestamp: %w", refusal(err))
 	}
@@ -83,7 +90,7 @@ func newest(data []byte) (*cms.Token, *x509.Certificate, error) {
 		}
 	}
 	if last == nil {
-		return nil, nil, refuse("no-archive", "This document has no archive timestamp that could be renewed.", nil)
+		return nil, nil, noArchive()
 	}
 	var der asn1.RawValue // Contents is padded with zeros
 	if _, err := asn1.Unmarshal(last.Contents, &der); err != nil {

@@ -55,11 +55,17 @@ func (s *Signer) Sign(ctx context.Context, sess *workflow.Session, document, per
 	case who.Act == nil:
 		return nil, fmt.Errorf("signing: %s has not signed", who.Mail)
 	}
+	if d := &sess.Documents[document]; !d.Grows() {
+		made, err := s.signFile(ctx, sess, document, person, head)
+		if err != nil {
+			return nil, fmt.Errorf("signing %s on behalf of %s: %w", d.Name, who.Mail, fileRefusal(err))
+		}
+		return made, nil
+	}
 	field, err := s.field(sess, document, person, head)
 	if err != nil {
 		return nil, refusal(err)
 	}
-	behalf := fmt.Sprintf("sealed by %s on behalf of %s", s.c.Organisation, who.Name)
 	w := s.work(ctx, sess, document, head)
 	err = w.sign(workflow.Signature, pades.Params{
 		Field:   field,
@@ -67,7 +73,7 @@ func (s *Signer) Sign(ctx context.Context, sess *workflow.Session, document, per
 		Paraphs: pdf.ParaphName(sess.ID, person),
 		Look:    pdf.SignatoryLook(who.Act.Appearance, who.Name, who.Mail, sess.Level, s.c.Organisation, who.Act.At),
 		Name:    s.c.Organisation,
-		Reason:  sess.Level.String() + ": " + behalf,
+		Reason:  sess.Level.String() + ": " + behalf(s.c.Organisation, who.Name),
 	})
 	if err == nil {
 		err = w.revocation(s.c.Seal.Chain...)
@@ -81,10 +87,22 @@ func (s *Signer) Sign(ctx context.Context, sess *workflow.Session, document, per
 	return w.made, nil
 }
 
+// behalf is what a signature at Standard is, in words.
+func behalf(organisation, name string) string {
+	return fmt.Sprintf("sealed by %s on behalf of %s", organisation, name)
+}
+
 // Seal puts the organisation's own seal over the whole (B-LT), then a document
 // timestamp over that (B-LTA). On the report, which has no field laid out, the
 // seal is invisible.
 func (s *Signer) Seal(ctx context.Context, sess *workflow.Session, document int, head []byte) ([]workflow.Increment, error) {
+	if d := &sess.Documents[document]; !d.Grows() {
+		made, err := s.sealFile(ctx, sess, document, head)
+		if err != nil {
+			return nil, fmt.Errorf("sealing %s: %w", d.Name, fileRefusal(err))
+		}
+		return made, nil
+	}
 	w := s.work(ctx, sess, document, head)
 	now := s.c.Now()
 	err := w.sign(workflow.Seal, pades.Params{
