@@ -19,7 +19,7 @@ var reserved = map[string]bool{"con": true, "prn": true, "aux": true, "nul": tru
 	"lpt1": true, "lpt2": true, "lpt3": true, "lpt4": true, "lpt5": true, "lpt6": true, "lpt7": true, "lpt8": true, "lpt9": true}
 
 // safeName makes of a sender's file name one that is a plain file name on every
-// system, shows what it is (no invisible characters, no text turned around),
+// system and in a container, shows what it is (no invisible characters, no text turned around),
 // and has the extension .pdf if the part says that it is one.
 func safeName(name, mediaType string) string {
 	name = norm.NFC.String(strings.ToValidUTF8(name, "_"))
@@ -52,6 +52,9 @@ func safeName(name, mediaType string) string {
 		stem, ext = stem+ext, ".pdf"
 	}
 	device, _, _ := strings.Cut(stem, ".")
+	if whole := strings.ToLower(stem + ext); whole == "mimetype" || whole == "meta-inf" {
+		stem = "_" + stem // what these are in a container (EN 319 162-1, 4.4.3)
+	}
 	if reserved[strings.ToLower(strings.TrimSpace(device))] {
 		stem = "_" + stem
 	}

@@ -59,4 +59,30 @@ func SubjectLevel(subject string) (workflow.Level, error) {
 	return named[0], nil
 }
 
+// SubjectForm finds the form of signatures that a decoded subject names, in square
+// brackets anywhere: [asic]. A bare word is none. "" if it names none; a
+// *workflow.Refusal if it names two.
+func SubjectForm(subject string) (form workflow.Form, err error) {
+	for _, b := range bracketed.FindAllString(subject, -1) {
+		f, ok := workflow.ParseForm(strings.TrimSpace(b[1 : len(b)-1]))
+		if ok && form != "" && f != form {
+			return "", errTwoForms(form, f)
+		}
+		if ok {
+			form = f
+		}
+	}
+	return form, nil
+}
+
+// subjectName makes a file name's stem of a subject: without marks and what stands
+// in brackets.
+func subjectName(subject string) string {
+	subject = bracketed.ReplaceAllString(subject, " ")
+	for p := prefix.FindString(subject[:min(len(subject), 64)]); p != ""; p = prefix.FindString(subject[:min(len(subject), 64)]) {
+		subject = subject[len(p):]
+	}
+	return strings.Join(strings.Fields(strings.NewReplacer("/", "-", `\`, "-", ":", " ").Replace(subject)), " ")
+}
+
 func notLetter(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }

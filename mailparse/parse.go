@@ -35,6 +35,7 @@ func Parse(raw []byte, l Limits) (*Request, error) {
 		return nil, err
 	}
 	r.Documents = w.documents
+	r.Body = w.bodyDocument(r.Subject)
 	r.Text = ownWords(w.text())
 	return r, nil
 }
@@ -201,6 +202,9 @@ func (r *Request) readHeader(h textproto.Header) error {
 	r.To, r.Cc = addresses(h.Values("To")), addresses(h.Values("Cc"))
 	r.Subject = decodeWords(h.Get("Subject"))
 	if r.Level, err = SubjectLevel(r.Subject); err != nil {
+		return err
+	}
+	if r.Form, err = SubjectForm(r.Subject); err != nil {
 		return err
 	}
 	if ids := messageIDs(h.Get("Message-Id")); len(ids) == 1 {

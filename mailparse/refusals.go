@@ -87,6 +87,11 @@ func errTwoLevels(a, b workflow.Level) error {
 		fmt.Sprintf("The subject names two levels, %s and %s; name one", a, b), nil)
 }
 
+func errTwoForms(a, b workflow.Form) error {
+	return refuse("5.5.4", "two-forms",
+		fmt.Sprintf("The subject names two forms of signature, %s and %s; name one", a, b), nil)
+}
+
 func size(n int64) string {
 	if n >= 1<<20 {
 		return fmt.Sprintf("%d MB", n>>20)

@@ -45,6 +45,7 @@ type Request struct {
 	To, Cc  []mail.Address // every readable address, groups flattened
 	Subject string         // decoded, one line
 	Level   workflow.Level // named by the subject; "" if none
+	Form    workflow.Form  // the same
 
 	MessageID  string   // with angle brackets; "" if the mail has none
 	InReplyTo  []string // with angle brackets
@@ -52,6 +53,7 @@ type Request struct {
 
 	Text      string     // the mail's own words: no quotes, no signature, at most 500 characters
 	Documents []Document // in the order of the mail
+	Body      *Document  // the mail's whole plain text, as a file named after the subject; nil if it has none, several, or one that cannot be read to its end
 	BodyHash  [32]byte   // SHA-256 of the body, without regard to blanks at line ends and their number elsewhere
 
 	AutoSubmitted string // keyword of RFC 3834 in lower case, "" for "no" or none

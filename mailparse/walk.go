@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/emersion/go-message/textproto"
 )
@@ -25,11 +26,15 @@ type walk struct {
 	html       string
 	hasPlain   bool
 	hasHTML    bool
+	texts      int  // plain ones, in all
+	cut        bool // the first plain one could not be read exactly, or to its end
 }
 
 // within is what a part inherits.
 type within struct {
 	related bool // inside multipart/related, where pictures belong to the text
+	signed  bool // inside multipart/signed, where one part is the signature
+	parts   bool // inside any multipart: not the mail itself
 }
 
 // gate counts what is read of the body, so that a part's header has a limit
@@ -121,6 +126,7 @@ func (w *walk) multipart(ct field, body io.Reader, depth int, c within) error {
 	}
 	w.boundaries[b] = true
 	c.related = c.related || ct.value == "multipart/related"
+	c.signed, c.parts = ct.value == "multipart/signed", true
 	r := textproto.NewMultipartReader(body, b)
 	for {
 		w.in.left, w.in.armed = w.limits.Header+slack*int64(depth+1), true
@@ -156,10 +162,16 @@ func (w *walk) leaf(h textproto.Header, ct, cd field, body io.Reader, c within) 
 	if name == "" {
 		name = ct.params["name"]
 	}
+	own := c.parts && !c.signed && ownMessage(cd.value, name)
 	switch ct.value {
 	case "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature":
-		return nil
+		if !own {
+			return nil
+		}
 	case "application/pkcs7-mime", "application/x-pkcs7-mime":
+		if own {
+			break
+		}
 		if strings.EqualFold(ct.params["smime-type"], "signed-data") {
 			return errOpaqueMail()
 		}
@@ -190,6 +202,14 @@ func (w *walk) leaf(h textproto.Header, ct, cd field, body io.Reader, c within) 
 	return nil
 }
 
+// ownMessage reports whether what has a media type of S/MIME is a file that
+// somebody has attached: a CAdES signature. Mail clients call what is theirs smime.p7s
+// and smime.p7m (RFC 8551, 3.2.1).
+func ownMessage(disposition, name string) bool {
+	name = strings.ToLower(name)
+	return disposition == "attachment" && !strings.HasPrefix(name, "smime.") && (strings.HasSuffix(name, ".p7s") || strings.HasSuffix(name, ".p7m"))
+}
+
 // LooksPDF reports whether a file says of itself that it is a PDF; readers
 // take up to 1,024 bytes before its header (ISO 32000-1, annex H, note 13).
 func LooksPDF(content []byte) bool {
@@ -211,21 +231,42 @@ const maxText = 64 << 10
 // read costs the invitation its words, and nobody a signature.
 func (w *walk) body(h textproto.Header, ct field, body io.Reader) error {
 	plain, html := ct.value == "text/plain", ct.value == "text/html"
+	if plain {
+		w.texts++
+	}
 	if plain && w.hasPlain || html && w.hasHTML || !plain && !html {
 		return nil
 	}
-	r, err := decoder(h.Get("Content-Transfer-Encoding"), io.LimitReader(body, 2*maxText))
+	limited := &io.LimitedReader{R: body, N: 4 * maxText}
+	r, err := decoder(h.Get("Content-Transfer-Encoding"), limited)
 	if err != nil {
+		w.cut = w.cut || plain
 		return nil
 	}
-	b, _ := io.ReadAll(io.LimitReader(r, maxText))
-	s := toUTF8(ct.params["charset"], b)
+	b, err := io.ReadAll(io.LimitReader(r, maxText+1))
+	cut := err != nil || len(b) > maxText || limited.N <= 0
+	s := toUTF8(ct.params["charset"], b[:min(len(b), maxText)])
 	if plain {
 		w.plain, w.hasPlain = s, true
+		w.cut = cut || strings.ContainsRune(s, utf8.RuneError)
 	} else {
 		w.html, w.hasHTML = s, true
 	}
 	return nil
+}
+
+// bodyDocument is the mail's text as something that can be signed: all of it, with
+// LF line ends and one at its end.
+func (w *walk) bodyDocument(subject string) *Document {
+	s := strings.TrimRight(strings.ReplaceAll(w.plain, "\r\n", "\n"), " \t\n")
+	if w.texts != 1 || w.cut || strings.TrimSpace(s) == "" {
+		return nil
+	}
+	name := subjectName(subject)
+	if name == "" {
+		name = "message"
+	}
+	return &Document{Name: safeName(name+".txt", "text/plain"), Type: "text/plain", Content: []byte(s + "\n")}
 }
 
 // text prefers plain text.
