@@ -80,6 +80,7 @@ func (c *Config) check() Problems {
 	between("senders.per_hour", c.Senders.PerHour, 0, 100000)
 	c.checkSenders(bad)
 	oneOf("sessions.level", c.Sessions.Level, "standard", "advanced", "qualified")
+	oneOf("documents.format", c.Documents.Format, "auto", "asic", "cades", "pdf")
 	c.checkSigning(bad)
 	between("enrolment.password_tries", c.Enrolment.PasswordTries, 1, 20)
 	if d := c.Sessions.Deadline; d.bare != "" {

@@ -55,6 +55,8 @@ type Config struct {
 	Directory Directory `toml:"directory"`
 	// Rules for signing sessions.
 	Sessions Sessions `toml:"sessions"`
+	// How documents are signed.
+	Documents Documents `toml:"documents"`
 	// What proves at the page that somebody signs, for each level.
 	Proofs Proofs `toml:"proofs"`
 	// How a person's new device is taken in, so that it can open documents,
@@ -289,6 +291,17 @@ type Sessions struct {
 	Retention Duration `toml:"retention" unit:"days, hours or minutes" example:"90d"`
 }
 
+// Documents says how documents are signed.
+type Documents struct {
+	// Which files are taken, and how they are signed where the subject says
+	// nothing. auto: a PDF in itself (PAdES), XML in itself (XAdES), any other
+	// file in a container around it (ASiC-E), and of a mail without attachments its
+	// text. asic: everything in containers. cades: everything in messages around it
+	// (.p7m). pdf: PDFs only. Except for pdf, [pades], [xades], [asic] or [cades]
+	// in a subject decides for its mail.
+	Format string `toml:"format" example:"auto"`
+}
+
 // Proofs are what each level accepts as proof.
 type Proofs struct {
 	// For Standard: code (mailed), passkey (bound to the documents), totp (a
@@ -457,19 +470,20 @@ type Log struct {
 // name and country, directory users.
 func Default() *Config {
 	return &Config{
-		Data:     "/var/lib/milterd",
-		Milter:   Milter{Listen: "unix:/var/spool/postfix/milterd/milter.sock"},
-		HTTP:     HTTP{Listen: "127.0.0.1:8470"},
-		Monitor:  Monitor{Listen: "127.0.0.1:8471"},
-		SMTP:     SMTP{Relay: "127.0.0.1:25", TLS: "opportunistic"},
-		Database: Database{URL: "sqlite:milterd.db"},
-		Sessions: Sessions{Level: "standard", Deadline: Days(14), Retention: Days(90)},
-		Proofs:   Proofs{Standard: []string{"code", "passkey", "totp"}, Advanced: []string{"passkey"}},
-		Limits:   Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
-		Jobs:     Jobs{Workers: 4},
-		Log:      Log{Level: "info", Format: "text"},
-		LMTP:     LMTP{Listen: "unix:/var/spool/postfix/milterd/lmtp.sock", MailOwner: "postfix"},
-		Senders:  Senders{PerHour: 60},
+		Data:      "/var/lib/milterd",
+		Milter:    Milter{Listen: "unix:/var/spool/postfix/milterd/milter.sock"},
+		HTTP:      HTTP{Listen: "127.0.0.1:8470"},
+		Monitor:   Monitor{Listen: "127.0.0.1:8471"},
+		SMTP:      SMTP{Relay: "127.0.0.1:25", TLS: "opportunistic"},
+		Database:  Database{URL: "sqlite:milterd.db"},
+		Sessions:  Sessions{Level: "standard", Deadline: Days(14), Retention: Days(90)},
+		Proofs:    Proofs{Standard: []string{"code", "passkey", "totp"}, Advanced: []string{"passkey"}},
+		Documents: Documents{Format: "auto"},
+		Limits:    Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
+		Jobs:      Jobs{Workers: 4},
+		Log:       Log{Level: "info", Format: "text"},
+		LMTP:      LMTP{Listen: "unix:/var/spool/postfix/milterd/lmtp.sock", MailOwner: "postfix"},
+		Senders:   Senders{PerHour: 60},
 		Directory: Directory{Users: "/etc/milterd/users.toml", LDAP: LDAP{StartTLS: true, Filter: "(objectClass=person)",
 			Addresses: []string{"mail", "proxyAddresses"}, Logins: []string{"uid"}, Name: "cn", Language: "preferredLanguage",
 			Certificate: "userCertificate;binary", GivenName: "givenName", Surname: "sn", GroupFilter: "(objectClass=groupOfNames)",

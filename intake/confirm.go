@@ -78,18 +78,16 @@ func (in *Intake) holdable(ctx context.Context, e milter.Envelope, r *mailparse.
 	if err := in.allowed(ctx, level, *p, asks); err != nil {
 		return nil, err
 	}
-	if len(r.Documents) == 0 {
-		return nil, errNoDocument()
-	}
-	if n := in.Config.Documents; n > 0 && len(r.Documents) > n {
-		return nil, errTooManyDocuments(n)
+	attached, err := in.attached(r)
+	if err != nil {
+		return nil, err
 	}
 	h := &workflow.Held{Key: heldKey(p, r), Person: *p, Client: network(e.Client), Delivered: e.Relayed, From: e.From,
 		QueueID: e.QueueID, Subject: r.Thread().Subject, Level: level, Asks: asks}
 	for _, a := range asked {
 		h.Recipients = append(h.Recipients, a.full)
 	}
-	for _, d := range r.Documents {
+	for _, d := range attached {
 		h.Documents = append(h.Documents, workflow.HeldDocument{Name: d.Name, Size: int64(len(d.Content)), SHA256: sha256.Sum256(d.Content)})
 	}
 	return h, nil

@@ -22,6 +22,7 @@ type Config struct {
 	Documents   int              // in one mail
 	Signatories int              // in one mail
 	Pages       int              // of one document
+	Format      Format           // which files are taken, and how they are signed
 	Blocked     []string         // addresses of people who may not ask
 	Request     Groups           // who may ask
 	Sign        Groups           // who may sign
@@ -62,6 +63,7 @@ type Intake struct {
 	Config    Config
 	Directory directory.Directory
 	Inspector Inspector
+	XML       func(ctx context.Context, content []byte) (Finding, error) // looks at an XML document as Inspector does; nil: XML is a file like any other
 	Desk      Opener
 	Origin    *origin.Checker // what a mail's own bytes can prove; nil: nothing
 	Bounces   *Bounces        // nil: bounces of our own mails are dropped

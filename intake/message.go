@@ -203,7 +203,7 @@ func (in *Intake) opening(ctx context.Context, r *mailparse.Request, p proof, as
 	if o.Copies, err = in.copies(ctx, r, o); err != nil {
 		return o, err
 	}
-	o.Documents, err = in.documents(ctx, r.Documents)
+	o.Documents, err = in.documents(ctx, r, o.Level)
 	return o, err
 }
 

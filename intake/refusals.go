@@ -140,11 +140,41 @@ func errNoDocument() error {
 	return refuse(554, "5.6.2", "no-attachment", "There is no document in this mail; attach the PDF that is to be signed")
 }
 
+func errNoText() error {
+	return refuse(554, "5.6.2", "no-text",
+		"There is neither a file in this mail nor one plain text that could be signed; attach what is to be signed, or write it as plain text of at most 64 KB")
+}
+
+func errWinmail() error {
+	return refuse(554, "5.6.1", "winmail",
+		"Outlook packed the attachments into winmail.dat; set the mail's format to HTML or plain text and send it again")
+}
+
+func errOnlyPAdES(f workflow.Form) error {
+	return refuse(554, "5.5.4", "form-unavailable", "This signature desk signs PDFs in the PDF itself only; leave [%s] out of the subject", f)
+}
+
+func errNotOfForm(d mailparse.Document, f workflow.Form, kind string) error {
+	return refuse(554, "5.6.1", "not-of-form",
+		"%s is no %s, which %s signs; leave [%s] out of the subject, or send a file of that kind", d.Name, kind, f, f)
+}
+
+func errFormAtLevel(d mailparse.Document, f workflow.Form, l workflow.Level) error {
+	return refuse(554, "5.6.1", "form-at-level",
+		"%s would be signed as %s, which a device of one's own cannot check at the level %s; leave [%s] out of the subject, and it is signed in a container", d.Name, f, l, f)
+}
+
+func errEmpty() error {
+	return refuse(554, "5.6.2", "empty-file", "This file is empty; attach it again")
+}
+
+func errContainer(cause error) error {
+	return &workflow.Refusal{Code: 554, Enhanced: "5.6.3", Reason: "no-container", Err: cause,
+		Text: "This file cannot be put into a container with its signatures: it is too large, or its name is not one that every system takes."}
+}
+
 func errNoPDF(d mailparse.Document, some bool) error {
 	switch {
-	case d.Type == "application/ms-tnef":
-		return refuse(554, "5.6.1", "winmail",
-			"Outlook packed the attachments into winmail.dat; set the mail's format to HTML or plain text and send it again")
 	case some:
 		return refuse(554, "5.6.1", "not-only-pdf",
 			"%s is no PDF and would stay unsigned; send it as a PDF, or leave it out", d.Name)
@@ -156,8 +186,8 @@ func errTooManyDocuments(n int) error {
 	return refuse(554, "5.5.3", "too-many-documents", "One mail can bring at most %d documents; send several mails", n)
 }
 
-func errTooManyPages(name string, pages, n int) error {
-	return refuse(554, "5.3.4", "too-many-pages", "%s has %d pages, more than the %d that are taken; split it", name, pages, n)
+func errTooManyPages(pages, n int) error {
+	return refuse(554, "5.3.4", "too-many-pages", "The document has %d pages, more than the %d that are taken; split it", pages, n)
 }
 
 // What machines wrote.

@@ -150,7 +150,7 @@ func open(t *testing.T, settings ...string) *house {
 	}
 	h := &house{desk: &desk{seen: map[string]bool{}}}
 	h.intake = &intake.Intake{
-		Config: intake.Config{Domain: "sign.corp.test", Level: workflow.Standard,
+		Config: intake.Config{Domain: "sign.corp.test", Level: workflow.Standard, Format: intake.Auto,
 			Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}},
 		Directory: people, Inspector: inspector{}, Desk: h.desk, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}

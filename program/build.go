@@ -216,10 +216,11 @@ func (p *Program) intake(box *returned.Box) *intake.Intake {
 	return &intake.Intake{
 		Config: intake.Config{Domain: c.Domain, Level: workflow.Level(c.Sessions.Level), Trusted: c.Milter.Clients(),
 			Limits: mailparse.Limits{Size: int64(c.Limits.Mail)}, Documents: c.Limits.Documents,
-			Signatories: c.Limits.Signatories, Pages: c.Limits.Pages, Blocked: c.Senders.Blocked,
+			Signatories: c.Limits.Signatories, Pages: c.Limits.Pages, Format: intake.Format(c.Documents.Format), Blocked: c.Senders.Blocked,
 			Request: groups(c.Policy.Request), Sign: groups(c.Policy.Sign), Qualified: c.Qualified.Offered()},
 		Directory: p.Directory,
 		Inspector: inspector{},
+		XML:       inspectXML,
 		Desk:      p.Desk,
 		Returned:  box,
 		Origin: &origin.Checker{Domains: c.Senders.DKIM, Authserv: c.Senders.Authserv, ReceivedBy: c.LMTP.ReceivedBy, Requeued: p.mailOwner(),
