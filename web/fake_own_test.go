@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"milterd/auth"
+	"milterd/signature/asic"
+	"milterd/signature/cades"
 	"milterd/signature/pades"
 	"milterd/workflow"
 )
@@ -162,6 +164,20 @@ func (f *fake) Prepare(_ context.Context, v workflow.Visit, shown []workflow.Sho
 	for _, sh := range shown {
 		d := v.Session.Documents[sh.Document]
 		head := f.content[d.Name]
+		if !d.Grows() {
+			out, manifest, err := prepareFile(&d, v.Person, head, cert)
+			if err != nil {
+				return nil, err
+			}
+			out.Document, out.Revision, out.Head = sh.Document, sh.Revision, sh.SHA256
+			if f.swap != nil {
+				manifest = f.swap(out, manifest, cert)
+			}
+			out.SHA256, out.Size = sha256.Sum256(manifest), int64(len(manifest))
+			p.contents[sh.Document] = append([]byte{}, manifest...)
+			p.Documents = append(p.Documents, *out)
+			continue
+		}
 		prep, err := pades.Prepare(head, pades.Params{Certificate: cert, Time: time.Now(), TokenSize: 0, Name: v.Who().Name})
 		if err != nil {
 			return nil, err
@@ -177,6 +193,23 @@ func (f *fake) Prepare(_ context.Context, v workflow.Visit, shown []workflow.Sho
 	}
 	f.preparation = p
 	return p.Preparation, nil
+}
+
+// prepareFile prepares what is no PDF with the real packages.
+func prepareFile(d *workflow.Document, person int, content []byte, cert *x509.Certificate) (*workflow.Prepared, []byte, error) {
+	params := cades.Params{Certificate: cert, Time: time.Now(), MIME: d.Type}
+	if d.Form == workflow.CAdES {
+		prep, err := cades.Prepare(content, params)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &workflow.Prepared{Attributes: prep.Attributes}, nil, nil
+	}
+	prep, err := asic.Prepare(asic.Extended, []asic.File{{Name: d.Name, MIME: d.Type, Content: content}}, person+1, params)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &workflow.Prepared{Attributes: prep.Signature.Attributes}, prep.Manifest, nil
 }
 
 // held gives the newest preparation, if it is that of the visitor.

@@ -69,6 +69,10 @@ type lookDocument struct {
 	Head     workflow.RevisionKind `json:"head"`
 	HeadSize int64                 `json:"head_size"`
 	Signed   bool                  `json:"signed,omitempty"` // had signatures when it came
+	Form     workflow.Form         `json:"form,omitempty"`   // of signatures that are not in a PDF
+	Type     string                `json:"type,omitempty"`
+	Sight    workflow.Sight        `json:"sight,omitempty"`
+	Result   string                `json:"result,omitempty"` // name of the signed file that is here in the document's place
 	Notes    []string              `json:"notes,omitempty"`
 }
 
@@ -131,10 +135,17 @@ func (s *site) look(ctx context.Context, v workflow.Visit, proven bool) (look, e
 		if len(d.Revisions) == 0 {
 			continue
 		}
-		out.Documents = append(out.Documents, lookDocument{
+		r := ses.Shown(i)
+		l := lookDocument{
 			Index: i, Name: d.Name, Kind: d.Kind, Pages: d.Pages, Size: d.Original().Size, SHA256: d.Original().SHA256,
-			Revision: d.Head().Number, Head: d.Head().Kind, HeadSize: d.Head().Size, Signed: d.Signed, Notes: d.Notes,
-		})
+			Revision: r.Number, Head: r.Kind, HeadSize: r.Size, Signed: d.Signed, Notes: d.Notes,
+		}
+		if !d.Grows() {
+			if l.Form, l.Type, l.Sight = d.Form, d.Type, d.Sight; r.Number > 0 {
+				l.Sight, l.Result = workflow.AsFile, d.ResultName()
+			}
+		}
+		out.Documents = append(out.Documents, l)
 	}
 	return out, nil
 }

@@ -10,6 +10,10 @@ export interface Person {
 export interface Doc {
   index: number; name: string; kind: "mailed" | "report"; pages: number; size: number; sha256: string;
   revision: number; head: string; head_size: number; signed?: boolean; notes?: string[];
+  /** of what is no PDF, or not signed in it: the form of its signatures, its media type, and what a page can show of it. */
+  form?: "xades" | "cades" | "asic"; type?: string; sight?: "text" | "picture" | "file";
+  /** the name of the signed file that is here in the document's place. */
+  result?: string;
 }
 export interface Visit {
   organisation: string; session: string; level: "standard" | "advanced" | "qualified";
@@ -140,7 +144,8 @@ export interface Loaded { bytes: Bytes; shown: Shown; genuine: boolean }
 
 /**
  * load fetches a document and looks for itself: what the bytes' own digest is,
- * and whether they begin with the original whose digest the mail named.
+ * and whether they begin with the original whose digest the mail named. A signed
+ * file that holds the original in another way is what the server says, or not.
  */
 export async function load(d: Doc): Promise<Loaded> {
   const r = await send("document", { document: d.index });
@@ -151,7 +156,7 @@ export async function load(d: Doc): Promise<Loaded> {
   return {
     bytes,
     shown: { document: d.index, revision: Number(r.headers.get("Milterd-Revision")), sha256: whole },
-    genuine: whole === told && original === d.sha256,
+    genuine: whole === told && (!!d.result || original === d.sha256),
   };
 }
 

@@ -3,7 +3,7 @@
 
 import { Appearance, Preparation, Proof, Refused, Visit, abandon, finish, keep, loadPrepared, prepare, sign } from "./api";
 import { Bytes, b64, concat, hex, sha256 } from "./bytes";
-import { check, refuse } from "./check";
+import { check, checkFile, refuse } from "./check";
 import { Own, ensureKey, forgetKey, signWith } from "./keys";
 import { confirm } from "./passkey";
 import { Viewer } from "./viewer";
@@ -74,6 +74,11 @@ export class Kept {
       const attributes: Bytes[] = [];
       for (const d of documents) {
         const shown = this.view.bytes(d.document)!;
+        const file = this.view.document(d.document)!;
+        if (file.form) {
+          attributes.push(await checkFile(file, shown, await loadPrepared(p.id, d.document, 0), d, certificate, hash));
+          continue;
+        }
         const bytes = concat(shown, await loadPrepared(p.id, d.document, shown.length));
         attributes.push(await check(bytes, shown.length, d, certificate, hash));
         await this.view.preview(d, bytes).catch(() => refuse("unreadable"));

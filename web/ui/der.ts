@@ -16,6 +16,8 @@ const ecdsaWithSHA256 = oid("2a8648ce3d040302");
 const data = oid("2a864886f70d010701");
 const contentType = oid("2a864886f70d010903");
 const messageDigest = oid("2a864886f70d010904");
+const signingTime = oid("2a864886f70d010905");
+const mimeType = oid("04008d450201");
 const signingCertificateV2 = oid("2a864886f70d010910022f");
 
 /** integer is unsigned, without leading zeros but for a sign bit. */
@@ -48,10 +50,24 @@ const order = (a: Bytes, b: Bytes): number => {
  * of the content, its digest, and the digest of the signatory's certificate
  * (RFC 5035), in DER's order.
  */
-export function attributes(digest: Bytes, certificate: Bytes): Bytes {
+export function attributes(digest: Bytes, certificate: Bytes, ...more: Bytes[]): Bytes {
   return tlv(0x31, ...[
+    ...more,
     attribute(contentType, data),
     attribute(messageDigest, tlv(4, digest)),
     attribute(signingCertificateV2, sequence(sequence(sequence(tlv(4, certificate))))),
   ].sort(order));
+}
+
+/**
+ * claims are what a CAdES signature signs besides (EN 319 122-1, 6.3): the claimed
+ * time, which is UTCTime as it stands in the server's attributes, and the media
+ * type. undefined if those have no such time.
+ */
+export function claims(theirs: Bytes, mime: string): Bytes[] | undefined {
+  const all = new TextDecoder("latin1").decode(theirs), at = all.indexOf(new TextDecoder("latin1").decode(signingTime));
+  const time = /^1\x0f\x17\r(\d{12}Z)/.exec(all.slice(at + signingTime.length, at + signingTime.length + 20));
+  if (at < 0 || !time) return undefined;
+  const text = (tag: number, s: string): Bytes => tlv(tag, new TextEncoder().encode(s));
+  return [attribute(signingTime, text(23, time[1])), attribute(mimeType, text(12, mime))];
 }

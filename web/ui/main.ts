@@ -12,7 +12,7 @@ import { details, facts, outcome, people, results } from "./parts";
 import { failure } from "./failure";
 import { dialog } from "./sheet";
 import { askQualified, isBack } from "./qualified";
-import { Act, askToDecline, askToSign, confirmToSign, what, withoutTime } from "./sheets";
+import { Act, askToDecline, askToSign, bare, confirmToSign, what, withoutTime } from "./sheets";
 import { Viewer, forget } from "./viewer";
 import { enrols, ways } from "./ways";
 import { assets, choose, has, lang, languages, left, prefer, printable, t } from "./words";
@@ -176,7 +176,7 @@ function bar(v: Visit, docs: Doc[], view: Viewer): HTMLElement {
     hint.classList.toggle("always", good && !open);
   });
   return h("section", { class: "bar", "aria-label": t("sign.title", { what: what(docs) }) }, h("div", { class: "inner" },
-    way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), printable(name) && draws) : null, hint, h("div", { class: "acts" }, no, press)));
+    way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), printable(name) && !bare(docs) && draws) : null, hint, h("div", { class: "acts" }, no, press)));
 }
 
 /** setUp enrols this device; the documents stay where they are. */

@@ -27,6 +27,15 @@ export interface Act {
   enrol(): void;
 }
 
+/** bare reports whether no signature is drawn into any of the documents. */
+export const bare = (docs: Doc[]): boolean => docs.every((d) => d.form);
+
+/** unseen names the documents that the page could not show, and what is signed of them. */
+function unseen(docs: Doc[]): HTMLElement | false {
+  const names = docs.filter((d) => d.sight === "file").map((d) => d.name);
+  return names.length > 0 && h("p", { class: "notice" }, icon("alert"), h("span", {}, t("plain.file.sign", { names: list(names) })));
+}
+
 /** confirmToSign is the short way: a passkey's prompt, and words while it works. */
 export function confirmToSign(a: Act, look: Appearance): void {
   const status = h("p", { role: "status" });
@@ -80,7 +89,7 @@ export function confirmToSign(a: Act, look: Appearance): void {
   const d = dialog(t("sign.title", { what: what(a.docs) }),
     h("div", { class: "hand" },
       a.docs.length > 1 && h("p", { class: "quiet" }, list(a.docs.map((x) => x.name))),
-      line, error, others,
+      unseen(a.docs), line, error, others,
       h("p", { class: "quiet small" }, t(`level.${a.visit.level}.sign`, { organisation: a.visit.organisation, name: a.visit.who.name })),
       h("div", { class: "acts" }, cancel, again)));
   d.addEventListener("close", () => { if (!signed) ceremony.stop(); });
@@ -91,7 +100,8 @@ export function confirmToSign(a: Act, look: Appearance): void {
 export function askToSign(a: Act, way: Way): void {
   const v = a.visit;
   const error = h("p", { class: "error", role: "alert" });
-  const hand = new Hand(v.who.name, () => error.classList.add("past"), way === "passkey" || undefined);
+  const name = bare(a.docs) && printable(v.who.name) ? v.who.name : "";
+  const hand = name ? null : new Hand(v.who.name, () => error.classList.add("past"), way === "passkey" || undefined);
   const proof = h("div", { class: "proof" });
   let field: Digits | undefined;
   const ask = (): void => {
@@ -113,15 +123,15 @@ export function askToSign(a: Act, way: Way): void {
     e.preventDefault();
     error.textContent = "";
     error.classList.remove("past");
-    const look = hand.appearance();
+    const look = hand ? hand.appearance() : { typed: name };
     if (!look) {
       error.textContent = t("sign.empty");
-      hand.focus();
+      hand!.focus();
       return;
     }
     if (look.typed && !printable(look.typed)) {
       error.textContent = t("error.unprintable-name");
-      return hand.toDraw();
+      return hand!.toDraw();
     }
     if (way === "passkey") {
       d.close();
@@ -157,14 +167,14 @@ export function askToSign(a: Act, way: Way): void {
     h("form", { novalidate: true, onsubmit: submit },
       a.docs.length > 1 && h("p", { class: "quiet" }, list(a.docs.map((x) => x.name))),
       a.away && h("p", { class: "notice" }, icon("clock"), h("span", {}, withoutTime(v))),
-      hand.el, error, proof,
+      unseen(a.docs), hand?.el, error, proof,
       h("p", { class: "quiet small" }, t(`level.${v.level}.sign`, { organisation: v.organisation, name: v.who.name })),
       h("div", { class: "acts" }, cancel, press)));
   d.addEventListener("close", () => {
-    hand.close();
+    hand?.close();
     if (!signed) ceremony?.stop();
   });
-  hand.focus();
+  hand?.focus();
 }
 
 /** askToDecline takes an optional comment. */

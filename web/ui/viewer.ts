@@ -6,6 +6,7 @@ import { Bytes } from "./bytes";
 import { h, icon, say } from "./dom";
 import { assets, size, t } from "./words";
 import { failure } from "./failure";
+import { plain } from "./plain";
 
 // The parts of pdf.js that are used here.
 interface Viewport { width: number; height: number; scale: number }
@@ -62,8 +63,8 @@ function open(d: Doc): Promise<Opened> {
   let p = cache.get(d.index);
   if (!p) {
     p = (async () => {
-      const [, file] = await Promise.all([pdfjs(), load(d)]);
-      return { ...file, pages: await parse(file.bytes) };
+      const [, file] = await Promise.all([d.sight ? null : pdfjs(), load(d)]);
+      return { ...file, pages: d.sight ? [] : await parse(file.bytes) };
     })();
     p.catch(() => cache.delete(d.index));
     cache.set(d.index, p);
@@ -76,8 +77,8 @@ export const forget = (): void => cache.clear();
 
 /** save hands a document to the browser's downloads. */
 export function save(d: Doc, bytes: Uint8Array<ArrayBuffer>): void {
-  const url = URL.createObjectURL(new Blob([bytes], { type: "application/pdf" }));
-  const a = h("a", { href: url, download: d.name });
+  const url = URL.createObjectURL(new Blob([bytes], { type: d.form ? "application/octet-stream" : "application/pdf" }));
+  const a = h("a", { href: url, download: d.result ?? d.name });
   document.body.append(a);
   a.click();
   a.remove();
@@ -168,7 +169,8 @@ export class Viewer {
     this.resize = new ResizeObserver(() => {
       if (Math.abs(this.el.clientWidth - this.width) > 1) this.layout();
     });
-    this.el.append(h("div", { class: "toolbar", role: "toolbar", "aria-label": t("zoom") }, this.place, this.smaller, this.larger));
+    // Only pages have a number and a size.
+    if (docs.some((d) => !d.sight)) this.el.append(h("div", { class: "toolbar", role: "toolbar", "aria-label": t("zoom") }, this.place, this.smaller, this.larger));
     this.smaller.disabled = true;
     const parts = docs.map((d) => this.section(d));
     this.ready = (async () => {
@@ -209,11 +211,12 @@ export class Viewer {
         this.shown.push(file.shown);
         const c = { document: d, host: column, file, sheets: [], state };
         this.say(c, digests(d, file));
-        facts.textContent = t("pages", { n: file.pages.length }) + " · " + size(d.head_size);
+        facts.textContent = [d.sight ? d.type : t("pages", { n: file.pages.length }), size(d.head_size)].filter(Boolean).join(" · ");
         download.disabled = false;
         download.addEventListener("click", () => save(d, file.bytes));
         this.columns.push(c);
-        await this.fill(c, file.pages);
+        if (d.sight) column.replaceChildren(await plain(d, file.bytes));
+        else await this.fill(c, file.pages);
         this.track();
         if (!file.genuine) say(t("doc.wrong"));
         return file.genuine;
@@ -248,6 +251,8 @@ export class Viewer {
     c.state = words;
   }
 
+  document(index: number): Doc | undefined { return this.columns.find((c) => c.document.index === index)?.document; }
+
   /** bytes are those of a document as it was shown. */
   bytes(document: number): Bytes | undefined { return this.columns.find((c) => c.document.index === document)?.file.bytes; }
 
@@ -261,7 +266,7 @@ export class Viewer {
   /** restore shows all documents as they were loaded. */
   async restore(): Promise<void> {
     for (const c of this.closed ? [] : this.columns) {
-      await this.fill(c, c.file.pages);
+      if (!c.document.sight) await this.fill(c, c.file.pages);
       this.say(c, digests(c.document, c.file));
     }
   }
@@ -300,7 +305,8 @@ export class Viewer {
         }
       }
     }
-    if (!this.place.textContent && this.columns.length) this.place.textContent = t("page", { i: 1, of: this.columns[0].sheets.length });
+    const first = this.columns.find((c) => c.sheets.length);
+    if (!this.place.textContent && first) this.place.textContent = t("page", { i: 1, of: first.sheets.length });
   };
 }
 
@@ -314,7 +320,7 @@ const short = (digest: string): string => digest.slice(0, 8) + " … " + digest.
 
 /** genuine names what a document that passed the check is. */
 function genuine(d: Doc): string {
-  if (d.kind === "report") return "report";
+  if (d.kind === "report" || d.result) return "report";
   return d.head === "original" ? "genuine" : "genuine-inside";
 }
 
@@ -332,7 +338,7 @@ function prepared(d: Doc, p: Prepared): HTMLElement {
 export function digests(d: Doc, f: Loaded): HTMLElement {
   if (!f.genuine) return h("p", { class: "notice bad", role: "alert" }, icon("alert"), h("span", {}, t("doc.wrong")));
   return h("details", { class: "check good" },
-    h("summary", {}, icon("check"), h("span", { class: "lines" }, h("span", {}, t("doc." + genuine(d))), h("code", {}, short(d.kind === "report" ? f.shown.sha256 : d.sha256)))),
+    h("summary", {}, icon("check"), h("span", { class: "lines" }, h("span", {}, t("doc." + genuine(d))), h("code", {}, short(genuine(d) === "report" ? f.shown.sha256 : d.sha256)))),
     h("dl", { class: "digests" },
       ...(d.kind === "report" ? [] : [h("dt", {}, t("digest.original")), h("dd", {}, h("code", {}, d.sha256))]),
       h("dt", {}, t("digest.shown", { revision: f.shown.revision })), h("dd", {}, h("code", {}, f.shown.sha256))),
