@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 
+	"milterd/signature/asic"
 	"milterd/signature/cms"
 	"milterd/signature/pdf"
 	"milterd/signature/pdf/cos"
@@ -57,7 +58,7 @@ func (c *checking) which(content []byte) (document int, found string, err error)
 
 // validated lets validate judge the file as it judges any.
 func (c *checking) validated(p PDF) {
-	r, err := validate.Validate(p.Content, validate.Options{Anchors: c.o.Anchors, Now: c.o.Now})
+	r, err := validate.File(p.Content, validate.Options{Anchors: c.o.Anchors, Now: c.o.Now})
 	found := ""
 	switch {
 	case err != nil:
@@ -122,8 +123,23 @@ func (c *checking) contains(messages []*cms.Message, p *workflow.Participant, o 
 	return errors.New("it is not in this document")
 }
 
-// messages are those of all signatures in a PDF.
-func messages(content []byte) ([]*cms.Message, error) {
+// messages are those of all signatures in a PDF, a container or a message.
+func messages(content []byte) (out []*cms.Message, err error) {
+	switch {
+	case asic.IsZIP(content):
+		c, err := asic.Open(content)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range c.Signed() {
+			if m, err := cms.Parse(s.Value); err == nil && !s.Token {
+				out = append(out, m)
+			}
+		}
+		return out, nil
+	case len(content) > 0 && content[0] == 0x30: // SEQUENCE
+		return cms.ParseAll(content)
+	}
 	f, err := cos.Open(content)
 	if err != nil {
 		return nil, err
@@ -132,7 +148,6 @@ func messages(content []byte) ([]*cms.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []*cms.Message
 	for _, s := range sigs {
 		in, der := cryptobyte.String(s.Contents), cryptobyte.String(nil) // zeros follow it
 		if !in.ReadASN1Element(&der, tag.SEQUENCE) {

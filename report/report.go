@@ -86,11 +86,17 @@ func (p *page) documents(s *workflow.Session) {
 	p.section(w.say("documents"))
 	for _, i := range s.Mailed() {
 		d := &s.Documents[i]
-		pages := w.say("pages", d.Pages)
-		if d.Pages == 1 {
-			pages = w.say("page")
+		about := w.say("pages", d.Pages)
+		switch {
+		case d.Pages == 1:
+			about = w.say("page")
+		case d.Pages == 0:
+			about = d.Type
 		}
-		p.item(d.Name, pages)
+		if !d.Grows() {
+			about += " · " + w.say("form."+string(d.Form), d.ResultName())
+		}
+		p.item(d.Name, about)
 		p.digest(w.say("before"), d.Original().SHA256.String())
 		p.digest(w.say("after"), d.Head().SHA256.String())
 		if d.Signed {
