@@ -54,11 +54,13 @@ func (m *maker) sign(h *house, sess *workflow.Session, doc []byte) ([]step, erro
 	now := doc
 	add := func(incs []workflow.Increment, err error) error {
 		for _, inc := range incs {
-			now = slices.Concat(now, inc.Suffix)
+			now = slices.Concat(now[:int64(len(now))-inc.Cut], inc.Suffix)
 			out = append(out, step{inc.Kind, now})
+			sess.Documents[0].Revisions = append(sess.Documents[0].Revisions, workflow.Revision{Number: len(out), Kind: inc.Kind})
 		}
 		return err
 	}
+	sess.Documents[0].Revisions = []workflow.Revision{{Kind: workflow.Original}}
 	layout, err := s.Layout(m.ctx, sess, 0, doc)
 	if err != nil {
 		return nil, err
@@ -205,9 +207,52 @@ func (m *maker) product(houses []*house) error {
 				})
 			}
 		}
-		work = append(work, func(m *maker) error { return m.report(h, about, doc) })
+		work = append(work, func(m *maker) error { return m.report(h, about, doc) }, func(m *maker) error { return m.filed(h, about) })
 	}
 	return m.together(work...)
+}
+
+// filed is what is no PDF, as the product signs it: by one person and by three, on
+// behalf of them and, where that is offered, with keys of their own.
+func (m *maker) filed(h *house, about string) error {
+	invoice, err := os.ReadFile(filepath.Join("testdata", "xml", "invoice"+xmlExt))
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		form    workflow.Form
+		name    string
+		kind    string
+		content []byte
+		ext     string
+		level   validate.Level
+		own     bool
+		stamps  func(n int) int
+	}{
+		{workflow.ASiC, plainFiles[0].Name, plainFiles[0].MIME, plainFiles[0].Content, extendedForm.ext(), validate.CAdESLevelLTA, true, func(int) int { return 1 }},
+		{workflow.CAdES, plainFiles[0].Name, plainFiles[0].MIME, plainFiles[0].Content, attachedForm.ext(), validate.CAdESLevelLTA, true, func(n int) int { return n }},
+		{workflow.XAdES, "invoice.xml", "application/xml", invoice, xmlExt, validate.XAdESLevelLTA, false, func(n int) int { return n }},
+	} {
+		for _, level := range []workflow.Level{workflow.Standard, workflow.Advanced} {
+			for _, n := range []int{1, 3} {
+				if level != workflow.Standard && !c.own {
+					continue
+				}
+				sess := session(n, level, c.name, false)
+				sess.Documents[0].Form, sess.Documents[0].Type = c.form, c.kind
+				steps, err := m.sign(h, sess, c.content)
+				if err != nil {
+					return fmt.Errorf("%s, %s, %d: %w", c.form, level, n, err)
+				}
+				f := file{group: "product", name: fmt.Sprintf("%s, %s, %d signed, %s, sealed, B-LTA", c.form, level, n, about), ext: c.ext, roots: h.roots,
+					signatures: n + 1, stamps: c.stamps(n + 1), level: c.level}
+				if _, err := m.add(f, steps[len(steps)-1].data); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // report is sealed as the certificate of completion is: invisibly, with no other

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/asn1"
+	"encoding/base64"
+	"encoding/xml"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -52,6 +55,41 @@ func check(whole, shown, attributes, certificate []byte) error {
 	}
 	digest := sha256.Sum256(slices.Concat(whole[:gap], whole[end:]))
 	return checkAttributes(attributes, digest[:], certificate)
+}
+
+// manifest is that of a container, as far as a device looks at it.
+type manifest struct {
+	XMLName    xml.Name `xml:"http://uri.etsi.org/02918/v1.2.1# ASiCManifest"`
+	References []struct {
+		URI    string `xml:",attr"`
+		Method struct {
+			Algorithm string `xml:",attr"`
+		} `xml:"http://www.w3.org/2000/09/xmldsig# DigestMethod"`
+		Value []byte `xml:"http://www.w3.org/2000/09/xmldsig# DigestValue"`
+	} `xml:"http://uri.etsi.org/02918/v1.2.1# DataObjectReference"`
+}
+
+// checkFile is check for a file in a container: the manifest names it, by the
+// digest of what was shown, and nothing else, and the attributes name the manifest.
+func checkFile(whole []byte, name string, shown, attributes, certificate []byte) error {
+	var m manifest
+	if err := xml.Unmarshal(whole, &m); err != nil {
+		return fmt.Errorf("the manifest cannot be read: %w", err)
+	}
+	digest := sha256.Sum256(shown)
+	if len(m.References) != 1 {
+		return fmt.Errorf("the manifest names %d files", len(m.References))
+	}
+	r := m.References[0]
+	uri, err := url.PathUnescape(r.URI)
+	switch {
+	case err != nil || uri != name:
+		return fmt.Errorf("the manifest names %q", r.URI)
+	case r.Method.Algorithm != "http://www.w3.org/2001/04/xmlenc#sha256" || string(r.Value) != base64.StdEncoding.EncodeToString(digest[:]):
+		return errors.New("the manifest names the digest of something else")
+	}
+	over := sha256.Sum256(whole)
+	return checkAttributes(attributes, over[:], certificate)
 }
 
 func checkAttributes(der, digest, certificate []byte) error {

@@ -181,19 +181,20 @@ type PreparedDocument struct {
 }
 
 // Prepare has the revisions written that the device is to sign, loads each and
-// checks it against what was shown (shown[i] is the content of document i).
-func (b *Browser) Prepare(ctx context.Context, d *Device, shown []workflow.Shown, content map[int][]byte, a workflow.Appearance) (Preparation, error) {
+// checks it against what was shown (content[i] is that of document i; files[i] the
+// name of one that goes into a container).
+func (b *Browser) Prepare(ctx context.Context, d *Device, shown []workflow.Shown, content map[int][]byte, files map[int]string, a workflow.Appearance) (Preparation, error) {
 	var p Preparation
 	_, _, err := b.Post(ctx, "prepare", map[string]any{"shown": shown, "appearance": a, "certificate": d.Certificate.Serial}, &p)
 	if err != nil {
 		return p, err
 	}
-	return p, b.checkPrepared(ctx, p, content, d.Certificate.Chain[0])
+	return p, b.checkPrepared(ctx, p, content, files, d.Certificate.Chain[0])
 }
 
 // checkPrepared loads what was prepared for a certificate and checks it against
 // what was shown.
-func (b *Browser) checkPrepared(ctx context.Context, p Preparation, content map[int][]byte, certificate []byte) error {
+func (b *Browser) checkPrepared(ctx context.Context, p Preparation, content map[int][]byte, files map[int]string, certificate []byte) error {
 	for _, one := range p.Documents {
 		_, whole, err := b.Post(ctx, "prepared", map[string]any{"id": p.ID, "document": one.Document}, nil)
 		if err != nil {
@@ -202,7 +203,12 @@ func (b *Browser) checkPrepared(ctx context.Context, p Preparation, content map[
 		if sum := sha256.Sum256(whole); sum != one.SHA256 || len(whole) != one.Size {
 			return fmt.Errorf("document %d: what came has the digest %s, announced was %s", one.Document, hex.EncodeToString(sum[:]), one.SHA256)
 		}
-		if err := check(whole, content[one.Document], one.Attributes, certificate); err != nil {
+		if name := files[one.Document]; name != "" {
+			err = checkFile(whole, name, content[one.Document], one.Attributes, certificate)
+		} else {
+			err = check(whole, content[one.Document], one.Attributes, certificate)
+		}
+		if err != nil {
 			return fmt.Errorf("document %d: %w", one.Document, err)
 		}
 	}

@@ -64,7 +64,7 @@ func (h *house) once(ctx context.Context, o Options) (bool, error) {
 		// Who checks needs the authority, too, that no trusted list but ours knows.
 		r.keep("signed", "qtsp.pem", certificates(r.provider.authority.CA))
 	default:
-		for _, c := range scenarios(h.people) {
+		for _, c := range append(scenarios(h.people), files(h.people)...) {
 			fmt.Fprintf(r.out, "%s\n", c.title)
 			r.sign(ctx, c)
 		}
@@ -87,7 +87,7 @@ func (h *house) once(ctx context.Context, o Options) (bool, error) {
 // clear makes the folders of a run. Files of an earlier run would be taken for
 // this one's, so they go; whatever else is there stays.
 func clear(dir string) error {
-	for folder, kinds := range map[string][]string{"mail": {"[0-9][0-9]*-*@*.eml"}, "signed": {"*-signed.pdf", "*-" + workflow.ReportName, "root.pem", "qtsp.pem"}} {
+	for folder, kinds := range map[string][]string{"mail": {"[0-9][0-9]*-*@*.eml"}, "signed": {"*-signed.pdf", "*-signed.xml", "*.asice", "*-" + workflow.ReportName, "root.pem", "qtsp.pem"}} {
 		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
 			return err
 		}
@@ -133,6 +133,33 @@ func scenarios(people []Person) []scenario {
 			{{X: 40, Y: 150}, {X: 90, Y: 40}, {X: 130, Y: 60}, {X: 110, Y: 150}, {X: 170, Y: 120}},
 			{{X: 200, Y: 60}, {X: 260, Y: 140}, {X: 330, Y: 90}, {X: 420, Y: 130}, {X: 560, Y: 70}}}},
 	}}
+}
+
+// files are mails with what is no PDF: XML, a text, and none at all, whose own words
+// are signed.
+func files(people []Person) []scenario {
+	jane, john := people[0], people[1]
+	invoice := "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<invoice>\n  <number>2026-117</number>\n  <total currency=\"EUR\">1190.00</total>\n</invoice>\n"
+	self := func(title, name string, d Draft) scenario {
+		d.From, d.To = jane, []string{"self@" + SignDomain}
+		return scenario{title: title, name: name, draft: d, signatory: jane, informed: []Person{jane}, appearance: workflow.Appearance{Typed: jane.Name}}
+	}
+	transaction := self("Jane asks John for his word: a mail without attachments", "transaction",
+		Draft{Subject: "Delivery on Friday", Text: "We take 200 chairs at 45 EUR each, delivered on Friday."})
+	transaction.draft.To, transaction.signatory, transaction.informed = []string{"john.doe@" + SignDomain}, john, []Person{jane, john}
+	return []scenario{
+		self("Jane signs an XML document", "xml", Draft{Subject: "Invoice", Text: "For the books.", File: Part{"invoice.xml", "application/xml", []byte(invoice)}}),
+		self("Jane signs a text file", "text", Draft{Subject: "[asic] House rules", Text: "As agreed.", File: Part{"house-rules.txt", "text/plain", []byte("1. No smoking.\n2. Dogs welcome.\n")}}),
+		transaction,
+	}
+}
+
+// mailed is what its signatory must be shown, or its beginning.
+func (c *scenario) mailed() []byte {
+	if len(c.draft.File.Content) > 0 {
+		return c.draft.File.Content
+	}
+	return []byte(c.draft.Text + "\n")
 }
 
 // visitor is a signatory at the page.
@@ -218,7 +245,7 @@ func (v *visitor) read(ctx context.Context) (note string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if !bytes.HasPrefix(content, contract) {
+	if !bytes.HasPrefix(content, v.mailed()) {
 		return "", errors.New("the document does not begin with the bytes that were mailed")
 	}
 	v.shown, v.content = []workflow.Shown{s}, content
@@ -244,7 +271,7 @@ func (r *run) result(ctx context.Context, v *visitor, own func(content []byte) (
 	}
 	for _, a := range result.Attachments {
 		r.keep("signed", v.name+"-"+a.Name, a.Content)
-		signed := bytes.HasPrefix(a.Content, contract)
+		signed := a.Name != workflow.ReportName
 		if !r.step(a.Name+" verified", func() (string, error) {
 			if signed && own != nil {
 				return own(a.Content)
@@ -306,7 +333,7 @@ func (r *run) refusals() {
 		{"unknown signatory", jane.Mail, "550 5.1.1", Draft{From: jane, To: []string{"nobody@" + SignDomain}, Subject: "x", Text: "x", File: file}},
 		{"somebody else's From", john.Mail, "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},
 		{"no login", "", "550 5.7.1", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x", File: file}},
-		{"no document", jane.Mail, "5", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x", Text: "x"}},
+		{"no document", jane.Mail, "5", Draft{From: jane, To: []string{"self@" + SignDomain}, Subject: "x"}},
 	} {
 		r.step(c.name+" refused", func() (string, error) {
 			raw, err := c.draft.Compose()

@@ -18,7 +18,7 @@ import (
 // The unattended run is the whole job: mails become signed, sealed and
 // timestamped documents in every mailbox concerned.
 func TestOnce(t *testing.T) {
-	for level, sessions := range map[workflow.Level]int{workflow.Standard: 2, workflow.Advanced: 3} {
+	for level, sessions := range map[workflow.Level]int{workflow.Standard: 5, workflow.Advanced: 5} {
 		t.Run(string(level), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 			defer cancel()
@@ -42,7 +42,11 @@ func TestOnce(t *testing.T) {
 			if named := strings.Contains(out.String(), SoftwareDevice); named != (level == workflow.Advanced) {
 				t.Errorf("software devices named: %v", named)
 			}
-			for pattern, atLeast := range map[string]int{"mail/*.eml": 9, "signed/*.pdf": 2 * sessions, "signed/root.pem": 1} {
+			files := map[string]int{"mail/*.eml": 9, "signed/*.pdf": sessions + 2, "signed/*.asice": 2, "signed/root.pem": 1}
+			if level == workflow.Standard {
+				files["signed/*-signed.xml"] = 1
+			}
+			for pattern, atLeast := range files {
 				if files, _ := filepath.Glob(filepath.Join(dir, pattern)); len(files) < atLeast {
 					t.Errorf("%s: %q", pattern, files)
 				}

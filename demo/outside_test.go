@@ -3,9 +3,12 @@ package demo
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"maps"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,10 +27,12 @@ import (
 func TestOnceThroughPostfix(t *testing.T) {
 	for level, want := range map[workflow.Level]struct {
 		sessions int
+		pdfs     int
 		signers  []string
+		files    int // that are no PDF
 	}{
-		workflow.Standard: {2, []string{"Example Corp"}},
-		workflow.Advanced: {3, []string{"Example Corp", "Jane Roe", "John Doe"}},
+		workflow.Standard: {5, 7, []string{"Example Corp"}, 3},
+		workflow.Advanced: {5, 8, []string{"Example Corp", "Jane Roe", "John Doe"}, 2},
 	} {
 		t.Run(string(level), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
@@ -39,7 +44,7 @@ func TestOnceThroughPostfix(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out.String())
 			}
 			signed, err := filepath.Glob(filepath.Join(dir, "signed", "*.pdf"))
-			if err != nil || len(signed) != 2*want.sessions {
+			if err != nil || len(signed) != want.pdfs {
 				t.Fatalf("signed documents: %q, %v", signed, err)
 			}
 			signers := map[string]bool{}
@@ -53,6 +58,7 @@ func TestOnceThroughPostfix(t *testing.T) {
 			if got := slices.Sorted(maps.Keys(signers)); !slices.Equal(got, want.signers) {
 				t.Errorf("signers are %q, want %q", got, want.signers)
 			}
+			judgeFiles(t, filepath.Join(dir, "signed"), want.files)
 			mails, err := filepath.Glob(filepath.Join(dir, "mail", "*.eml"))
 			if err != nil {
 				t.Fatal(err)
@@ -90,6 +96,62 @@ func judgeAll(t *testing.T, file, root string) (signers []string) {
 		}
 	}
 	return signers
+}
+
+// judgeFiles has xmlsec1 look at XML documents and openssl at each signature in a
+// container, whose documents must be those of its manifests.
+func judgeFiles(t *testing.T, dir string, want int) {
+	t.Helper()
+	root, n := filepath.Join(dir, "root.pem"), 0
+	xmls, _ := filepath.Glob(filepath.Join(dir, "*-signed.xml"))
+	for _, file := range xmls {
+		n++
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := regexp.MustCompile(`<ds:Signature [^>]*Id="([^"]+)"`).FindAllSubmatch(b, -1)
+		if len(ids) != 2 {
+			t.Errorf("%s holds %d signatures", file, len(ids))
+		}
+		for _, id := range ids {
+			judge(t, "xmlsec1", "xmlsec1", "--verify", "--node-xpath", "//*[local-name()='Signature' and @Id='"+string(id[1])+"']", "--trusted-pem", root,
+				"--enabled-key-data", "x509", "--id-attr:Id", "http://uri.etsi.org/01903/v1.3.2#:SignedProperties", file)
+		}
+	}
+	containers, _ := filepath.Glob(filepath.Join(dir, "*.asice"))
+	for _, file := range containers {
+		n++
+		folder := t.TempDir()
+		judge(t, "unzip", "unzip", "-q", "-d", folder, file)
+		manifests, _ := filepath.Glob(filepath.Join(folder, "META-INF", "ASiCManifest*.xml"))
+		if len(manifests) != 2 {
+			t.Errorf("%s holds %d manifests", file, len(manifests))
+		}
+		for _, manifest := range manifests {
+			b, err := os.ReadFile(manifest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := regexp.MustCompile(`(?s)SigReference URI="([^"]+)".*DataObjectReference URI="([^"]+)".*<ds:DigestValue>([^<]+)<`).FindSubmatch(b)
+			if m == nil {
+				t.Fatalf("manifest %s", b)
+			}
+			name, err := url.PathUnescape(string(m[2]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			document, err := os.ReadFile(filepath.Join(folder, name))
+			if sum := sha256.Sum256(document); err != nil || base64.StdEncoding.EncodeToString(sum[:]) != string(m[3]) {
+				t.Errorf("%s: the digest of %s is another (%v)", file, name, err)
+			}
+			judge(t, "openssl", "openssl", "cms", "-verify", "-cades", "-binary", "-inform", "DER", "-purpose", "any", "-CAfile", root,
+				"-in", filepath.Join(folder, string(m[1])), "-content", manifest, "-out", os.DevNull)
+		}
+	}
+	if n != want {
+		t.Errorf("%d files that are no PDF, want %d", n, want)
+	}
 }
 
 // judge runs an outside program; it fails with the package to install.

@@ -39,6 +39,15 @@ func (r *run) advanced(ctx context.Context) {
 			first = v
 		}
 	}
+	// At this level XML goes into a container, too: the device finds the digest of what it showed there.
+	for _, c := range files(r.people)[:2] {
+		c.title, c.draft.Subject = c.title+", in a container, at level Advanced", "[Advanced] "+c.draft.Subject
+		fmt.Fprintf(r.out, "%s\n", c.title)
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+		v := &visitor{scenario: c}
+		_ = r.invite(ctx, v) && r.openByPasskey(ctx, v, devices[0]) && r.signOwn(ctx, v, devices[0]) && r.result(ctx, v, r.byDevice(v, devices[0]))
+		cancel()
+	}
 	c := cases[0]
 	c.name, c.title, c.draft.Subject = "again", "Jane signs once more; what is off is refused", "[Advanced] Framework agreement, annex"
 	fmt.Fprintf(r.out, "%s\n", c.title)
@@ -108,7 +117,11 @@ func (r *run) byDevice(v *visitor, d *Device) func([]byte) (string, error) {
 }
 
 func (v *visitor) prepare(ctx context.Context, d *Device) (Preparation, error) {
-	return v.b.Prepare(ctx, d, v.shown, map[int][]byte{0: v.content}, v.appearance)
+	files := map[int]string{}
+	if f := v.draft.File; f.Type != Sample().Type {
+		files[0] = f.Name
+	}
+	return v.b.Prepare(ctx, d, v.shown, map[int][]byte{0: v.content}, files, v.appearance)
 }
 
 // attack tries what must be refused and stand on record: an answer that was

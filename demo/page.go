@@ -309,7 +309,7 @@ func pdfHeaders(w http.ResponseWriter, download bool, name string) {
 }
 
 func (p *page) judge(a Part) string {
-	if a.Type != "application/pdf" || p.verdict == nil {
+	if a.Type == "text/plain" || p.verdict == nil {
 		return ""
 	}
 	return p.verdict(a.Content)

@@ -62,7 +62,7 @@ func (v *visitor) prepareQualified(ctx context.Context, key string) (p Preparati
 	if out.Hash != "SHA-256" {
 		return p, nil, fmt.Errorf("the key signs by %q", out.Hash)
 	}
-	return out.Preparation, out.Certificate, v.b.checkPrepared(ctx, out.Preparation, map[int][]byte{0: v.content}, out.Certificate)
+	return out.Preparation, out.Certificate, v.b.checkPrepared(ctx, out.Preparation, map[int][]byte{0: v.content}, nil, out.Certificate)
 }
 
 // unqualified tries keys whose certificates must be refused, each for its reason.

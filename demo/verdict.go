@@ -10,9 +10,9 @@ import (
 	"milterd/validate"
 )
 
-// verdict is one line about a PDF for the page, "" if nothing is signed.
+// verdict is one line about a file for the page, "" if nothing is signed.
 func (h *house) verdict(content []byte) string {
-	r, err := validate.Validate(content, validate.Options{Anchors: h.anchors()})
+	r, err := validate.File(content, validate.Options{Anchors: h.anchors()})
 	if err != nil || len(r.Signatures) == 0 {
 		return ""
 	}
@@ -20,15 +20,15 @@ func (h *house) verdict(content []byte) string {
 	return fmt.Sprintf("%s, %s, %d signatures", r.Indication, level, signatures)
 }
 
-// judge demands that every signature of a PDF holds and that it reaches
-// PAdES-BASELINE-LTA.
+// judge demands that every signature of a file holds and that it reaches the
+// baseline level LTA of its form.
 func (h *house) judge(content []byte) (string, error) {
-	r, err := validate.Validate(content, validate.Options{Anchors: h.anchors()})
+	r, err := validate.File(content, validate.Options{Anchors: h.anchors()})
 	if err != nil {
 		return "", err
 	}
 	signatures, level := summary(r)
-	if !r.Passed() || level != validate.LevelLTA {
+	if !r.Passed() || !strings.HasSuffix(string(level), "-BASELINE-LTA") {
 		return "", errors.New(r.Text())
 	}
 	return fmt.Sprintf("%s, %s, %d signatures", r.Indication, level, signatures), nil
@@ -62,21 +62,21 @@ var errNotListed = errors.New("the revocation list does not name the certificate
 // besides the seal, one signature, of a certificate in the person's name, which is
 // the device's, and which says so. Where lists are given, they must say that the certificate was revoked since.
 func (h *house) judgeOwn(content []byte, who Person, certificate []byte, crls ...[]byte) (string, error) {
-	r, err := validate.Validate(content, validate.Options{Anchors: h.anchors(), CRLs: crls})
+	r, err := validate.File(content, validate.Options{Anchors: h.anchors(), CRLs: crls})
 	if err != nil {
 		return "", err
 	}
 	signatures, level := summary(r)
-	if !r.Passed() || level != validate.LevelLTA || signatures != 2 {
+	if !r.Passed() || !strings.HasSuffix(string(level), "-BASELINE-LTA") || signatures != 2 {
 		return "", errors.New(r.Text())
 	}
 	s := r.Signatures[0]
 	switch {
 	case !bytes.Equal(s.Certificate, certificate):
 		return "", fmt.Errorf("signed with the certificate %s of %s, not the device's", s.Serial, s.Subject)
-	case !strings.Contains(s.Subject, "CN="+who.Name+",") && !strings.HasPrefix(s.Subject, "CN="+who.Name) || s.Name != who.Name:
+	case !strings.Contains(s.Subject, "CN="+who.Name+",") && !strings.HasPrefix(s.Subject, "CN="+who.Name) || r.Format == validate.PDF && s.Name != who.Name:
 		return "", fmt.Errorf("signed by %s, not by %s", s.Subject, who.Name)
-	case !strings.HasPrefix(s.Reason, "Advanced: "):
+	case r.Format == validate.PDF && !strings.HasPrefix(s.Reason, "Advanced: "):
 		return "", fmt.Errorf("its reason is %q", s.Reason)
 	}
 	if len(crls) > 0 && s.Revoked.IsZero() {

@@ -21,7 +21,7 @@ import (
 func TestVerify(t *testing.T) {
 	dir := t.TempDir()
 	out, errs, status := milterd(t, "demo", "--once", "--out", dir)
-	if status != 0 || !strings.Contains(out, "\ndemo: sessions=2 signed=2 ") {
+	if status != 0 || !strings.Contains(out, "\ndemo: sessions=5 signed=5 ") {
 		t.Fatalf("demo: status %d\n%s%s", status, out, errs)
 	}
 	file, root := filepath.Join(dir, "signed", "self-contract-signed.pdf"), filepath.Join(dir, "signed", "root.pem")
