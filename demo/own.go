@@ -117,11 +117,15 @@ func (r *run) byDevice(v *visitor, d *Device) func([]byte) (string, error) {
 }
 
 func (v *visitor) prepare(ctx context.Context, d *Device) (Preparation, error) {
-	files := map[int]string{}
+	return v.b.Prepare(ctx, d, v.shown, map[int][]byte{0: v.content}, v.files(), v.appearance)
+}
+
+// files names the document if it goes into a container.
+func (v *visitor) files() map[int]string {
 	if f := v.draft.File; f.Type != Sample().Type {
-		files[0] = f.Name
+		return map[int]string{0: f.Name}
 	}
-	return v.b.Prepare(ctx, d, v.shown, map[int][]byte{0: v.content}, files, v.appearance)
+	return nil
 }
 
 // attack tries what must be refused and stand on record: an answer that was

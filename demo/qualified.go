@@ -20,9 +20,9 @@ import (
 // refused.
 func (r *run) qualified(ctx context.Context) {
 	fmt.Fprintf(r.out, "Provider: a %s holds everybody's key, and trusted lists of its own vouch for it.\nNothing that it signs is qualified; milterd speaks to it as to a real one.\n", StandIn)
-	for i, c := range scenarios(r.people) {
+	for i, c := range append(scenarios(r.people), files(r.people)[1]) {
 		c.title += ", at level Qualified"
-		c.draft.Subject = strings.NewReplacer("[Standard]", "[Qualified]", ": standard", ": qualified").Replace(c.draft.Subject)
+		c.draft.Subject = strings.NewReplacer("[Standard]", "[Qualified]", ": standard", ": qualified", "[asic]", "[asic] [Qualified]").Replace(c.draft.Subject)
 		fmt.Fprintf(r.out, "%s\n", c.title)
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 		v := &visitor{scenario: c}
@@ -62,7 +62,7 @@ func (v *visitor) prepareQualified(ctx context.Context, key string) (p Preparati
 	if out.Hash != "SHA-256" {
 		return p, nil, fmt.Errorf("the key signs by %q", out.Hash)
 	}
-	return out.Preparation, out.Certificate, v.b.checkPrepared(ctx, out.Preparation, map[int][]byte{0: v.content}, nil, out.Certificate)
+	return out.Preparation, out.Certificate, v.b.checkPrepared(ctx, out.Preparation, map[int][]byte{0: v.content}, v.files(), out.Certificate)
 }
 
 // unqualified tries keys whose certificates must be refused, each for its reason.
@@ -151,12 +151,12 @@ func (v *visitor) agree(ctx context.Context, p Preparation) error {
 // resultQualified waits for the result and judges it.
 func (r *run) resultQualified(ctx context.Context, v *visitor) bool {
 	return r.result(ctx, v, func(content []byte) (string, error) {
-		res, err := validate.Validate(content, validate.Options{Anchors: r.anchors()})
+		res, err := validate.File(content, validate.Options{Anchors: r.anchors()})
 		if err != nil {
 			return "", err
 		}
 		signatures, level := summary(res)
-		if !res.Passed() || level != validate.LevelLTA || signatures != 2 {
+		if !res.Passed() || !strings.HasSuffix(string(level), "-BASELINE-LTA") || signatures != 2 {
 			return "", errors.New(res.Text())
 		}
 		s := res.Signatures[0]
@@ -166,7 +166,7 @@ func (r *run) resultQualified(ctx context.Context, v *visitor) bool {
 			return "", err
 		case string(s.Certificate) != string(v.certificate):
 			return "", fmt.Errorf("signed with the certificate of %s, not the one that was prepared for", s.Subject)
-		case !strings.HasPrefix(s.Reason, "Qualified: ") || cert.Subject.CommonName != v.signatory.Name:
+		case res.Format == validate.PDF && !strings.HasPrefix(s.Reason, "Qualified: ") || cert.Subject.CommonName != v.signatory.Name:
 			return "", fmt.Errorf("signed by %s, its reason is %q", s.Subject, s.Reason)
 		}
 		return fmt.Sprintf("%s, %s, signer %s, %q", res.Indication, level, s.Subject, s.Reason), nil
