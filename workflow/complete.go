@@ -56,7 +56,7 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 		}
 	}
 	if key.level() != level {
-		return refuse("wrong-level", "This session asks for a signature of another level.", nil)
+		return wrongLevel()
 	}
 	return d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
 		now := d.now()

@@ -100,7 +100,7 @@ func (d *Desk) reserve(ctx context.Context, v Visit, id string, shown []Shown, k
 	err = d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
 		now := d.now()
 		if s.Level != key.level() {
-			return refuse("wrong-level", "This session asks for a signature of another level.", nil)
+			return wrongLevel()
 		}
 		if err := checkLook(s, p, shown); err != nil {
 			return err
@@ -232,6 +232,9 @@ func (d *Desk) prolong(ctx context.Context, v Visit, id string, by time.Duration
 		if c.Expires.Before(until) {
 			until = c.Expires
 		}
+		if s.Lease.Until.After(until) { // its person has left for a provider's page, and a page is still open
+			until = s.Lease.Until
+		}
 		s.Lease.Until = until
 		return tx.Save(s)
 	})
@@ -321,6 +324,10 @@ func (c *Ceremony) preparation() (*preparation, error) {
 		return nil, fmt.Errorf("preparation %s: %w", c.ID, err)
 	}
 	return pr, nil
+}
+
+func wrongLevel() *Refusal {
+	return refuse("wrong-level", "This session asks for a signature of another level.", nil)
 }
 
 func preparationGone() *Refusal {

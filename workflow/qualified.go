@@ -108,6 +108,9 @@ func (d *Desk) PrepareQualified(ctx context.Context, v Visit, shown []Shown, a A
 		if d.Qualifier == nil {
 			return ownKey{}, refuse("level-unavailable", "No qualified certificates are taken here.", nil)
 		}
+		if v.Session.Level != Qualified { // reserve says so, too, but the outside need not be asked
+			return ownKey{}, wrongLevel()
+		}
 		q, err := d.Qualifier.Qualify(ctx, v.Who().Person, o.Chain)
 		if err != nil {
 			return ownKey{}, err
