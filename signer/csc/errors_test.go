@@ -324,6 +324,7 @@ func TestReasons(t *testing.T) {
 		{400, "invalid_request", "The credential identified by credentialID is disabled", Unusable},
 		{400, "invalid_request", "Signing certificate is expired", Unusable},
 		{400, "invalid_request", "Invalid parameter credentialID", NoSuchCredential},
+		{400, "invalid_request", "Invalid parameter userID", NoSuchCredential},
 		{400, "invalid_request", "PIN locked.", Locked},
 		{400, "invalid_request", "Missing (or invalid type) string parameter signAlgo", Refused},
 		{400, "invalid_otp", "", InvalidOTP},

@@ -47,6 +47,7 @@ var descriptions = []struct {
 	{"certificate expired", Unusable},
 	{"invalid parameter sad", Expired},
 	{"invalid parameter credentialid", NoSuchCredential},
+	{"invalid parameter userid", NoSuchCredential}, // whom it does not know has none
 	{"client_id", Misconfigured},
 	{"client_secret", Misconfigured},
 	{"client authorization", Misconfigured},

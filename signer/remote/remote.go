@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -19,8 +20,11 @@ import (
 // maxCredentials is how many certificates of one person are offered.
 const maxCredentials = 10
 
-// agree is how long Sign waits for somebody to agree on another device.
-const agree = 45 * time.Second
+// How long Sign waits for somebody to agree on another device, and how often it asks.
+const (
+	agree = 45 * time.Second
+	every = 2 * time.Second
+)
 
 // Providers are the configured ones. They may be used by many at once.
 type Providers struct {
@@ -28,6 +32,8 @@ type Providers struct {
 	Seal    func(id, mail string, secret []byte) ([]byte, error) // encrypts what the browser keeps while it is away
 	Unseal  func(id, mail string, sealed []byte) ([]byte, error)
 	Log     *slog.Logger
+
+	agree, every time.Duration // 0: the constants
 }
 
 // Names are those of the providers, for people.
@@ -70,7 +76,14 @@ func (p *Providers) Find(ctx context.Context, name string, who workflow.Person, 
 	if err != nil {
 		return nil, err
 	}
+	unknown := func() error {
+		return refuse("no-credential", fmt.Sprintf("%s knows no certificate for %s that could sign.", name, who.Mail), nil)
+	}
 	all, skipped, err := c.Credentials(ctx, nil, who.Mail)
+	var e *csc.Error
+	if errors.As(err, &e) && e.Reason == csc.NoSuchCredential {
+		return nil, unknown()
+	}
 	if err != nil {
 		return nil, p.refusal(err)
 	}
@@ -95,9 +108,9 @@ func (p *Providers) Find(ctx context.Context, name string, who workflow.Person, 
 	case oneShot:
 		return nil, refuse(string(csc.OneShot), fmt.Sprintf("%s makes a new certificate for each signature, which cannot be used here.", name), nil)
 	case len(all) > 0:
-		return nil, refuse("no-credential", fmt.Sprintf("None of your certificates at %s can sign so many documents at once.", name), nil)
+		return nil, refuse("no-credential", fmt.Sprintf("None of your certificates at %s can sign these documents.", name), nil)
 	}
-	return nil, refuse("no-credential", fmt.Sprintf("%s knows no certificate for %s that could sign.", name, who.Mail), nil)
+	return nil, unknown()
 }
 
 func credential(provider string, k *csc.Credential) Credential {
@@ -149,17 +162,19 @@ func (p *Providers) Sign(ctx context.Context, q *workflow.Qualification, attribu
 
 // wait asks until the person has agreed on another device.
 func (p *Providers) wait(ctx context.Context, c *csc.Client, a *csc.Activation) error {
-	ctx, cancel := context.WithTimeout(ctx, agree)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.agree, agree))
 	defer cancel()
-	for a.Pending() {
+	for a.Pending() && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return refuse("not-agreed", "Nobody has agreed to the signature on the other device. Please try again.", ctx.Err())
-		case <-time.After(2 * time.Second):
+		case <-time.After(cmp.Or(p.every, every)):
+			if err := c.Check(ctx, a); err != nil && ctx.Err() == nil {
+				return p.refusal(err)
+			}
 		}
-		if err := c.Check(ctx, a); err != nil {
-			return p.refusal(err)
-		}
+	}
+	if a.Pending() {
+		return refuse("not-agreed", "Nobody has agreed to the signature on the other device. Please try again.", ctx.Err())
 	}
 	return nil
 }
@@ -257,8 +272,8 @@ func (p *Providers) refusal(err error) error {
 		return err
 	}
 	r := refuse(string(e.Reason), e.Sentence(), e)
-	if !slices.Contains(passing, e.Reason) {
-		r.Code, r.Enhanced = 550, "5.7.0"
+	if slices.Contains(passing, e.Reason) {
+		r.Code, r.Enhanced = 450, "4.7.0"
 	}
 	p.Log.Warn("a trust service provider did not sign", "err", e)
 	return r
@@ -268,5 +283,5 @@ func (p *Providers) refusal(err error) error {
 var passing = []csc.Reason{csc.Away, csc.Busy, csc.WrongAnswer, csc.WrongSignature, csc.Misconfigured, csc.Refused}
 
 func refuse(reason, text string, err error) *workflow.Refusal {
-	return &workflow.Refusal{Code: 450, Enhanced: "4.7.0", Text: text, Reason: reason, Err: err}
+	return &workflow.Refusal{Code: 550, Enhanced: "5.7.0", Text: text, Reason: reason, Err: err}
 }
