@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -58,6 +57,7 @@ type fakePreparation struct {
 	person      int
 	certificate *x509.Certificate
 	contents    map[int][]byte
+	qualified   *workflow.Qualification
 }
 
 func newOwn() own {
@@ -158,9 +158,14 @@ func (f *fake) Prepare(_ context.Context, v workflow.Visit, shown []workflow.Sho
 	if cert == nil {
 		return nil, refusal("no-certificate", "None.", nil)
 	}
+	return f.write(v, shown, a, cert, nil)
+}
+
+// write makes the newest preparation; f.mu is held.
+func (f *fake) write(v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, cert *x509.Certificate, q *workflow.Qualification) (*workflow.Preparation, error) {
 	f.shown = shown
 	f.signed = append(f.signed, a)
-	p := &fakePreparation{&workflow.Preparation{ID: fmt.Sprintf("preparation%d", len(f.log)), Expires: time.Now().Add(time.Minute)}, v.Person, cert, map[int][]byte{}}
+	p := &fakePreparation{&workflow.Preparation{ID: fmt.Sprintf("preparation%d", len(f.log)), Expires: time.Now().Add(time.Minute)}, v.Person, cert, map[int][]byte{}, q}
 	for _, sh := range shown {
 		d := v.Session.Documents[sh.Document]
 		head := f.content[d.Name]
@@ -293,22 +298,4 @@ func (f *fake) RemoveDevice(_ context.Context, v workflow.Visit, id, _ string) e
 		}
 	}
 	return refusal("no-device", "None.", nil)
-}
-
-// Qualified certificates are tried on the real desk (qualified_test.go).
-
-func (f *fake) PrepareQualified(context.Context, workflow.Visit, []workflow.Shown, workflow.Appearance, workflow.Offer, string) (*workflow.Preparation, error) {
-	return nil, errors.New("not here")
-}
-
-func (f *fake) Prepared(context.Context, workflow.Visit, string) (*workflow.Preparation, *workflow.Qualification, error) {
-	return nil, nil, errors.New("not here")
-}
-
-func (f *fake) Leave(context.Context, workflow.Visit, string) (time.Time, error) {
-	return time.Time{}, errors.New("not here")
-}
-
-func (f *fake) FinishQualified(context.Context, workflow.Visit, string, [][]byte, string) error {
-	return errors.New("not here")
 }

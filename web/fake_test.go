@@ -239,6 +239,7 @@ type stage struct {
 	*httptest.Server
 	log    *bytes.Buffer
 	proofs auth.Proofs // that the site was built with
+	remote *fakeRemote
 }
 
 // locked makes a buffer safe for the server's many goroutines.
@@ -259,8 +260,8 @@ func newStage(t *testing.T) *stage {
 	for _, name := range []string{"contract.pdf", "annex.pdf", "scan.pdf"} {
 		f.content[name] = sample(t, name)
 	}
-	st := &stage{fake: f, log: &bytes.Buffer{}, proofs: auth.DefaultProofs()}
-	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Passkeys: fakePasskeys{f}, Enrolments: fakeEnrolments{f}, TOTP: fakeTOTP{f}, Credentials: f,
+	st := &stage{fake: f, log: &bytes.Buffer{}, proofs: auth.DefaultProofs(), remote: newFakeRemote(t, f)}
+	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Passkeys: fakePasskeys{f}, Enrolments: fakeEnrolments{f}, TOTP: fakeTOTP{f}, Credentials: f, Remote: st.remote, Card: true,
 		Proofs: st.proofs, Organisation: "Example GmbH", Domain: "sign.corp.test",
 		Log: slog.New(slog.NewTextHandler(locked{&sync.Mutex{}, st.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	return st

@@ -42,6 +42,7 @@ func bodies(tok string) map[string]string {
 		"held":    `{"token":"` + tok + `"}`, "confirm": `{"token":"` + tok + `"}`, "deny": `{"token":"` + tok + `"}`,
 	}
 	maps.Copy(all, ownBodies(tok))
+	maps.Copy(all, qualifiedBodies(tok))
 	return all
 }
 

@@ -204,12 +204,12 @@ func (s *site) qualifiedChallenge(ctx context.Context, c *call) error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if !s.guesses.allow(c.token, s.now()) {
-		return refusal("too-fast", "Too many tries; wait a moment.", nil)
-	}
 	_, q, err := s.remotePrepared(ctx, c, in.ID)
 	if err != nil {
 		return err
+	}
+	if !s.sends.allow(c.visit.Who().Mail, s.now()) {
+		return refusal("too-fast", "Too many codes were sent; wait a minute.", nil)
 	}
 	question, err := s.Remote.Challenge(ctx, q, in.Factor)
 	if err != nil {

@@ -79,6 +79,7 @@ type site struct {
 	clients *limiter // requests by client address
 	tokens  *limiter // requests by link
 	guesses *limiter // codes tried by link
+	sends   *limiter // codes that a provider sends, by person: they cost it money, and a phone its peace
 	files   *limiter // files to verify by client address
 	assets  *assets
 	now     func() time.Time
@@ -104,6 +105,7 @@ func New(c Config) (http.Handler, error) {
 		clients: newLimiter(20, 120),
 		tokens:  newLimiter(4, 60),
 		guesses: newLimiter(0.5, 10),
+		sends:   newLimiter(1./60, 3),
 		files:   newLimiter(0.1, 6),
 		now:     time.Now,
 	}

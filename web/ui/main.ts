@@ -11,7 +11,7 @@ import { confirm, hasPasskeys } from "./passkey";
 import { details, facts, outcome, people, results } from "./parts";
 import { failure } from "./failure";
 import { dialog } from "./sheet";
-import { askQualified, isBack } from "./qualified";
+import { askQualified, isBack, unqualified } from "./qualified";
 import { Act, askToDecline, askToSign, bare, confirmToSign, what, withoutTime } from "./sheets";
 import { Viewer, forget } from "./viewer";
 import { enrols, ways } from "./ways";
@@ -272,7 +272,7 @@ async function comeBack(): Promise<void> {
     after(await go());
   } catch (e) {
     await refresh();
-    const d = dialog(t("qualified.failed"), h("p", { class: "error", role: "alert" }, failure(e)),
+    const d = dialog(t("qualified.failed"), h("p", { class: "error", role: "alert" }, unqualified(e)),
       h("div", { class: "acts" }, h("button", { type: "button", class: "button primary grow", onclick: () => d.close() }, t("back"))));
   }
 }

@@ -1,6 +1,6 @@
 // Qualified: with an identity card, or with a key at a trust service provider.
 
-import { Appearance, Factor, Key, Qualifying, Refused, Visit, authorizeProvider, bringToken, challengeProvider, finishQualified,
+import { Appearance, Factor, Key, Qualifying, Refused, Visit, abandon, authorizeProvider, bringToken, challengeProvider, finishQualified,
   leaveForProvider, prepareQualified, providerKeys, returnFromProvider, theToken } from "./api";
 import { b64, digest, unb64 } from "./bytes";
 import { Kept } from "./ceremony";
@@ -10,9 +10,15 @@ import { Hand } from "./pad";
 import { dialog, outdated } from "./sheet";
 import { Act, what, withoutTime } from "./sheets";
 import { cardCertificate, cardHere, cardSign } from "./webeid";
-import { day, lang, list, printable, t } from "./words";
+import { day, has, lang, list, printable, t } from "./words";
 
 const pause = (ms: number): Promise<void> => new Promise((go) => setTimeout(go, ms));
+
+/** unqualified is failure for a certificate that is a card's or a provider's, not this device's. */
+export function unqualified(e: unknown): string {
+  const own = e instanceof Refused && "qualified-" + e.reason;
+  return failure(own && has("error." + own) ? new Refused(own, "") : e);
+}
 
 /** askQualified takes the signature's look, then leads through what the card or the provider asks. */
 export function askQualified(a: Act): void {
@@ -47,7 +53,7 @@ export function askQualified(a: Act): void {
         d.close();
         return a.done(null);
       }
-      error.textContent = failure(e);
+      error.textContent = unqualified(e);
       if (why === "check-failed") press.disabled = true; // nobody should try until it passes
       if (why === "preparation-gone") choose();
     } finally {
@@ -211,5 +217,9 @@ export function isBack(): (() => Promise<Visit>) | null {
   history.replaceState(null, "", "/s" + (s.token ? "#" + s.token : ""));
   if (!s.token || !s.id || !s.kept) return null;
   bringToken(s.token);
-  return () => returnFromProvider({ id: s.id, kept: s.kept, query });
+  return () => returnFromProvider({ id: s.id, kept: s.kept, query }).catch((e) => {
+    // Nobody can go on with it: a colleague need not wait. Without an answer it may still be signed.
+    if (e instanceof Refused && e.reason !== "offline") abandon(s.id!);
+    throw e;
+  });
 }
