@@ -63,6 +63,9 @@ func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]by
 	}
 	c.OCSPs, c.CRLs = e.OCSPs, e.CRLs
 	report, refused := q.policy.Accept(c, now)
+	if refused == nil && err != nil { // what nobody gives now, the signature would wait for in vain
+		refused = &qualified.Refusal{Reason: qualified.RevocationUnknown, Text: "Whether this certificate has been revoked could not be found out: please try again later."}
+	}
 	if refused != nil {
 		return nil, unqualified(errors.Join(refused, err))
 	}
@@ -109,7 +112,11 @@ func unqualified(err error) error {
 	if !errors.As(err, &r) {
 		return err
 	}
-	return &workflow.Refusal{Code: 550, Enhanced: "5.7.1", Text: r.Text, Reason: string(r.Reason), Err: err}
+	out := &workflow.Refusal{Code: 550, Enhanced: "5.7.1", Text: r.Text, Reason: string(r.Reason), Err: err}
+	if r.Reason == qualified.RevocationUnknown { // an authority that is away, not the person's fault
+		out.Code, out.Enhanced = 451, "4.4.3"
+	}
+	return out
 }
 
 // trusts asks several; the first that vouches counts, and of refusals the first.

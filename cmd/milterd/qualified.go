@@ -26,7 +26,7 @@ func (qualifiedLists) Help() string {
 }
 
 func (q qualifiedLists) Run(c *cli) error {
-	cfg, err := c.load()
+	cfg, err := c.loadAsOwner() // serve refreshes the folder, too
 	if err != nil {
 		return err
 	}
