@@ -19,6 +19,10 @@ import (
 // can be verified again; of a code that was typed only the trail tells.
 func (c *checking) proof(p *workflow.Participant) {
 	pr, what := &p.Act.Proof, p.Mail+": proof"
+	if pr.Assertion == nil && p.Act.Qualified != nil {
+		c.step(what, "the signature itself, which follows: "+p.Act.Qualified.By+" makes it for its person alone", nil)
+		return
+	}
 	if pr.Assertion == nil {
 		var err error
 		if pr.Method == "passkey" {
