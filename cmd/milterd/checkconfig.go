@@ -28,6 +28,9 @@ func (checkConfigCmd) Run(c *cli) error {
 		return err
 	}
 	defer p.Close()
+	if err := p.CheckConversion(ctx); err != nil {
+		return err
+	}
 	warnings, err := p.CheckDirectory(ctx)
 	for _, w := range slices.Concat(warnings, p.Warnings(), p.Ageing(time.Now())) {
 		fmt.Fprintf(os.Stderr, "milterd: warning: %s\n", w)
