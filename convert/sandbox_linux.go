@@ -164,7 +164,11 @@ func visible(program string) []string {
 			return shown
 		}
 	}
-	return append(shown[:len(shown):len(shown)], filepath.Dir(filepath.Dir(program)))
+	own := filepath.Dir(program)
+	if filepath.Base(own) == "program" {
+		own = filepath.Dir(own)
+	}
+	return append(shown[:len(shown):len(shown)], own)
 }
 
 // show gives a place of the machine, which is now below old, to the new root.

@@ -19,6 +19,7 @@ import (
 	"milterd/config"
 	"milterd/convert"
 	"milterd/demo"
+	"milterd/evidence"
 	"milterd/program"
 	"milterd/validate"
 	"milterd/workflow"
@@ -149,6 +150,21 @@ func TestOfficeFileIsSigned(t *testing.T) {
 	}
 	if b, err := s.Store.Content(ctx, session.ID, 1, 0); err != nil || !bytes.Equal(b, word) {
 		t.Errorf("the file is not kept: %v", err)
+	}
+	sealed, err := s.Evidence(ctx, session.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := evidence.Options{Anchors: s.Authority.Roots()}
+	for _, a := range result.Attachments {
+		o.PDFs = append(o.PDFs, evidence.PDF{Name: a.Name, Content: a.Content})
+	}
+	if r := evidence.Check(sealed, o); r.Indication != validate.Passed {
+		t.Errorf("the evidence with all three files: %+v", r)
+	}
+	o.PDFs[slices.IndexFunc(o.PDFs, func(p evidence.PDF) bool { return p.Name == "lease.docx" })].Content = append(word, 'x', 'y')[1:]
+	if r := evidence.Check(sealed, o); r.Indication == validate.Passed {
+		t.Error("the evidence holds with another file")
 	}
 }
 
