@@ -164,22 +164,34 @@ func (c *Converter) sandboxed(ctx context.Context, o order, content []byte) ([]b
 	if ctx.Err() != nil {
 		return nil, later("conversion-busy", "The files take too long to be converted right now; please try again in a few minutes, send fewer at once, or send PDFs", ctx.Err())
 	}
-	first, rest, ok := bytes.Cut(said, []byte("\n"))
-	var r reply
-	if !ok || json.Unmarshal(first, &r) != nil {
-		if timed.Err() != nil {
-			return nil, errTooLong(c.config.Time, timed.Err())
-		}
+	r, pdf, ok := readReply(said)
+	switch {
+	case !ok && timed.Err() != nil:
+		return nil, errTooLong(c.config.Time, timed.Err())
+	case !ok:
 		return nil, errFailed(fmt.Errorf("the sandbox ended: %w: %w: %s", err, readErr, complaint.String()))
 	}
-	return c.outcome(r, rest)
+	return c.outcome(r, pdf)
+}
+
+// maxSaid is how much of its words goes into the log.
+const maxSaid = 500
+
+// readReply reads what came out of the sandbox, where a file may have taken over.
+func readReply(said []byte) (r reply, pdf []byte, ok bool) {
+	line, pdf, ok := bytes.Cut(said, []byte("\n"))
+	if !ok || json.Unmarshal(line, &r) != nil {
+		return reply{}, nil, false
+	}
+	r.Said = strings.ToValidUTF8(r.Said[:min(len(r.Said), maxSaid)], "")
+	return r, pdf, true
 }
 
 func (c *Converter) outcome(r reply, pdf []byte) ([]byte, error) {
 	cause := errors.New(r.Said)
 	switch r.Outcome {
 	case done:
-		if len(pdf) != r.Size || !bytes.HasPrefix(pdf, []byte("%PDF-")) {
+		if len(pdf) != r.Size || len(pdf) > MaxPDF || !bytes.HasPrefix(pdf, []byte("%PDF-")) {
 			return nil, errFailed(fmt.Errorf("%d bytes of %d, that begin with %.8q", len(pdf), r.Size, pdf))
 		}
 		return pdf, nil
