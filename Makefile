@@ -4,7 +4,8 @@
 GO ?= go
 ARGS ?=
 VERSION ?= $(shell git log -1 --format=0~git%cd.%h --date=format:%Y%m%d%H%M%S)
-DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim softhsm2 xmlsec1 unzip
+DEBIAN := postfix dovecot-core slapd ldap-utils postgresql strace chromium poppler-utils qpdf zbar-tools mupdf-tools openssl opendkim softhsm2 xmlsec1 unzip \
+  libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-draw-nogui libreoffice-impress-nogui
 
 TRIAL := mmdebstrap systemd-container prometheus man-db
 JUDGES := default-jdk-headless maven python3-venv poppler-utils mupdf-tools openssl qpdf xmlsec1

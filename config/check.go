@@ -81,6 +81,7 @@ func (c *Config) check() Problems {
 	c.checkSenders(bad)
 	oneOf("sessions.level", c.Sessions.Level, "standard", "advanced", "qualified")
 	oneOf("documents.format", c.Documents.Format, "auto", "asic", "cades", "pdf")
+	c.checkConversion(bad)
 	c.checkSigning(bad)
 	between("enrolment.password_tries", c.Enrolment.PasswordTries, 1, 20)
 	if d := c.Sessions.Deadline; d.bare != "" {

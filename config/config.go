@@ -300,6 +300,20 @@ type Documents struct {
 	// (.p7m). pdf: PDFs only. Except for pdf, [pades], [xades], [asic] or [cades]
 	// in a subject decides for its mail.
 	Format string `toml:"format" example:"auto"`
+	// Files of which LibreOffice makes a PDF, which is signed in their place, by
+	// the ends of their names: doc, docx, odt, rtf, xls, xlsx, ods, pptx, odp, odg,
+	// png, jpg, jpeg, gif, svg. Empty: none. Where a subject says [asic] or [cades], a
+	// file stays as it is. It needs LibreOffice on this machine, and a kernel that
+	// lets milterd isolate it.
+	Convert []string `toml:"convert" example:"[\"docx\", \"odt\", \"xlsx\", \"ods\"]"`
+	// LibreOffice's program, a path or a name in PATH.
+	Soffice string `toml:"soffice" example:"/opt/libreoffice/program/soffice"`
+	// How long LibreOffice may take for one file, up to 2 minutes. The sender's
+	// mail program waits meanwhile.
+	ConvertTime Duration `toml:"convert_time" unit:"minutes or seconds" example:"45s"`
+	// How much memory LibreOffice may take for one file. As many are converted at
+	// a time as there are processors.
+	ConvertMemory Size `toml:"convert_memory" unit:"bytes, MB or MiB" example:"1GiB"`
 }
 
 // Proofs are what each level accepts as proof.
@@ -478,7 +492,7 @@ func Default() *Config {
 		Database:  Database{URL: "sqlite:milterd.db"},
 		Sessions:  Sessions{Level: "standard", Deadline: Days(14), Retention: Days(90)},
 		Proofs:    Proofs{Standard: []string{"code", "passkey", "totp"}, Advanced: []string{"passkey"}},
-		Documents: Documents{Format: "auto"},
+		Documents: Documents{Format: "auto", Soffice: "soffice", ConvertTime: Duration{Duration: 45 * time.Second}, ConvertMemory: 1 << 30},
 		Limits:    Limits{Mail: 10240000, Documents: 10, Signatories: 20, Pages: 2000},
 		Jobs:      Jobs{Workers: 4},
 		Log:       Log{Level: "info", Format: "text"},

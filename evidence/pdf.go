@@ -26,6 +26,9 @@ func (c *checking) documents() {
 			continue
 		}
 		given[i] = true
+		if c.e.Session.Documents[i].Kind == workflow.Unconverted { // carries no signature
+			continue
+		}
 		c.validated(p)
 		if c.e.Session.Level != workflow.Standard && c.e.Session.Documents[i].Kind == workflow.Mailed {
 			c.inside(p, i)

@@ -63,13 +63,24 @@ func (in *Intake) documents(ctx context.Context, r *mailparse.Request, level wor
 	// All forms first: they cost nothing, an inspection does.
 	forms := make([]workflow.Form, len(attached))
 	for i, d := range attached {
+		if in.converts(d, r.Form) {
+			forms[i] = workflow.PAdES
+			continue
+		}
 		if forms[i], err = in.form(d, r.Form, level, pdfs > 0); err != nil {
 			return nil, err
 		}
 	}
 	out := make([]workflow.NewDocument, 0, len(attached))
+	converting, cancel := context.WithTimeout(ctx, ConversionTime)
+	defer cancel()
 	for i, d := range attached {
-		n, err := in.document(ctx, d, forms[i], r.Form != "")
+		var n workflow.NewDocument
+		if in.converts(d, r.Form) {
+			n, err = in.converted(converting, d, attached)
+		} else {
+			n, err = in.document(ctx, d, forms[i], r.Form != "")
+		}
 		if err != nil {
 			return nil, named(d.Name, err)
 		}

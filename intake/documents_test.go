@@ -65,7 +65,7 @@ func TestForms(t *testing.T) {
 		"Advanced":             {Auto, workflow.Advanced, with("x", pdf, text, xml), "a.pdf pades  ;a.txt asic text/plain text;a.xml asic application/xml text"},
 		"Advanced, a PDF":      {Auto, workflow.Advanced, with("x", pdf), "a.pdf pades  "},
 		"Advanced, [asic]":     {Auto, workflow.Advanced, with("[asic]", pdf), "a.pdf asic application/pdf "},
-		"Advanced, [xades]":   {Auto, workflow.Advanced, with("[xades]", xml), "554 5.6.1 form-at-level"},
+		"Advanced, [xades]":    {Auto, workflow.Advanced, with("[xades]", xml), "554 5.6.1 form-at-level"},
 		"empty":                {Auto, "", with("x", file("text/plain", "a.txt", "")), "554 5.6.2 empty-file"},
 		"the same name":        {Auto, "", with("x", text, text), "a.txt asic text/plain text;a (2).txt asic text/plain text"},
 		"names of a container": {Auto, "", with("x", file("text/plain", "mimetype", "x"), file("text/plain", "META-INF/manifest.xml", "<x/>")),

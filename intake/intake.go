@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 
+	"milterd/convert"
 	"milterd/directory"
 	"milterd/intake/origin"
 	"milterd/mailparse"
@@ -50,6 +51,14 @@ type Finding struct {
 	Notes  []string // what the signatory must be told
 }
 
+// Converter makes PDFs; a *convert.Converter does.
+type Converter interface {
+	// Takes reports whether a file of that name is to become a PDF.
+	Takes(name string) bool
+	// Convert's error is a *workflow.Refusal.
+	Convert(ctx context.Context, name string, content []byte) (*convert.Converted, error)
+}
+
 // Returned takes the mails with which milterd tries its own way out and in:
 // they come to check+TAG, and a tag that is Known was made by nobody else.
 type Returned interface {
@@ -64,6 +73,7 @@ type Intake struct {
 	Directory directory.Directory
 	Inspector Inspector
 	XML       func(ctx context.Context, content []byte) (Finding, error) // looks at an XML document as Inspector does; nil: XML is a file like any other
+	Converter Converter                                                  // makes PDFs of other files; nil: none are made
 	Desk      Opener
 	Origin    *origin.Checker // what a mail's own bytes can prove; nil: nothing
 	Bounces   *Bounces        // nil: bounces of our own mails are dropped

@@ -247,7 +247,9 @@ func (in *Intake) signatories(ctx context.Context, level workflow.Level, asked [
 
 // offers reports whether a level can be made here. The others are refused, never
 // lowered (decision 12).
-func (in *Intake) offers(l workflow.Level) bool { return l != workflow.Qualified || in.Config.Qualified }
+func (in *Intake) offers(l workflow.Level) bool {
+	return l != workflow.Qualified || in.Config.Qualified
+}
 
 // maxCopies bounds the look-ups for one mail.
 const maxCopies = 100

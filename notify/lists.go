@@ -23,6 +23,9 @@ func (w *writer) documents(heading string) {
 		if d.Signed {
 			detail += ", " + w.say("already-signed", nil)
 		}
+		if from := w.s.SourceOf(d); from != nil {
+			detail += ", " + w.say("converted", data{"Name": fileName(from.Name), "Maker": clean(d.Maker)})
+		}
 		items = append(items, item{fileName(d.Name), detail, w.say("digest.mailed", nil), d.Original().SHA256.String()})
 	}
 	w.add(block{Is: "items", Text: heading, Items: items})
@@ -45,7 +48,7 @@ func (w *writer) attachments() []item {
 	var items []item
 	for _, a := range w.n.Attachments {
 		d := workflow.Digest(sha256.Sum256(a.Content))
-		items = append(items, w.file(a.Name, int64(len(a.Content)), d, w.isReport(d)))
+		items = append(items, w.file(a.Name, int64(len(a.Content)), d, w.kind(d)))
 	}
 	return items
 }
@@ -55,26 +58,30 @@ func (w *writer) heads() []item {
 	var items []item
 	for i := range w.s.Documents {
 		d := &w.s.Documents[i]
-		items = append(items, w.file(d.ResultName(), d.Head().Size, d.Head().SHA256, d.Kind == workflow.Report))
+		items = append(items, w.file(d.ResultName(), d.Head().Size, d.Head().SHA256, d.Kind))
 	}
 	return items
 }
 
-func (w *writer) file(name string, size int64, digest workflow.Digest, report bool) item {
+func (w *writer) file(name string, size int64, digest workflow.Digest, kind workflow.DocumentKind) item {
 	detail := w.size(size)
-	if report {
+	switch kind {
+	case workflow.Report:
 		detail += ", " + w.say("result.report", nil)
+	case workflow.Unconverted:
+		detail += ", " + w.say("result.unconverted", nil)
 	}
 	return item{fileName(name), detail, w.say("digest.file", nil), digest.String()}
 }
 
-func (w *writer) isReport(digest workflow.Digest) bool {
+// kind is that of the document with this digest.
+func (w *writer) kind(digest workflow.Digest) workflow.DocumentKind {
 	for i := range w.s.Documents {
-		if d := &w.s.Documents[i]; d.Kind == workflow.Report && d.Head().SHA256 == digest {
-			return true
+		if d := &w.s.Documents[i]; d.Kind != workflow.Mailed && d.Head().SHA256 == digest {
+			return d.Kind
 		}
 	}
-	return false
+	return workflow.Mailed
 }
 
 // standing says of each signatory what they did.

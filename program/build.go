@@ -26,6 +26,7 @@ import (
 
 	"milterd/auth"
 	"milterd/config"
+	"milterd/convert"
 	"milterd/directory"
 	"milterd/intake"
 	"milterd/intake/origin"
@@ -64,7 +65,8 @@ type Program struct {
 	metrics     *metrics
 	door        *milter.Door
 	pages       httpHandler
-	certificate *certificate // nil for plain HTTP
+	certificate *certificate       // nil for plain HTTP
+	converter   *convert.Converter // nil where nothing is converted
 	state       state
 	lists       *trustlist.Lists // nil for none
 	qualifier   workflow.Qualifier
@@ -179,7 +181,14 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	in := p.intake(box)
 	in.Bounces = &intake.Bounces{Mail: notifier, Desk: p.Desk}
 	in.Verify = &intake.Verify{Verifier: verifier{p.anchors}, Desk: p.Desk}
+	work := milter.DefaultWork
+	if len(c.Documents.Convert) > 0 {
+		p.converter = convert.New(convert.Config{Program: c.Documents.Soffice, Kinds: c.Documents.Convert, Time: c.Documents.ConvertTime.Duration, Memory: int64(c.Documents.ConvertMemory), Log: log})
+		in.Converter = p.converter
+		work += intake.ConversionTime
+	}
 	p.door = &milter.Door{
+		Work:    work,
 		Domain:  c.Domain,
 		Log:     log,
 		Meter:   p.metrics.meter(),

@@ -107,6 +107,11 @@ func (p *Program) Run(ctx context.Context) error {
 	for _, w := range p.Warnings() {
 		p.log.Warn("the configuration can hardly be meant", "what", w)
 	}
+	go func() { // what does not work holds up no PDF
+		if err := p.CheckConversion(serving); err != nil && serving.Err() == nil {
+			p.log.Error("no file is converted to a PDF; senders are asked to send PDFs", "error", err)
+		}
+	}()
 	go p.remind(serving)
 	go p.sweep(serving)
 	go p.refresh(serving)

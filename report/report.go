@@ -102,6 +102,10 @@ func (p *page) documents(s *workflow.Session) {
 		if d.Signed {
 			p.small(w.say("presigned"))
 		}
+		if from := s.SourceOf(d); from != nil {
+			p.small(w.say("converted", d.Maker, from.Name, from.Original().Size))
+			p.digest(w.say("source"), from.Original().SHA256.String())
+		}
 		p.gap()
 	}
 }

@@ -74,6 +74,8 @@ type lookDocument struct {
 	Sight    workflow.Sight        `json:"sight,omitempty"`
 	Result   string                `json:"result,omitempty"` // name of the signed file that is here in the document's place
 	Notes    []string              `json:"notes,omitempty"`
+	Source   string                `json:"source,omitempty"` // name of the file of which it was made
+	Maker    string                `json:"maker,omitempty"`  // by what
 }
 
 // show answers with a session as its visitor may see it.
@@ -140,7 +142,12 @@ func (s *site) look(ctx context.Context, v workflow.Visit, proven bool) (look, e
 			Index: i, Name: d.Name, Kind: d.Kind, Pages: d.Pages, Size: d.Original().Size, SHA256: d.Original().SHA256,
 			Revision: r.Number, Head: r.Kind, HeadSize: r.Size, Signed: d.Signed, Notes: d.Notes,
 		}
-		if !d.Grows() {
+		if from := ses.SourceOf(d); from != nil {
+			l.Source, l.Maker = from.Name, d.Maker
+		}
+		if d.Kind == workflow.Unconverted {
+			l.Type, l.Sight = d.Type, d.Sight
+		} else if !d.Grows() {
 			if l.Form, l.Type, l.Sight = d.Form, d.Type, d.Sight; r.Number > 0 {
 				l.Sight, l.Result = workflow.AsFile, d.ResultName()
 			}

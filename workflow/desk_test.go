@@ -203,7 +203,7 @@ func (d *desk) visit(t *testing.T, s *workflow.Session, p workflow.Person) workf
 func (d *desk) shown(t *testing.T, v workflow.Visit) []workflow.Shown {
 	t.Helper()
 	var out []workflow.Shown
-	for i := range v.Session.Documents {
+	for _, i := range v.Session.Mailed() {
 		b, r, err := d.View(t.Context(), v, i, "127.0.0.1")
 		if err != nil {
 			t.Fatal(err)

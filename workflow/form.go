@@ -82,6 +82,9 @@ func (d *Document) ResultName() string {
 
 // ResultType is the media type that a document has when it is done.
 func (d *Document) ResultType() string {
+	if d.Kind == Unconverted {
+		return d.Type
+	}
 	switch d.Form {
 	case ASiC:
 		return "application/vnd.etsi.asic-e+zip" // EN 319 162-1, 4.4.3.1

@@ -40,6 +40,15 @@ type NewDocument struct {
 	Pages   int
 	Signed  bool     // has signatures already
 	Notes   []string // what the signatory must be told
+	Source  *Source  // of what it was made, nil where it is as it came
+}
+
+// Source is a file of which a PDF was made before anybody saw it.
+type Source struct {
+	Name    string
+	Type    string // media type
+	Content []byte
+	Maker   string // what made the PDF: "LibreOffice 7.4"
 }
 
 // Open stores a session, its first event and its first job in one transaction.
@@ -149,6 +158,13 @@ func (d *Desk) newSession(o Opening, sums []Digest, signatories []Person) *Sessi
 				SHA256: sums[i], Person: -1, Created: now}},
 		})
 	}
+	for i, n := range o.Documents {
+		if f := n.Source; f != nil {
+			s.Documents[i].Source, s.Documents[i].Maker = len(s.Documents), f.Maker
+			s.Documents = append(s.Documents, Document{Name: f.Name, Kind: Unconverted, Type: f.Type, Sight: AsFile,
+				Revisions: []Revision{{Kind: Original, Size: int64(len(f.Content)), SHA256: sha256.Sum256(f.Content), Person: -1, Created: now}}})
+		}
+	}
 	s.Delivery = Attached
 	if d.Policy.MailSize(expectedSizes(s)...) > d.Policy.MailLimit {
 		s.Delivery = Download
@@ -171,6 +187,11 @@ func (d *Desk) create(tx Tx, s *Session, o Opening, fresh []Person) error {
 	originals := make([][]byte, len(o.Documents))
 	for i := range o.Documents {
 		originals[i] = o.Documents[i].Content
+	}
+	for _, n := range o.Documents { // as newSession has them
+		if n.Source != nil {
+			originals = append(originals, n.Source.Content)
+		}
 	}
 	if err := tx.Create(s, o.Mail, originals); err != nil {
 		return err
@@ -202,6 +223,13 @@ func opened(s *Session) Event {
 		e.Detail["signatory "+strconv.Itoa(n+1)] = s.People[i].Mail
 	}
 	addDigests(e.Detail, s)
+	for i := range s.Documents {
+		if from := s.SourceOf(&s.Documents[i]); from != nil {
+			n := "document " + strconv.Itoa(i+1)
+			e.Detail[n+" made of"] = fmt.Sprintf("document %d, %s, %d bytes", s.Documents[i].Source+1, from.Name, from.Original().Size)
+			e.Detail[n+" made by"] = s.Documents[i].Maker
+		}
+	}
 	return e
 }
 
@@ -233,6 +261,8 @@ func expectedSizes(s *Session) []int64 {
 		d := &s.Documents[i]
 		added := sealBytes + signatureBytes*int64(len(s.Signatories()))
 		switch {
+		case d.Kind == Unconverted:
+			added = 0
 		case d.Grows():
 			added += layoutBytes
 		case d.Form == XAdES:

@@ -27,6 +27,9 @@ func (d *Desk) bookRenewal(tx Tx, s *Session) error {
 func (s *Session) ages() time.Time {
 	var first time.Time
 	for i := range s.Documents {
+		if s.Documents[i].Kind == Unconverted { // has none
+			continue
+		}
 		if u := s.Documents[i].Head().Until; i == 0 || u.Before(first) {
 			first = u
 		}
@@ -104,7 +107,7 @@ func (d *Desk) RenewArchive(ctx context.Context, id string, before time.Time, fo
 // renewOne notes in a working copy what a document got, if it was time.
 func (d *Desk) renewOne(ctx context.Context, work *Session, i int, before time.Time, forced bool, made map[int][]Increment) error {
 	doc := &work.Documents[i]
-	if doc.Head().Until.After(before) {
+	if doc.Kind == Unconverted || doc.Head().Until.After(before) {
 		return nil
 	}
 	head, err := d.Store.Content(ctx, work.ID, i, doc.Head().Number)

@@ -193,8 +193,9 @@ type DocumentKind string
 
 // The kinds of document in a session.
 const (
-	Mailed DocumentKind = "mailed"
-	Report DocumentKind = "report" // certificate of completion, made when all is done
+	Mailed      DocumentKind = "mailed"      // to be signed; where Source says so, made of what was mailed
+	Unconverted DocumentKind = "unconverted" // a file as it was mailed, of which a PDF was made; nobody signs it
+	Report      DocumentKind = "report"      // certificate of completion, made when all is done
 )
 
 // Document is one file of a session.
@@ -204,9 +205,11 @@ type Document struct {
 	Form      Form         `json:"form,omitempty"` // empty is PAdES
 	Type      string       `json:"type,omitempty"` // media type; empty is a PDF's
 	Sight     Sight        `json:"sight,omitempty"`
-	Pages     int          `json:"pages"`           // of a PDF
-	Signed    bool         `json:"signed"`          // had signatures when it came in
-	Notes     []string     `json:"notes,omitempty"` // what the signatory must be told: JavaScript, …
+	Pages     int          `json:"pages"`            // of a PDF
+	Signed    bool         `json:"signed"`           // had signatures when it came in
+	Notes     []string     `json:"notes,omitempty"`  // what the signatory must be told: JavaScript, …
+	Source    int          `json:"source,omitempty"` // index of the Unconverted document of which this one was made, 0 for none
+	Maker     string       `json:"maker,omitempty"`  // what made it: "LibreOffice 7.4"
 	Revisions []Revision   `json:"revisions"`
 }
 
@@ -282,7 +285,15 @@ func (s *Session) Signatories() []int {
 	return out
 }
 
-// Mailed gives the indices of the documents that came by mail.
+// SourceOf is the file of which a document was made, nil where it is as it came.
+func (s *Session) SourceOf(d *Document) *Document {
+	if d.Source <= 0 || d.Source >= len(s.Documents) {
+		return nil
+	}
+	return &s.Documents[d.Source]
+}
+
+// Mailed gives the indices of the documents that came by mail, and are signed.
 func (s *Session) Mailed() []int {
 	var out []int
 	for i := range s.Documents {

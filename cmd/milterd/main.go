@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"milterd/config"
+	"milterd/convert"
 	"milterd/signature/pdf"
 )
 
@@ -52,7 +53,7 @@ type exit int
 func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 func main() {
-	if pdf.ChildMain() {
+	if pdf.ChildMain() || convert.ChildMain() {
 		return
 	}
 	var c cli

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"milterd/convert"
 	"milterd/signature/pdf"
 )
 
 // The test binary serves as the program, and as the child that inspects
 // documents.
 func TestMain(m *testing.M) {
-	if pdf.ChildMain() {
+	if pdf.ChildMain() || convert.ChildMain() {
 		return
 	}
 	if os.Getenv("MILTERD_TEST_RUN") != "" {

@@ -41,7 +41,7 @@ type Signature struct {
 	Algorithm    cms.Algorithm
 	Value        []byte // as it stands there: r‖s for ECDSA
 	SigningTime  time.Time
-	Role         string // claimed by the signer, in words; "" for none that is read here
+	Role         string              // claimed by the signer, in words; "" for none that is read here
 	References   []*Reference        // but for the one of SignedProperties
 	Certificates []*x509.Certificate // of KeyInfo
 	Stamps       []*Stamp            // over the value

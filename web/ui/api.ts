@@ -9,7 +9,7 @@ export interface Person {
 }
 export interface Doc {
   index: number; name: string; kind: "mailed" | "report"; pages: number; size: number; sha256: string;
-  revision: number; head: string; head_size: number; signed?: boolean; notes?: string[];
+  revision: number; head: string; head_size: number; signed?: boolean; notes?: string[]; source?: string; maker?: string;
   /** of what is no PDF, or not signed in it: the form of its signatures, its media type, and what a page can show of it. */
   form?: "xades" | "cades" | "asic"; type?: string; sight?: "text" | "picture" | "file";
   /** the name of the signed file that is here in the document's place. */

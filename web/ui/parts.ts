@@ -93,7 +93,7 @@ function result(d: Doc, done: boolean): HTMLElement {
   } }, icon("down"), t("download"));
   return h("div", { class: "result" },
     h("div", { class: "result-head" }, icon(d.kind === "report" ? "seal" : "file"),
-      h("span", {}, h("strong", {}, d.kind === "report" ? t("results.report") : d.result ?? d.name), h("span", { class: "quiet" }, size(d.head_size))),
+      h("span", {}, h("strong", {}, d.kind === "report" ? t("results.report") : d.result ?? d.name), h("span", { class: "quiet" }, size(d.head_size), d.kind === "unconverted" && " · " + t("results.unconverted"))),
       h("span", { class: "buttons" }, !d.result && look, take)),
     below);
 }

@@ -312,7 +312,7 @@ export class Viewer {
 
 /** notes are what the signatory must know before signing: active content and the like. */
 export function notes(d: Doc): HTMLElement[] {
-  const all = [...(d.signed ? [t("doc.signed-before")] : []), ...(d.notes ?? []).map((n) => t("note." + n) === "note." + n ? n : t("note." + n))];
+  const all = [...(d.source ? [t("doc.converted", { name: d.source, maker: d.maker ?? "" })] : []), ...(d.signed ? [t("doc.signed-before")] : []), ...(d.notes ?? []).map((n) => t("note." + n) === "note." + n ? n : t("note." + n))];
   return all.map((n) => h("p", { class: "notice" }, icon("alert"), h("span", {}, n)));
 }
 
