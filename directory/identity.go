@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -25,10 +26,7 @@ func (l *LDAP) Identity(ctx context.Context, addr string) (Identity, error) {
 		return Identity{}, err
 	}
 	c := l.config
-	attributes := []string{c.GivenName, c.Surname, c.Certificate}
-	if c.Serial != "" {
-		attributes = append(attributes, c.Serial)
-	}
+	attributes := some(c.GivenName, c.Surname, c.Certificate, c.Serial)
 	// Not kept: it is asked when somebody signs, and a card that was taken from
 	// its person must not serve for five more minutes.
 	entries, err := l.now.Load().servers.search(ctx, &ldap.SearchRequest{BaseDN: r.dn, Scope: ldap.ScopeBaseObject,
@@ -39,9 +37,10 @@ func (l *LDAP) Identity(ctx context.Context, addr string) (Identity, error) {
 	var id Identity
 	name, _, _ := strings.Cut(c.Certificate, ";")
 	for _, e := range entries {
-		id.GivenName, id.Surname = printable(value(e, c.GivenName), ""), printable(value(e, c.Surname), "")
-		if c.Serial != "" {
-			id.Serial = printable(value(e, c.Serial), "")
+		for attribute, to := range map[string]*string{c.GivenName: &id.GivenName, c.Surname: &id.Surname, c.Serial: &id.Serial} {
+			if attribute != "" {
+				*to = printable(value(e, attribute), "")
+			}
 		}
 		for _, a := range e.Attributes {
 			// The option ;binary (RFC 4522) comes back or does not.
@@ -67,4 +66,9 @@ func (f *File) Identity(_ context.Context, addr string) (Identity, error) {
 		id.GivenName, id.Surname = p.Name[:i], p.Name[i+1:]
 	}
 	return id, nil
+}
+
+// some are those that are not empty.
+func some(names ...string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return n == "" })
 }

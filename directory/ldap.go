@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -30,8 +29,8 @@ type LDAPConfig struct {
 	Addresses, Logins      []string
 	Name, Language         string
 	Certificate            string
-	GivenName, Surname     string
-	Serial                 string // may be empty
+	GivenName, Surname     string // these three may be empty
+	Serial                 string
 	GroupBase, GroupFilter string // GroupBase empty: no groups
 	GroupAddresses         []string
 	Member                 string
@@ -83,7 +82,7 @@ func OpenLDAP(c LDAPConfig) (*LDAP, error) {
 	}
 	for field, names := range map[string][]string{"addresses": c.Addresses, "logins": c.Logins, "group_addresses": c.GroupAddresses,
 		"name": {c.Name}, "language": {c.Language}, "certificate": {c.Certificate}, "member": {c.Member},
-		"given_name": {c.GivenName}, "surname": {c.Surname}, "serial": {cmp.Or(c.Serial, "serialNumber")}} {
+		"given_name": some(c.GivenName), "surname": some(c.Surname), "serial": some(c.Serial)} {
 		for _, name := range names {
 			if !attributeName.MatchString(name) {
 				return nil, fmt.Errorf("directory.ldap.%s: %q is no attribute name, want for example mail", field, name)
