@@ -97,7 +97,7 @@ func (p *parser) token() (Object, error) {
 	}
 	switch c := p.b[p.pos]; {
 	case c == '/':
-		return p.nameObject()
+		return p.name()
 	case c == '(':
 		return p.literal()
 	case c == '<':
@@ -228,33 +228,6 @@ func sameScalar(a, b Object) bool {
 	return a == b
 }
 
-// known are the names that every file has, as objects made once: of a form's
-// fields they are most of what would be made anew.
-var known = func() map[string]Object {
-	m := map[string]Object{}
-	for n := range strings.FieldsSeq(`AP AS Action Annot Annots BBox BaseFont ByteRange CA Catalog Contents Count CropBox DA DR Desc DocMDP
-		F FT Fields Ff Filter First FlateDecode Font Form Helv ID Index Info JavaScript Kids Length Lock MK MediaBox N Names Off Opt P Page Pages
-		Parent Perms Prev ProcSet Rect Resources Root Rotate S SV Sig SigFlags SigRef Size StructParent Sub SubFilter Subtype T TU Tx Type
-		V W Widget XObject XRef`) {
-		m[n] = Name(n)
-	}
-	return m
-}()
-
-// nameObject is name for where an object is wanted.
-func (p *parser) nameObject() (Object, error) {
-	start := p.pos + 1
-	end := start
-	for end < len(p.b) && isRegular(p.b[end]) {
-		end++
-	}
-	if o, ok := known[string(p.b[start:end])]; ok {
-		p.pos = end
-		return o, nil
-	}
-	return p.name()
-}
-
 func (p *parser) name() (Name, error) {
 	p.pos++
 	start := p.pos
@@ -267,9 +240,6 @@ func (p *parser) name() (Name, error) {
 	}
 	w := p.b[start:p.pos]
 	if !escaped {
-		if o, ok := known[string(w)]; ok {
-			return o.(Name), nil
-		}
 		return Name(w), nil
 	}
 	out := make([]byte, 0, len(w))
@@ -407,40 +377,25 @@ func (p *parser) number() (Object, error) {
 		return p.anyNumber()
 	}
 	if p.refless || p.pos >= len(p.b) || !isSpace(p.b[p.pos]) {
-		return integer(n), nil
+		return int64(n), nil
 	}
 	after := p.pos
 	p.skip()
 	gen, ok := p.digitsHere(5)
 	if !ok || gen > 65535 || p.pos >= len(p.b) || !isSpace(p.b[p.pos]) {
 		p.pos = after
-		return integer(n), nil
+		return int64(n), nil
 	}
 	p.skip()
 	if p.pos >= len(p.b) || p.b[p.pos] != 'R' || p.pos+1 < len(p.b) && isRegular(p.b[p.pos+1]) {
 		p.pos = after
-		return integer(n), nil
+		return int64(n), nil
 	}
 	p.pos++
 	if n > LimitNumber {
 		return nil, p.errorf("object number %d is too high", n)
 	}
 	return Ref{n, gen}, nil
-}
-
-// integers are the small ones, as objects made once: coordinates, mostly.
-var integers = func() (all [1024]Object) {
-	for i := range all {
-		all[i] = int64(i)
-	}
-	return all
-}()
-
-func integer(n int) Object {
-	if n < len(integers) {
-		return integers[n]
-	}
-	return int64(n)
 }
 
 // digits reads white space and an unsigned integer of at most ten digits.
