@@ -24,27 +24,29 @@ type entry struct {
 	required bool
 }
 
-// entries reads the comments of config.go and joins them with Fields.
-func entries(source []byte) ([]entry, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", source, parser.ParseComments)
-	if err != nil {
-		return nil, fmt.Errorf("reading the schema: %w", err)
-	}
+// entries reads the comments of the schema's files and joins them with Fields.
+func entries(sources ...[]byte) ([]entry, error) {
 	docs := map[string]string{} // "Config.Domain" to its comment
-	ast.Inspect(file, func(n ast.Node) bool {
-		ts, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
+	for _, source := range sources {
+		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments)
+		if err != nil {
+			return nil, fmt.Errorf("reading the schema: %w", err)
 		}
-		if st, ok := ts.Type.(*ast.StructType); ok {
-			for _, f := range st.Fields.List {
-				for _, name := range f.Names {
-					docs[ts.Name.Name+"."+name.Name] = strings.TrimSpace(f.Doc.Text())
+		ast.Inspect(file, func(n ast.Node) bool {
+			ts, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if st, ok := ts.Type.(*ast.StructType); ok {
+				for _, f := range st.Fields.List {
+					for _, name := range f.Names {
+						docs[ts.Name.Name+"."+name.Name] = strings.TrimSpace(f.Doc.Text())
+					}
 				}
 			}
-		}
-		return true
-	})
+			return true
+		})
+	}
 	var out []entry
 	fields := config.Fields()
 	var walk func(t reflect.Value)

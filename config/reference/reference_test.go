@@ -13,11 +13,15 @@ var update = flag.Bool("update", false, "write the sample file and the man page"
 
 func load(t *testing.T) []entry {
 	t.Helper()
-	source, err := os.ReadFile("../config.go")
-	if err != nil {
-		t.Fatal(err)
+	var sources [][]byte
+	for _, file := range []string{"../config.go", "../signing.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, source)
 	}
-	es, err := entries(source)
+	es, err := entries(sources...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +41,7 @@ func TestFilesAreGenerated(t *testing.T) {
 		}
 		got, err := os.ReadFile(path)
 		if err != nil || string(got) != want {
-			t.Errorf("%s is not what config.go says (%v): run go generate ./config", path, err)
+			t.Errorf("%s is not what the schema says (%v): run go generate ./config", path, err)
 		}
 	}
 }
