@@ -202,7 +202,7 @@ func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document 
 	w.add(workflow.Signature, suffix)
 	if err := w.revocation(chain...); err != nil {
 		if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) && revoked.Name == own.certs[0].Subject.CommonName {
-			return nil, again("certificate-revoked", "The certificate of your device's key was revoked before your signature had its time. Please sign again.", err)
+			return nil, again("certificate-revoked", "The certificate that you signed with was revoked before your signature had its time. Please sign again.", err)
 		}
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document 
 }
 
 func expired(err error) error {
-	return again("certificate-expired", "The certificate of your device's key ran out before your signature had its time. Please sign again.", err)
+	return again("certificate-expired", "The certificate that you signed with ran out before your signature had its time. Please sign again.", err)
 }
 
 // again is a refusal that the same person can cure by signing anew; 4.7.0 is

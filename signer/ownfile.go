@@ -116,7 +116,7 @@ func (s *Signer) completeFile(ctx context.Context, sess *workflow.Session, docum
 	case errors.Is(err, cms.ErrExpired):
 		return nil, expired(err)
 	case errors.As(err, &revoked) && revoked.Name == cert.Subject.CommonName:
-		return nil, again("certificate-revoked", "The certificate of your device's key was revoked before your signature had its time. Please sign again.", err)
+		return nil, again("certificate-revoked", "The certificate that you signed with was revoked before your signature had its time. Please sign again.", err)
 	case err != nil:
 		return nil, badValue(err)
 	}
