@@ -26,6 +26,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"milterd/evidence"
+	"milterd/internal/chromium"
 	"milterd/pki"
 	"milterd/pki/qualified/qualifiedtest"
 	"milterd/validate"
@@ -88,8 +89,8 @@ func newCard(t *testing.T) *card {
 }
 
 // insert puts the card into the tab's reader.
-func (c *card) insert(b *tab) {
-	b.do(chromedp.ExposeFunc("standInCertificate", func(context.Context, struct{}) (string, error) {
+func (c *card) insert(b *chromium.Tab) {
+	b.Do(chromedp.ExposeFunc("standInCertificate", func(context.Context, struct{}) (string, error) {
 		return base64.StdEncoding.EncodeToString(c.cert), nil
 	}), chromedp.ExposeFunc("standInSign", func(_ context.Context, in struct {
 		Certificate  string `json:"certificate"`
@@ -120,8 +121,8 @@ func (c *card) insert(b *tab) {
 		rs.S.FillBytes(raw[48:])
 		return base64.StdEncoding.EncodeToString(raw), nil
 	}))
-	if _, err := chromedp.Call(b.ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: standInExtension}); err != nil {
-		b.t.Fatal(err)
+	if _, err := chromedp.Call(b.Ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: standInExtension}); err != nil {
+		b.T.Fatal(err)
 	}
 }
 
@@ -144,7 +145,9 @@ func TestQualifiedInChromium(t *testing.T) {
 	defer h.close()
 	jane, john := h.people[0], h.people[1]
 	r := &run{house: h, out: t.Output(), dir: t.TempDir()}
-	b := chromium(t)
+	b := chromium.Blank(t, chromium.Launch(t), chromium.Desktop) // a phone has no reader for cards
+	b.Authenticator()
+	b.Expect = []string{"400", "409", "favicon.ico"} // refusals, and what a browser asks the provider for
 	card.insert(b)
 
 	// ask mails a request from jane and opens it for its signatory.
@@ -167,15 +170,15 @@ func TestQualifiedInChromium(t *testing.T) {
 			return m
 		}
 		invitation := next(who, func(m *Message) bool { return m.Link() != "" && m.Code() == "" })
-		b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(invitation.Link()))
-		b.until("the page", `document.querySelector("h1")`)
-		if eval[bool](b, `document.body.innerText.includes("Send me a code")`) {
-			b.press("Send me a code")
+		b.Do(chromedp.Navigate("about:blank"), chromedp.Navigate(invitation.Link()))
+		b.Until("the page", `document.querySelector("h1")`)
+		if chromium.Eval[bool](b, `document.body.innerText.includes("Send me a code")`) {
+			b.Press("Send me a code")
 			code := next(who, func(m *Message) bool { return m.Code() != "" }).Code()
-			b.fill(".digits", code)
-			b.press("Open the documents")
+			b.Fill(".digits", code)
+			b.Press("Open the documents")
 		}
-		b.press("Sign contract.pdf")
+		b.Press("Sign contract.pdf")
 		return next
 	}
 	judge := func(who Person, next func(Person, func(*Message) bool) *Message) {
@@ -191,44 +194,43 @@ func TestQualifiedInChromium(t *testing.T) {
 
 	t.Log("a PIN on our page")
 	next := ask(jane, "self")
-	b.shot("qualified-ways")
-	b.press("Sign with " + StandIn)
-	b.sees("PIN")
-	b.fill("dialog input[type=password]", "9999")
-	b.press("Sign contract.pdf")
-	b.sees("PIN or code is not right")
-	b.fill("dialog input[type=password]", standInPIN)
-	b.shot("qualified-pin")
-	b.press("Sign contract.pdf")
+	b.Shot("qualified-ways")
+	b.Press("Sign with " + StandIn)
+	b.Sees("PIN")
+	b.Fill("dialog input[type=password]", "9999")
+	b.Press("Sign contract.pdf")
+	b.Sees("PIN or code is not right")
+	b.Fill("dialog input[type=password]", standInPIN)
+	b.Shot("qualified-pin")
+	b.Press("Sign contract.pdf")
 	judge(jane, next)
-	b.sees("Download")
+	b.Sees("Download")
 
 	t.Log("the provider's page")
 	next = ask(john, "john.doe")
-	b.press("Sign with " + StandIn)
-	b.shot("qualified-go")
-	b.press("Go on to " + StandIn)
-	b.until("the provider's page", `document.querySelector("#pin")`)
-	if !eval[bool](b, `document.body.innerText.includes("tand-in")`) {
+	b.Press("Sign with " + StandIn)
+	b.Shot("qualified-go")
+	b.Press("Go on to " + StandIn)
+	b.Until("the provider's page", `document.querySelector("#pin")`)
+	if !chromium.Eval[bool](b, `document.body.innerText.includes("tand-in")`) {
 		t.Error("the provider's page does not say that it is a stand-in")
 	}
-	b.fill("#user", john.Mail)
-	b.fill("#pin", standInPIN)
-	eval[bool](b, `document.querySelector("#authorise").click(), true`)
+	b.Fill("#user", john.Mail)
+	b.Fill("#pin", standInPIN)
+	b.Click("#authorise")
 	judge(john, next)
-	b.sees("Download")
-	if where := eval[string](b, "location.href"); strings.Contains(where, "code=") {
+	b.Sees("Download")
+	if where := chromium.Eval[string](b, "location.href"); strings.Contains(where, "code=") {
 		t.Errorf("the provider's code stays in the address: %s", where)
 	}
 
 	t.Log("no at the provider's page")
 	next = ask(john, "john.doe")
-	b.press("Sign with " + StandIn)
-	b.press("Go on to " + StandIn)
-	b.until("the provider's page", `document.querySelector("#decline")`)
-	eval[bool](b, `document.querySelector("#decline").click(), true`)
-	b.sees("Nothing was signed")
-	b.press("Back")
+	b.Press("Sign with " + StandIn)
+	b.Press("Go on to " + StandIn)
+	b.Click("#decline")
+	b.Sees("Nothing was signed")
+	b.Press("Back")
 
 	t.Log("an identity card")
 	for _, c := range []struct {
@@ -240,18 +242,18 @@ func TestQualifiedInChromium(t *testing.T) {
 		{"belongs to somebody else", func(q *qualifiedtest.Request) { q.Surname = "Mallory" }},
 	} {
 		card.issue(t, h, john, c.spoil)
-		b.press("Sign contract.pdf")
-		b.press("Sign with my identity card")
-		b.sees(c.says)
-		b.press("Back")
+		b.Press("Sign contract.pdf")
+		b.Press("Sign with my identity card")
+		b.Sees(c.says)
+		b.Press("Back")
 	}
 	good := card.issue(t, h, john, nil)
 	card.cancels = true
-	b.press("Sign contract.pdf")
-	b.press("Sign with my identity card")
-	b.sees("It was not confirmed with the card")
+	b.Press("Sign contract.pdf")
+	b.Press("Sign with my identity card")
+	b.Sees("It was not confirmed with the card")
 	card.cancels = false
-	b.press("Sign with my identity card")
+	b.Press("Sign with my identity card")
 	judge(john, next)
 	if card.signed != 1 || card.function != "SHA-384" {
 		t.Errorf("the card has signed %d times, with %s", card.signed, card.function)
@@ -260,8 +262,8 @@ func TestQualifiedInChromium(t *testing.T) {
 	t.Log("a card that was revoked")
 	h.provider.authority.Revoke(good.Cert, time.Now().Add(-time.Minute))
 	ask(john, "john.doe")
-	b.press("Sign with my identity card")
-	b.sees("revoked")
+	b.Press("Sign with my identity card")
+	b.Sees("revoked")
 
 	refused := map[string]bool{}
 	all, err := h.program.Store.List(ctx, workflow.Filter{})
@@ -358,29 +360,6 @@ func (c *card) issue(t *testing.T, h *house, who Person, spoil func(*qualifiedte
 	}
 	c.cert = id.Cert.Raw
 	return id
-}
-
-// fill types into a field.
-func (b *tab) fill(field, text string) {
-	b.t.Helper()
-	b.until("a field "+field, `document.querySelector(`+quote(field)+`)`)
-	eval[bool](b, `(f => { f.value = `+quote(text)+`; f.dispatchEvent(new Event("input", {bubbles: true})); return true; })(document.querySelector(`+quote(field)+`))`)
-}
-
-// shot keeps a picture of the page where MILTERD_SHOTS names a folder.
-func (b *tab) shot(name string) {
-	dir := os.Getenv("MILTERD_SHOTS")
-	if dir == "" {
-		return
-	}
-	time.Sleep(400 * time.Millisecond) // the sheet slides in
-	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
-	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
 }
 
 // judgeQualified has our own and other judges look at a document that was signed

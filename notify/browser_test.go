@@ -21,6 +21,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
+	"milterd/internal/chromium"
 	"milterd/workflow"
 )
 
@@ -99,22 +100,6 @@ func quiet(t *testing.T, img image.Image) {
 	}
 }
 
-// browser starts one Chromium for all mails of a test.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	opts := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(need(t, "chromium", "chromium")), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	stop := time.AfterFunc(12*time.Minute, cancel) // a browser that hangs; a busy machine takes four minutes
-	t.Cleanup(func() { stop.Stop() })
-	return ctx
-}
-
 // lookScript finds what would make a mail hard to read: text with too little
 // contrast against the colour behind it (WCAG 2.1, 1.4.3), anything that makes
 // the page wider than the screen, pictures without words.
@@ -139,7 +124,8 @@ const lookScript = `(() => {
 })()`
 
 func TestLooks(t *testing.T) {
-	ctx := browser(t)
+	ctx, cancel := context.WithTimeout(chromium.Launch(t), 12*time.Minute) // a busy machine takes four
+	defer cancel()
 	n := testNotifier(t, Relay{})
 	var html []byte
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

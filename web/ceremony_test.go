@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
+	"milterd/internal/chromium"
 	"milterd/signature/cms"
 	"milterd/workflow"
 )
@@ -21,7 +22,7 @@ import (
 // TestCeremonyTroubles is what can happen between tap and signature: the page
 // goes on by itself where it can, else it says what to do, and the second press helps.
 func TestCeremonyTroubles(t *testing.T) {
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 	forget := `new Promise(y => { const r = indexedDB.open("milterd"); r.onsuccess = () => { const t = r.result.transaction("keys", "readwrite"); t.objectStore("keys").clear(); t.oncomplete = () => { r.result.close(); y(true); }; }; })`
 	for _, c := range []struct {
 		name   string
@@ -48,24 +49,24 @@ func TestCeremonyTroubles(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			st, tok := advanced(t, "contract.pdf")
-			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
-			b.expect = []string{"400", "403", "409", "410"}
+			b, _ := st.enrolled(t, blank(t, chrome, chromium.Phone), tok)
+			b.Expect = []string{"400", "403", "409", "410"}
 			st.locked(func() { st.own.log = nil; c.before(st, b) })
-			b.press("Sign contract.pdf")
+			b.Press("Sign contract.pdf")
 			if c.name == "colleague" {
-				b.sees("A colleague is signing just now. Yours follows by itself")
-				b.shot("waiting")
+				b.Sees("A colleague is signing just now. Yours follows by itself")
+				b.Shot("waiting")
 			}
 			if c.says != "" {
-				b.sees(c.says)
-				b.accessible(c.name)
-				b.shot(strings.ReplaceAll(c.name, " ", "-"))
-				b.press("Try again")
+				b.Sees(c.says)
+				b.Accessible(c.name)
+				b.Shot(strings.ReplaceAll(c.name, " ", "-"))
+				b.Press("Try again")
 			}
 			if c.name == "session over" { // the page looks again, and is where it was
-				b.until("the sheet closes", `!document.querySelector("dialog")`)
+				b.Until("the sheet closes", `!document.querySelector("dialog")`)
 			} else {
-				b.sees("Your signature is being placed")
+				b.Sees("Your signature is being placed")
 			}
 			if got := st.calls(); got != c.calls {
 				t.Errorf("the page called %q, want %q", got, c.calls)
@@ -78,11 +79,11 @@ func TestCeremonyTroubles(t *testing.T) {
 func TestRenewed(t *testing.T) {
 	st, tok := advanced(t, "contract.pdf")
 	st.lasting = 3 * time.Second // and 3 s later it is in its last third, or over
-	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	b, _ := st.enrolled(t, blank(t, chromium.Launch(t), chromium.Phone), tok)
 	time.Sleep(3 * time.Second)
 	st.locked(func() { st.own.log, st.lasting = nil, time.Hour })
-	b.press("Sign contract.pdf")
-	b.sees("Your signature is being placed")
+	b.Press("Sign contract.pdf")
+	b.Sees("Your signature is being placed")
 	if got, want := st.calls(), "renew certify by device key 64 prepare begin sign finish"; got != want {
 		t.Errorf("the page called %q, want %q", got, want)
 	}
@@ -103,7 +104,7 @@ func again(p *workflow.Prepared, b []byte, gap, after, end int, own *x509.Certif
 // fit it where a server could make them fit: the page refuses, in words, before
 // anybody is asked to confirm, gives the documents back, and says which check failed.
 func TestSwapped(t *testing.T) {
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 	words := map[string]string{
 		"documents": "other documents came", "byte-range": "the signature would not cover exactly this document (ByteRange)",
 		"contents":       "the place for the signature is not empty (Contents)",
@@ -177,12 +178,12 @@ func TestSwapped(t *testing.T) {
 	} {
 		t.Run(name[0], func(t *testing.T) {
 			st, tok := advanced(t, "contract.pdf")
-			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
+			b, _ := st.enrolled(t, blank(t, chrome, chromium.Phone), tok)
 			st.locked(func() { st.own.log, st.swap = nil, swap })
-			b.press("Sign contract.pdf")
-			b.sees("What was prepared is not what this page has shown you: " + words[name[1]] + ". Nothing was signed")
-			b.accessible(name[0])
-			b.shot("refused")
+			b.Press("Sign contract.pdf")
+			b.Sees("What was prepared is not what this page has shown you: " + words[name[1]] + ". Nothing was signed")
+			b.Accessible(name[0])
+			b.Shot("refused")
 			if eval[bool](b, `[...document.querySelectorAll("dialog .primary")].some(x => x.getClientRects().length)`) {
 				t.Error("the sheet offers to go on")
 			}
@@ -199,55 +200,55 @@ func TestSwapped(t *testing.T) {
 // TestSwappedOnTheWay changes the bytes after the server has said their digest.
 func TestSwappedOnTheWay(t *testing.T) {
 	st, tok := advanced(t, "contract.pdf")
-	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	b, _ := st.enrolled(t, blank(t, chromium.Launch(t), chromium.Phone), tok)
 	eval[bool](b, `(f => { window.fetch = async (...a) => { const r = await f(...a);
 		if (!a[0].endsWith("/prepared")) return r;
 		const x = new Uint8Array(await r.arrayBuffer()); x[40] ^= 1; return new Response(x, r); }; return true; })(window.fetch)`)
-	b.press("Sign contract.pdf")
-	b.sees("What was prepared is not what this page has shown you: its bytes are not those that were announced (SHA-256). Nothing was signed")
+	b.Press("Sign contract.pdf")
+	b.Sees("What was prepared is not what this page has shown you: its bytes are not those that were announced (SHA-256). Nothing was signed")
 }
 
 // TestUnconfirmed lets the prompt go by: nothing is signed, the same
 // preparation waits for the second press, and Back shows the document as it was.
 func TestUnconfirmed(t *testing.T) {
 	st, tok := advanced(t, "contract.pdf")
-	b, id := st.enrolled(t, blank(t, launch(t), phone), tok)
+	b, id := st.enrolled(t, blank(t, chromium.Launch(t), chromium.Phone), tok)
 	before := eval[string](b, `document.querySelector(".page.drawn canvas").toDataURL()`)
 	verified := func(yes bool) {
-		protocol(b, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id, IsUserVerified: yes})
+		chromium.Protocol(b.Tab, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: id, IsUserVerified: yes})
 	}
 	st.locked(func() { st.own.log = nil })
 	verified(false)
-	b.press("Sign contract.pdf")
-	b.sees("It was not confirmed. Nothing was signed.")
-	if strings.Contains(b.text("dialog"), "Is this device new?") {
+	b.Press("Sign contract.pdf")
+	b.Sees("It was not confirmed. Nothing was signed.")
+	if strings.Contains(b.Text("dialog"), "Is this device new?") {
 		t.Error("a device that is set up is asked whether it is new")
 	}
-	b.accessible("unconfirmed")
-	b.shot("unconfirmed")
+	b.Accessible("unconfirmed")
+	b.Shot("unconfirmed")
 	verified(true)
-	b.press("Confirm")
-	b.sees("Your signature is being placed")
+	b.Press("Confirm")
+	b.Sees("Your signature is being placed")
 	if got, want := st.calls(), "prepare begin sign begin sign finish"; got != want {
 		t.Errorf("the page called %q, want %q", got, want)
 	}
 
 	st, tok = advanced(t, "contract.pdf")
-	b, id = st.enrolled(t, blank(t, launch(t), phone), tok)
+	b, id = st.enrolled(t, blank(t, chromium.Launch(t), chromium.Phone), tok)
 	st.locked(func() { st.own.log = nil })
 	b.waits(id, true)
-	b.press("Sign contract.pdf")
-	b.sees("Confirm with your fingerprint, face or PIN.")
-	b.sees("What you sign: as mailed, with your signature added") // not: exactly as it was mailed
-	if words := b.text(".doc"); strings.Contains(words, "Exactly as it was mailed") {
+	b.Press("Sign contract.pdf")
+	b.Sees("Confirm with your fingerprint, face or PIN.")
+	b.Sees("What you sign: as mailed, with your signature added") // not: exactly as it was mailed
+	if words := b.Text(".doc"); strings.Contains(words, "Exactly as it was mailed") {
 		t.Errorf("above the prepared revision: %s", words)
 	}
-	b.accessible("prompt")
-	b.shot("prompt")
-	b.press("Back")
-	b.until("the sheet closes", `!document.querySelector("dialog")`)
-	b.sees("Exactly as it was mailed")
-	b.until("the document is as it was", `document.querySelector(".page.drawn canvas")?.toDataURL() === `+quote(before))
+	b.Accessible("prompt")
+	b.Shot("prompt")
+	b.Press("Back")
+	b.Until("the sheet closes", `!document.querySelector("dialog")`)
+	b.Sees("Exactly as it was mailed")
+	b.Until("the document is as it was", `document.querySelector(".page.drawn canvas")?.toDataURL() === `+chromium.Quote(before))
 	for end := time.Now().Add(10 * time.Second); st.calls() != "prepare begin sign abandon"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the page called %q", st.calls())
@@ -259,50 +260,50 @@ func TestUnconfirmed(t *testing.T) {
 // tab: the newest preparation counts, and each page says what became of its own.
 func TestReloadAndTwoTabs(t *testing.T) {
 	st, tok := advanced(t, "contract.pdf")
-	b, id := st.enrolled(t, blank(t, launch(t), phone), tok)
+	b, id := st.enrolled(t, blank(t, chromium.Launch(t), chromium.Phone), tok)
 	st.locked(func() { st.own.log = nil })
 	b.waits(id, true)
-	b.press("Sign contract.pdf")
-	b.sees("Confirm with your fingerprint, face or PIN.")
-	b.do(chromedp.Reload())
+	b.Press("Sign contract.pdf")
+	b.Sees("Confirm with your fingerprint, face or PIN.")
+	b.Do(chromedp.Reload())
 	b.painted()
-	b.sees("You sign as Jane Doe")
+	b.Sees("You sign as Jane Doe")
 	if got := st.calls(); got != "prepare begin sign abandon" {
 		t.Errorf("the page called %q", got)
 	}
 	// The other tab begins anew while this one waits for a finger: it says so at once.
-	b.expect = []string{"410"}
+	b.Expect = []string{"410"}
 	eval[bool](b, `(s => { window.setInterval = (f, ms) => s(f, ms / 50); return true; })(window.setInterval)`)
-	b.press("Sign contract.pdf")
-	b.sees("Confirm with your fingerprint, face or PIN.")
+	b.Press("Sign contract.pdf")
+	b.Sees("Confirm with your fingerprint, face or PIN.")
 	st.locked(func() { st.preparation.ID = "newer" })
-	b.sees("you went on in another window")
+	b.Sees("you went on in another window")
 
 	// And while its last call is under way.
 	b.waits(id, false)
 	eval[bool](b, `(f => { window.fetch = async (...a) => { if (a[0].endsWith("/finish")) await new Promise(y => { window.go = y; }); return f(...a); }; return true; })(window.fetch)`)
-	b.press("Try again")
-	b.until("the last call", "window.go")
+	b.Press("Try again")
+	b.Until("the last call", "window.go")
 	st.locked(func() { st.preparation.ID = "newest" })
 	eval[bool](b, "window.go(), delete window.go")
-	b.sees("you went on in another window")
-	b.press("Try again")
-	b.until("the last call", "window.go")
+	b.Sees("you went on in another window")
+	b.Press("Try again")
+	b.Until("the last call", "window.go")
 	eval[bool](b, "window.go(), true")
-	b.sees("Your signature is being placed")
+	b.Sees("Your signature is being placed")
 }
 
 // TestOffline loses the answer to the last call: the same signatures are sent
 // again, and nobody confirms twice.
 func TestOffline(t *testing.T) {
 	st, tok := advanced(t, "contract.pdf")
-	b, _ := st.enrolled(t, blank(t, launch(t), phone), tok)
+	b, _ := st.enrolled(t, blank(t, chromium.Launch(t), chromium.Phone), tok)
 	st.locked(func() { st.own.log = nil })
 	eval[bool](b, `(f => { let once = true; window.fetch = (...a) => { if (a[0].endsWith("/finish") && once) { once = false; return Promise.reject(new TypeError("x")); } return f(...a); }; return true; })(window.fetch)`)
-	b.press("Sign contract.pdf")
-	b.sees("The desk cannot be reached.")
-	b.press("Try again")
-	b.sees("Your signature is being placed")
+	b.Press("Sign contract.pdf")
+	b.Sees("The desk cannot be reached.")
+	b.Press("Try again")
+	b.Sees("Your signature is being placed")
 	if got, want := st.calls(), "prepare begin sign finish"; got != want {
 		t.Errorf("the page called %q, want %q", got, want)
 	}
@@ -312,16 +313,16 @@ func TestOffline(t *testing.T) {
 // young as anybody's.
 func TestClockSkew(t *testing.T) {
 	st, tok := advanced(t, "contract.pdf")
-	b := blank(t, launch(t), phone)
-	protocol(b, page.Enable, page.EnableParams{})
-	if _, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+	b := blank(t, chromium.Launch(t), chromium.Phone)
+	chromium.Protocol(b.Tab, page.Enable, page.EnableParams{})
+	if _, err := chromedp.Call(b.Ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
 		Source: "(now => { Date.now = () => now() + 365 * 864e5; })(Date.now)"}); err != nil {
 		t.Fatal(err)
 	}
 	st.enrolled(t, b, tok)
 	st.locked(func() { st.own.log = nil })
-	b.press("Sign contract.pdf")
-	b.sees("Your signature is being placed")
+	b.Press("Sign contract.pdf")
+	b.Sees("Your signature is being placed")
 	if got, want := st.calls(), "prepare begin sign finish"; got != want {
 		t.Errorf("the page called %q, want %q", got, want)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"milterd/internal/chromium"
 	"milterd/signature/cms"
 	"milterd/workflow"
 )
@@ -47,12 +48,12 @@ const word = "application/vnd.openxmlformats-officedocument.wordprocessingml.doc
 
 // TestFiles shows what is no PDF as far as a page can, and signs it without a pen.
 func TestFiles(t *testing.T) {
-	browser := launch(t)
-	for _, w := range []window{phone, desktop, small} {
-		t.Run(w.name, func(t *testing.T) {
+	browser := chromium.Launch(t)
+	for _, w := range []chromium.Window{chromium.Phone, chromium.Desktop, chromium.Small} {
+		t.Run(w.Name, func(t *testing.T) {
 			st := newStage(t)
-			tok := token("files" + w.name)
-			ses := session(t, "files"+w.name)
+			tok := token("files" + w.Name)
+			ses := session(t, "files"+w.Name)
 			st.add(ses, "terms & <b>more</b>.txt", "text/plain", workflow.ASiC, workflow.AsText, []byte("1. Pay.\r\n\t2. <script>alert(1)</script> \u202egnihton yap\u202c \u200b.\n"+strings.Repeat("word ", 400)))
 			st.add(ses, "invoice.xml", "application/xml", workflow.XAdES, workflow.AsText, []byte("<?xml version=\"1.0\"?>\n<a b='c'>&amp;</a>\n"))
 			ses.Documents[1].Notes = []string{"comments"}
@@ -63,11 +64,11 @@ func TestFiles(t *testing.T) {
 			st.cookies["known"] = "jane.doe@corp.test"
 			b := blank(t, browser, w)
 			b.cookie(st.URL, "known")
-			b.expect = append(b.expect, "broken.png") // nothing of it is complained of
-			b.do(chromedp.Navigate(st.URL + "/s#" + tok))
-			b.until("everything is loaded", `!document.querySelector(".bar .primary")?.disabled && document.querySelectorAll(".nosight").length === 2`)
-			b.accessible("files")
-			b.shot("1-files")
+			b.Expect = append(b.Expect, "broken.png") // nothing of it is complained of
+			b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
+			b.Until("everything is loaded", `!document.querySelector(".bar .primary")?.disabled && document.querySelectorAll(".nosight").length === 2`)
+			b.Accessible("files")
+			b.Shot("1-files")
 			text := eval[string](b, `document.querySelector(".plain").textContent`)
 			if !strings.HasPrefix(text, "1. Pay.\n\t2. <script>alert(1)</script> U+202Egnihton yapU+202C U+200B.\nword ") {
 				t.Errorf("the text is shown as %.100q", text)
@@ -87,19 +88,19 @@ func TestFiles(t *testing.T) {
 			if wide := eval[bool](b, `document.documentElement.scrollWidth > innerWidth`); wide {
 				t.Error("the page is wider than the window")
 			}
-			b.sees("which the signature does not cover")
-			b.sees("This page cannot show this file.")
-			b.press("Sign 5 documents")
-			b.sees("This page could not show you broken.png and offer.docx")
+			b.Sees("which the signature does not cover")
+			b.Sees("This page cannot show this file.")
+			b.Press("Sign 5 documents")
+			b.Sees("This page could not show you broken.png and offer.docx")
 			if eval[bool](b, `!!document.querySelector("dialog .ink")`) {
 				t.Error("there is a pad, and nothing to draw into")
 			}
-			b.accessible("sheet")
-			b.shot("2-sheet")
-			b.press("Send me a code to sign")
+			b.Accessible("sheet")
+			b.Shot("2-sheet")
+			b.Press("Send me a code to sign")
 			b.enter("dialog .digits", fakeCode)
-			b.press("Sign 5 documents")
-			b.sees("Your signature is being placed")
+			b.Press("Sign 5 documents")
+			b.Sees("Your signature is being placed")
 			st.mu.Lock()
 			if len(st.signed) != 1 || st.signed[0].Typed != "Jane Doe" || len(st.shown) != 5 {
 				t.Errorf("signed %+v, shown %+v", st.signed, st.shown)
@@ -115,12 +116,12 @@ func TestFiles(t *testing.T) {
 			d.Revisions = append(d.Revisions, workflow.Revision{Number: 1, Kind: workflow.Archive, Size: int64(len(container)), SHA256: sha256.Sum256(container), Cut: 4})
 			finish(t, st, ses)
 			st.mu.Unlock()
-			b.sees("Everything is signed")
-			b.sees("offer.docx.asice")
-			b.accessible("done")
-			b.shot("3-done")
+			b.Sees("Everything is signed")
+			b.Sees("offer.docx.asice")
+			b.Accessible("done")
+			b.Shot("3-done")
 			eval[bool](b, `document.querySelector('[aria-label="Download offer.docx"]').click(), true`)
-			path := filepath.Join(b.downloads, "offer.docx.asice")
+			path := filepath.Join(b.Downloads, "offer.docx.asice")
 			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 				if got, err := os.ReadFile(path); err == nil && bytes.Equal(got, container) {
 					return
@@ -134,7 +135,7 @@ func TestFiles(t *testing.T) {
 // TestOwnKeyOnFiles signs a PDF, a text in a container and a text in a message with
 // the device's own key; what a server could swap, the page finds.
 func TestOwnKeyOnFiles(t *testing.T) {
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 	text := []byte("We agree.\n")
 	name := "terms & <conditions> für 50 %.txt"
 	// attributes fits the attributes to a manifest.
@@ -211,11 +212,11 @@ func TestOwnKeyOnFiles(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			st, tok := advanced(t, "contract.pdf")
 			st.locked(func() { st.add(st.visits[tok].Session, name, "text/plain", c.form, workflow.AsText, text) })
-			b, _ := st.enrolled(t, blank(t, chrome, phone), tok)
+			b, _ := st.enrolled(t, blank(t, chrome, chromium.Phone), tok)
 			st.locked(func() { st.own.log, st.swap = nil, c.swap })
-			b.press("Sign 2 documents")
+			b.Press("Sign 2 documents")
 			if c.failed == "" {
-				b.sees("Your signature is being placed")
+				b.Sees("Your signature is being placed")
 				st.locked(func() {
 					if len(st.values) != 2 {
 						t.Errorf("%d values", len(st.values))
@@ -223,7 +224,7 @@ func TestOwnKeyOnFiles(t *testing.T) {
 				})
 				return
 			}
-			b.sees("What was prepared is not what this page has shown you")
+			b.Sees("What was prepared is not what this page has shown you")
 			for end := time.Now().Add(10 * time.Second); !strings.Contains(st.calls(), "abandon") && time.Now().Before(end); {
 				time.Sleep(20 * time.Millisecond)
 			}

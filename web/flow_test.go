@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"milterd/auth"
+	"milterd/internal/chromium"
 	"milterd/pki"
 	"milterd/report"
 	"milterd/signature/pdf"
@@ -153,30 +154,30 @@ func TestTheWholeHouse(t *testing.T) {
 	if err != nil || !created {
 		t.Fatal(created, err)
 	}
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 
 	// Jane, on her phone: one code opens and signs.
 	jane := people[1].Mail
 	link := h.post.wait(t, workflow.MailInvitation, jane).Link
-	b := open(t, chrome, phone, link)
-	b.press("Send me a code")
+	b := open(t, chrome, chromium.Phone, link)
+	b.Press("Send me a code")
 	code := h.post.wait(t, workflow.MailCode, jane).Code
 	b.enter(".digits", code)
-	b.press("Open the documents")
+	b.Press("Open the documents")
 	b.painted()
-	b.sees("The mailed file is inside, byte for byte")
-	b.shot("1-review")
-	b.press("Sign 2 documents")
+	b.Sees("The mailed file is inside, byte for byte")
+	b.Shot("1-review")
+	b.Press("Sign 2 documents")
 	b.draw()
-	b.shot("2-sign")
-	b.press("Sign 2 documents")
-	b.sees("You have signed")
-	b.shot("3-signed")
+	b.Shot("2-sign")
+	b.Press("Sign 2 documents")
+	b.Sees("You have signed")
+	b.Shot("3-signed")
 
 	// What she sent cannot be sent again: neither her act nor her code.
 	_, tok, _ := strings.Cut(link, "#")
 	var cookie string
-	for _, c := range cookies(b) {
+	for _, c := range b.Cookies() {
 		cookie = c
 	}
 	v, err := h.desk.Visit(t.Context(), tok)
@@ -195,32 +196,32 @@ func TestTheWholeHouse(t *testing.T) {
 
 	// Max, at his desk, in German, by keyboard only from the code on.
 	max := people[2].Mail
-	m := open(t, chrome, desktop, h.post.wait(t, workflow.MailInvitation, max).Link)
-	m.press("Code zusenden")
+	m := open(t, chrome, chromium.Desktop, h.post.wait(t, workflow.MailInvitation, max).Link)
+	m.Press("Code zusenden")
 	m.enter(".digits", h.post.wait(t, workflow.MailCode, max).Code+"\r")
 	m.painted()
-	m.shot("4-desktop-review")
-	m.press("2 Dokumente unterschreiben")
+	m.Shot("4-desktop-review")
+	m.Press("2 Dokumente unterschreiben")
 	m.enter(".typing input", "Max Weber")
-	m.shot("5-desktop-sign")
-	m.do(chromedp.KeyEvent("\r"))
-	m.sees("Alles ist unterschrieben")
-	m.shot("6-desktop-done")
+	m.Shot("5-desktop-sign")
+	m.Do(chromedp.KeyEvent("\r"))
+	m.Sees("Alles ist unterschrieben")
+	m.Shot("6-desktop-done")
 
 	// Jane comes back to her tab; the sender proves her mailbox and downloads.
 	eval[bool](b, `document.dispatchEvent(new Event("visibilitychange"))`)
-	b.sees("Everything is signed")
-	b.shot("7-done")
+	b.Sees("Everything is signed")
+	b.Shot("7-done")
 	ada := people[0].Mail
-	s := open(t, chrome, desktop, h.post.wait(t, workflow.MailResult, ada).Link)
-	s.press("Send me a code")
+	s := open(t, chrome, chromium.Desktop, h.post.wait(t, workflow.MailResult, ada).Link)
+	s.Press("Send me a code")
 	s.enter(".digits", h.post.wait(t, workflow.MailCode, ada).Code)
-	s.press("Open the documents")
-	s.press("Show lease.pdf")
+	s.Press("Open the documents")
+	s.Press("Show lease.pdf")
 	s.painted()
-	s.sees("The mailed file is inside, byte for byte")
-	s.shot("8-result")
-	s.press("Download lease.pdf")
+	s.Sees("The mailed file is inside, byte for byte")
+	s.Shot("8-result")
+	s.Press("Download lease.pdf")
 	signed := s.downloaded("lease.pdf")
 	if !bytes.HasPrefix(signed, contract) {
 		t.Error("the result does not begin with the original")
@@ -230,8 +231,8 @@ func TestTheWholeHouse(t *testing.T) {
 		t.Fatalf("the downloaded result: %v\n%s", err, r.Text())
 	}
 	for _, x := range []*tab{b, m, s} {
-		x.neverSent(tok)
-		x.neverSent(code)
+		x.NeverSent(tok)
+		x.NeverSent(code)
 	}
 	events, err := h.store.Events(t.Context(), ses.ID)
 	if err != nil {
@@ -262,12 +263,12 @@ func (h *house) replay(t *testing.T, path, body, cookie string) (*http.Response,
 
 // downloaded waits for a file that the browser saved.
 func (b *tab) downloaded(name string) []byte {
-	b.t.Helper()
+	b.T.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
-		if f, err := os.ReadFile(filepath.Join(b.downloads, name)); err == nil && bytes.HasSuffix(bytes.TrimSpace(f), []byte("%%EOF")) {
+		if f, err := os.ReadFile(filepath.Join(b.Downloads, name)); err == nil && bytes.HasSuffix(bytes.TrimSpace(f), []byte("%%EOF")) {
 			return f
 		}
 	}
-	b.t.Fatalf("%s was not saved", name)
+	b.T.Fatalf("%s was not saved", name)
 	return nil
 }

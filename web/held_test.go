@@ -8,6 +8,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"milterd/internal/chromium"
 	"milterd/workflow"
 )
 
@@ -69,7 +70,7 @@ func TestHeldInterface(t *testing.T) {
 // TestHeldPage looks at every state of the page that confirms a mail on a
 // phone, in each language, and at the first ones on a dark screen too.
 func TestHeldPage(t *testing.T) {
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 	for _, c := range []struct {
 		name, lang string
 		change     func(st *stage, h *workflow.Held)
@@ -94,9 +95,9 @@ func TestHeldPage(t *testing.T) {
 		{name: "unknown", change: func(st *stage, _ *workflow.Held) { clear(st.helds) }, says: []string{"This link is not known here"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			windows := []window{{name: "light", w: 390, h: 844, phone: true}}
+			windows := []chromium.Window{{Name: "light", W: 390, H: 844, Phone: true}}
 			if c.dark {
-				windows = append(windows, window{name: "dark", w: 1280, h: 800, dark: true})
+				windows = append(windows, chromium.Window{Name: "dark", W: 1280, H: 800, Dark: true})
 			}
 			for _, w := range windows {
 				st, tok := newStage(t), token("held"+c.name)
@@ -107,28 +108,28 @@ func TestHeldPage(t *testing.T) {
 					c.change(st, h)
 				}
 				b := blank(t, chrome, w)
-				b.expect = []string{"404", "409", "410", "400", "503"}
-				b.do(chromedp.Navigate(st.URL + "/c#" + tok))
+				b.Expect = []string{"404", "409", "410", "400", "503"}
+				b.Do(chromedp.Navigate(st.URL + "/c#" + tok))
 				if c.press != "" {
-					b.sees(c.press)
+					b.Sees(c.press)
 					if st.changes != 0 {
 						t.Error("opening the page changed something")
 					}
-					b.press(c.press)
+					b.Press(c.press)
 				}
 				for _, text := range c.says {
-					b.sees(text)
+					b.Sees(text)
 				}
-				if strings.Contains(b.text("body"), "10.1.2.3") {
+				if strings.Contains(b.Text("body"), "10.1.2.3") {
 					t.Error("an inner cause is on the page")
 				}
 				if st.changes != c.changes {
 					t.Errorf("%d changes, want %d", st.changes, c.changes)
 				}
-				b.accessible(w.name)
-				b.shot(w.name)
+				b.Accessible(w.Name)
+				b.Shot(w.Name)
 				eval[bool](b, `(scrollTo(0, document.body.scrollHeight), true)`)
-				b.shot(w.name + "-end")
+				b.Shot(w.Name + "-end")
 			}
 		})
 	}
@@ -137,7 +138,7 @@ func TestHeldPage(t *testing.T) {
 // TestHeldChanged lets somebody join while the page is open: the first press
 // shows them and confirms nothing, the second one confirms.
 func TestHeldChanged(t *testing.T) {
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 	for lang, words := range map[string][3]string{
 		"en": {"Yes, confirm", "More people were added", "Your request is on its way"},
 		"de": {"Ja, bestätigen", "weitere Personen hinzugekommen", "Ihre Anfrage ist unterwegs"},
@@ -148,26 +149,26 @@ func TestHeldChanged(t *testing.T) {
 			h := heldMail()
 			h.Person.Language = lang
 			st.helds[tok] = h
-			b := blank(t, chrome, window{name: "light", w: 390, h: 844, phone: true})
-			b.expect = []string{"409"}
-			b.do(chromedp.Navigate(st.URL + "/c#" + tok))
-			b.sees(words[0])
+			b := blank(t, chrome, chromium.Window{Name: "light", W: 390, H: 844, Phone: true})
+			b.Expect = []string{"409"}
+			b.Do(chromedp.Navigate(st.URL + "/c#" + tok))
+			b.Sees(words[0])
 			st.mu.Lock()
 			more := *h
 			more.Recipients = append(slices.Clone(h.Recipients), "emma@sign.corp.test")
 			more.Asks = append(slices.Clone(h.Asks), workflow.Person{Mail: "emma@corp.test", Name: "Emma Curie"})
 			st.helds[tok] = &more
 			st.mu.Unlock()
-			b.press(words[0])
-			b.sees(words[1])
-			b.sees("Emma Curie")
+			b.Press(words[0])
+			b.Sees(words[1])
+			b.Sees("Emma Curie")
 			if more.State != workflow.HeldWaiting {
 				t.Error("confirmed unseen")
 			}
-			b.accessible("changed")
-			b.shot("changed")
-			b.press(words[0])
-			b.sees(words[2])
+			b.Accessible("changed")
+			b.Shot("changed")
+			b.Press(words[0])
+			b.Sees(words[2])
 		})
 	}
 }
@@ -177,15 +178,15 @@ func TestHeldChanged(t *testing.T) {
 func TestHeldKeyboard(t *testing.T) {
 	st, tok := newStage(t), token("heldkeys")
 	st.helds[tok] = heldMail()
-	b := blank(t, launch(t), desktop)
-	b.do(chromedp.Navigate(st.URL + "/c#" + tok))
-	b.sees("Haben Sie das gesendet?")
+	b := blank(t, chromium.Launch(t), chromium.Desktop)
+	b.Do(chromedp.Navigate(st.URL + "/c#" + tok))
+	b.Sees("Haben Sie das gesendet?")
 	eval[bool](b, `(s => { s.value = "en"; s.dispatchEvent(new Event("change")); return true; })(document.querySelector("select"))`)
-	b.sees("Did you send this?")
+	b.Sees("Did you send this?")
 	eval[bool](b, `(document.querySelector(".acts .primary").focus(), true)`)
-	b.do(chromedp.KeyEvent("\r"))
-	b.sees("Your request is on its way")
-	b.until("the heading has the focus", `document.activeElement === document.querySelector("h1")`)
+	b.Do(chromedp.KeyEvent("\r"))
+	b.Sees("Your request is on its way")
+	b.Until("the heading has the focus", `document.activeElement === document.querySelector("h1")`)
 	if st.helds[tok].State != workflow.HeldConfirmed {
 		t.Error("not confirmed")
 	}

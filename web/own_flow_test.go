@@ -14,6 +14,7 @@ import (
 	"milterd/auth"
 	"milterd/directory"
 	"milterd/directory/ldaptest"
+	"milterd/internal/chromium"
 	"milterd/validate"
 	"milterd/workflow"
 )
@@ -41,7 +42,7 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 		return s
 	}
 	ses := ask("1")
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 
 	jane := people[1].Mail
 	ldap := ldaptest.Start(t, ldaptest.Person("jane", "Jane Doe", jane, "userPassword: "+fakePassword)+
@@ -55,53 +56,53 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 	}
 	h.enrol.Passwords = directory
 	link := h.post.wait(t, workflow.MailInvitation, jane).Link
-	b := blank(t, chrome, phone)
-	b.authenticator()
-	b.do(chromedp.Navigate(link))
-	b.press("Send me a code")
+	b := blank(t, chrome, chromium.Phone)
+	b.Authenticator()
+	b.Do(chromedp.Navigate(link))
+	b.Press("Send me a code")
 	b.enter(".digits", h.post.wait(t, workflow.MailCode, jane).Code)
-	b.press("Open the documents")
+	b.Press("Open the documents")
 	b.painted()
-	b.press("Set up this device")
-	b.expect = []string{"403"}
+	b.Press("Set up this device")
+	b.Expect = []string{"403"}
 	b.enter("input[type=password]", "of Max") // right, but not hers
-	b.press("Continue")
-	b.sees("You have 2 more tries within this hour")
+	b.Press("Continue")
+	b.Sees("You have 2 more tries within this hour")
 	b.enter("input[type=password]", fakePassword)
-	b.press("Continue")
-	b.sees("You sign as Jane Doe")
+	b.Press("Continue")
+	b.Sees("You sign as Jane Doe")
 	h.post.wait(t, workflow.MailEnrolled, jane)
 	var sent []string // what the page sends to finish
 	eval[bool](b, `(f => { window.fetch = (u, o) => { if (u.endsWith("/finish")) window.sent = o.body; return f(u, o); }; return true; })(window.fetch)`)
-	b.press("Sign 2 documents")
-	b.sees("You have signed")
-	b.shot("1-signed")
+	b.Press("Sign 2 documents")
+	b.Sees("You have signed")
+	b.Shot("1-signed")
 	sent = append(sent, eval[string](b, "window.sent"))
 
 	max := people[2].Mail
-	m := blank(t, chrome, desktop)
-	m.authenticator()
-	m.do(chromedp.Navigate(h.post.wait(t, workflow.MailInvitation, max).Link))
-	m.press("Code zusenden")
+	m := blank(t, chrome, chromium.Desktop)
+	m.Authenticator()
+	m.Do(chromedp.Navigate(h.post.wait(t, workflow.MailInvitation, max).Link))
+	m.Press("Code zusenden")
 	m.enter(".digits", h.post.wait(t, workflow.MailCode, max).Code+"\r")
 	m.painted()
-	m.press("Dieses Gerät einrichten")
-	m.press("Ihre Administration")
+	m.Press("Dieses Gerät einrichten")
+	m.Press("Ihre Administration")
 	waiting, err := h.enrol.Pending(t.Context(), max)
 	if err != nil || len(waiting) != 1 {
 		t.Fatal(waiting, err)
 	}
-	m.sees(waiting[0].Number)
+	m.Sees(waiting[0].Number)
 	if err := h.enrol.Approve(t.Context(), waiting[0].ID, "administrator"); err != nil {
 		t.Fatal(err)
 	}
-	m.press("Passkey anlegen")
-	m.sees("Sie unterschreiben als Max Weber")
-	m.press("2 Dokumente unterschreiben")
-	m.sees("Alles ist unterschrieben")
-	m.shot("2-done")
+	m.Press("Passkey anlegen")
+	m.Sees("Sie unterschreiben als Max Weber")
+	m.Press("2 Dokumente unterschreiben")
+	m.Sees("Alles ist unterschrieben")
+	m.Shot("2-done")
 
-	m.press("lease.pdf herunterladen")
+	m.Press("lease.pdf herunterladen")
 	out := m.downloaded("lease.pdf")
 	r, err := validate.Validate(out, validate.Options{Anchors: h.ca.Roots()})
 	if err != nil || !r.Passed() || !bytes.HasPrefix(out, contract) {
@@ -143,7 +144,7 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 
 	// What Jane sent, once more.
 	var cookie string
-	for _, c := range cookies(b) {
+	for _, c := range b.Cookies() {
 		cookie = c
 	}
 	if res, body := h.replay(t, "/api/finish", sent[0], cookie); res.StatusCode < 400 || res.StatusCode >= 500 {
@@ -156,20 +157,20 @@ func TestTheWholeHouseAdvanced(t *testing.T) {
 	for next == link {
 		next = h.post.wait(t, workflow.MailInvitation, jane).Link
 	}
-	b.do(chromedp.Navigate(next))
+	b.Do(chromedp.Navigate(next))
 	b.painted()
 	devices, err := h.store.Credentials(t.Context(), jane)
 	if err != nil || len(devices) != 1 {
 		t.Fatal(devices, err)
 	}
-	b.sees("You sign as Jane Doe")
+	b.Sees("You sign as Jane Doe")
 	if err := h.desk.RevokeDevice(t.Context(), devices[0].ID, "administrator"); err != nil {
 		t.Fatal(err)
 	}
-	b.expect = append(b.expect, "40", "50")
-	b.press("Sign 2 documents")
-	b.until("a refusal in words", `document.querySelector("dialog .error")?.innerText || document.body.innerText.includes("Send me a code")`)
-	b.shot("3-removed")
+	b.Expect = append(b.Expect, "40", "50")
+	b.Press("Sign 2 documents")
+	b.Until("a refusal in words", `document.querySelector("dialog .error")?.innerText || document.body.innerText.includes("Send me a code")`)
+	b.Shot("3-removed")
 	events, err := h.store.Events(t.Context(), ses.ID)
 	if err != nil {
 		t.Fatal(err)

@@ -183,7 +183,7 @@ func TestAssets(t *testing.T) {
 func TestVendored(t *testing.T) {
 	for _, f := range []string{"static/pdfjs/LICENSE", "static/pdfjs/cmaps/LICENSE", "static/pdfjs/standard_fonts/LICENSE_FOXIT",
 		"static/pdfjs/standard_fonts/LICENSE_LIBERATION", "static/pdfjs/wasm/LICENSE_OPENJPEG", "static/pdfjs/iccs/LICENSE",
-		"ui/vendor/signature_pad.LICENSE", "testdata/axe/LICENSE"} {
+		"ui/vendor/signature_pad.LICENSE", "../internal/chromium/axe/LICENSE"} {
 		if b, err := os.ReadFile(f); err != nil || len(b) < 300 {
 			t.Errorf("%s: %d bytes, %v", f, len(b), err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"milterd/internal/chromium"
 	"milterd/workflow"
 )
 
@@ -21,40 +22,40 @@ func (st *stage) qualifiedVisitor(t *testing.T, b *tab, tok string) *tab {
 	t.Helper()
 	st.locked(func() { st.cookies["known"] = "jane.doe@corp.test" })
 	b.cookie(st.URL, "known")
-	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
 	b.painted()
-	b.until("the button", `!document.querySelector(".bar .primary").disabled`)
+	b.Until("the button", `!document.querySelector(".bar .primary").disabled`)
 	return b
 }
 
 // inside checks that nothing of the sheet or the bar is cut off at the side.
 func (b *tab) inside(what string) {
-	b.t.Helper()
+	b.T.Helper()
 	for _, bad := range eval[[]string](b, `[...document.querySelectorAll("dialog[open] *, .bar .button, .bar .fit")].filter(e => {
 		const r = e.getBoundingClientRect(), s = (e.closest("dialog") ?? document.body).getBoundingClientRect();
 		return r.width && (r.left < s.left - 1 || r.right > s.right + 1 || e.matches(".button, .fit, label, p") && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline");
 	}).map(e => e.outerHTML.slice(0, 200))`) {
-		b.t.Errorf("%s: cut off: %s", what, bad)
+		b.T.Errorf("%s: cut off: %s", what, bad)
 	}
 }
 
 // look checks a sheet as it stands.
 func (b *tab) look(what string) {
-	b.t.Helper()
+	b.T.Helper()
 	time.Sleep(50 * time.Millisecond)
-	b.accessible(what)
+	b.Accessible(what)
 	b.inside(what)
-	b.shot(what)
+	b.Shot(what)
 }
 
 // TestQualifiedSheets goes through every sheet of a Qualified signature, in each
 // language and on small and large windows: nothing is cut off, and axe-core finds nothing.
 func TestQualifiedSheets(t *testing.T) {
-	chrome := launch(t)
-	for w, langs := range map[window][]string{small: {"de", "fr"}, phone: {"de"}, desktop: {"fr"},
-		{name: "phone-dark", w: 390, h: 844, phone: true, dark: true}: {"en"}} {
+	chrome := chromium.Launch(t)
+	for w, langs := range map[chromium.Window][]string{chromium.Small: {"de", "fr"}, chromium.Phone: {"de"}, chromium.Desktop: {"fr"},
+		{Name: "phone-dark", W: 390, H: 844, Phone: true, Dark: true}: {"en"}} {
 		for _, lang := range langs {
-			t.Run(w.name+"-"+lang, func(t *testing.T) {
+			t.Run(w.Name+"-"+lang, func(t *testing.T) {
 				st, tok := qualifiedStage(t, "contract.pdf")
 				st.visits[tok].Session.People[1].Language = lang
 				b := st.qualifiedVisitor(t, blank(t, chrome, w), tok)
@@ -64,64 +65,64 @@ func TestQualifiedSheets(t *testing.T) {
 				}
 				b.look("0-review")
 				eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
-				b.sees(say("qualified.provider", "provider", byPage))
+				b.Sees(say("qualified.provider", "provider", byPage))
 				b.look("1-ways")
 
-				b.press(say("qualified.provider", "provider", byPIN))
-				b.sees(say("qualified.which"))
+				b.Press(say("qualified.provider", "provider", byPIN))
+				b.Sees(say("qualified.which"))
 				b.look("2-which")
-				b.press(say("continue"))
-				b.sees(say("qualified.pin"))
+				b.Press(say("continue"))
+				b.Sees(say("qualified.pin"))
 				b.look("3-pin")
 				b.enter("dialog input[type=password]", "0000"+kb.Enter)
-				b.expect = append(b.expect, "400")
-				b.sees(say("error.invalid-authentication"))
+				b.Expect = append(b.Expect, "400")
+				b.Sees(say("error.invalid-authentication"))
 				b.look("4-wrong-pin")
-				b.press(say("back"))
+				b.Press(say("back"))
 
 				eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
-				b.press(say("qualified.provider", "provider", byCode))
-				b.sees("Code from the text message")
+				b.Press(say("qualified.provider", "provider", byCode))
+				b.Sees("Code from the text message")
 				b.look("5-code")
-				b.press(say("qualified.send"))
-				b.sees(say("qualified.sent", "provider", byCode))
+				b.Press(say("qualified.send"))
+				b.Sees(say("qualified.sent", "provider", byCode))
 				b.look("6-sent")
-				b.press(say("back"))
+				b.Press(say("back"))
 
 				eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
-				b.press(say("qualified.provider", "provider", byPage))
-				b.sees(say("qualified.page", "provider", byPage))
+				b.Press(say("qualified.provider", "provider", byPage))
+				b.Sees(say("qualified.page", "provider", byPage))
 				b.look("7-go")
-				b.press(say("qualified.go", "provider", byPage))
-				b.sees("A stand-in for a provider")
+				b.Press(say("qualified.go", "provider", byPage))
+				b.Sees("A stand-in for a provider")
 				eval[bool](b, `[...document.querySelectorAll("a")].find(a => a.innerText === "Decline").click(), true`)
-				b.sees(say("error.authorisation-denied"))
-				b.until("the document behind it", `document.querySelector(".page.drawn canvas")`)
+				b.Sees(say("error.authorisation-denied"))
+				b.Until("the document behind it", `document.querySelector(".page.drawn canvas")`)
 				b.look("8-declined")
-				b.press(say("back"))
+				b.Press(say("back"))
 
 				eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
-				if w.phone { // a phone has no reader, and other ways
-					if strings.Contains(b.text("dialog"), say("qualified.card")) {
+				if w.Phone { // a phone has no reader, and other ways
+					if strings.Contains(b.Text("dialog"), say("qualified.card")) {
 						t.Error("a phone is asked for a card")
 					}
 				} else {
-					b.press(say("qualified.card"))
-					b.sees(say("error.card-extension"))
+					b.Press(say("qualified.card"))
+					b.Sees(say("error.card-extension"))
 					b.look("9-no-extension")
 				}
-				b.press(say("qualified.provider", "provider", byPage))
-				b.press(say("qualified.go", "provider", byPage))
-				b.sees("A stand-in for a provider")
+				b.Press(say("qualified.provider", "provider", byPage))
+				b.Press(say("qualified.go", "provider", byPage))
+				b.Sees("A stand-in for a provider")
 				eval[bool](b, `[...document.querySelectorAll("a")].find(a => a.innerText === "Agree").click(), true`)
-				b.until("signed", `document.querySelector(".outcome")`)
-				b.sees(say("state.signing.title"))
-				b.accessible("signed")
-				b.shot("10-signed")
+				b.Until("signed", `document.querySelector(".outcome")`)
+				b.Sees(say("state.signing.title"))
+				b.Accessible("signed")
+				b.Shot("10-signed")
 				if where := eval[string](b, "location.href"); where != st.URL+"/s#"+tok {
 					t.Errorf("the address is %s", where)
 				}
-				b.neverSent(tok)
+				b.NeverSent(tok)
 				st.locked(func() {
 					if len(st.values) != 1 || st.proof.Method != "qualified signature" || st.shown[0].SHA256 != sha256.Sum256(st.content["contract.pdf"]) {
 						t.Errorf("values %x, proof %+v, shown %+v", st.values, st.proof, st.shown)
@@ -134,18 +135,18 @@ func TestQualifiedSheets(t *testing.T) {
 
 // words are what a page says in a language.
 func (b *tab) words(lang, key string, more ...string) string {
-	b.t.Helper()
+	b.T.Helper()
 	raw, err := os.ReadFile("static/i18n/" + lang + ".json")
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	var all map[string]string
 	if err := json.Unmarshal(raw, &all); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	text := all[key]
 	if text == "" {
-		b.t.Fatalf("%s has no %s", lang, key)
+		b.T.Fatalf("%s has no %s", lang, key)
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		text = strings.ReplaceAll(text, "{"+more[i]+"}", more[i+1])
@@ -156,29 +157,29 @@ func (b *tab) words(lang, key string, more ...string) string {
 // TestQualifiedKeyboard signs with PIN and code without a pointer.
 func TestQualifiedKeyboard(t *testing.T) {
 	st, tok := qualifiedStage(t, "contract.pdf")
-	b := st.qualifiedVisitor(t, blank(t, launch(t), desktop), tok)
+	b := st.qualifiedVisitor(t, blank(t, chromium.Launch(t), chromium.Desktop), tok)
 	b.tabTo("Sign contract.pdf")
-	b.do(chromedp.KeyEvent(kb.Enter))
-	b.sees("Sign with " + byCode)
+	b.Do(chromedp.KeyEvent(kb.Enter))
+	b.Sees("Sign with " + byCode)
 	b.tabTo("Sign with " + byCode)
-	b.do(chromedp.KeyEvent(kb.Enter))
-	b.sees("PIN of your signature")
-	b.do(chromedp.KeyEvent(kb.Escape))
-	b.until("the sheet closes", `!document.querySelector("dialog")`)
+	b.Do(chromedp.KeyEvent(kb.Enter))
+	b.Sees("PIN of your signature")
+	b.Do(chromedp.KeyEvent(kb.Escape))
+	b.Until("the sheet closes", `!document.querySelector("dialog")`)
 	b.focused(".bar .primary")
-	b.do(chromedp.KeyEvent(kb.Enter))
+	b.Do(chromedp.KeyEvent(kb.Enter))
 	b.tabTo("Sign with " + byCode)
-	b.do(chromedp.KeyEvent(kb.Enter))
-	b.sees("PIN of your signature")
+	b.Do(chromedp.KeyEvent(kb.Enter))
+	b.Sees("PIN of your signature")
 	b.focused("dialog input[type=password]")
-	b.do(chromedp.KeyEvent(fakePIN + kb.Enter)) // before the code is there
-	b.sees("Please fill this in")
+	b.Do(chromedp.KeyEvent(fakePIN + kb.Enter)) // before the code is there
+	b.Sees("Please fill this in")
 	b.tabTo("Send me the code", true)
-	b.do(chromedp.KeyEvent(kb.Enter))
-	b.sees("has sent you a code")
+	b.Do(chromedp.KeyEvent(kb.Enter))
+	b.Sees("has sent you a code")
 	b.focused("dialog input[type=text]")
-	b.do(chromedp.KeyEvent(fakeSent + kb.Enter))
-	b.sees("Your signature is being placed")
+	b.Do(chromedp.KeyEvent(fakeSent + kb.Enter))
+	b.Sees("Your signature is being placed")
 	b.focused("h1")
 	if got := st.calls(); got != "find find prepare by "+byCode+" abandon find find prepare by "+byCode+" challenge sign finish" {
 		t.Errorf("the page called %q", got)
@@ -186,16 +187,16 @@ func TestQualifiedKeyboard(t *testing.T) {
 	if strings.Contains(st.log.String(), fakePIN) || strings.Contains(st.log.String(), fakeSent) {
 		t.Error("the log holds PIN or code")
 	}
-	b.neverSent(fakePIN)
+	b.NeverSent(fakePIN)
 }
 
 // TestQualifiedCard has a stand-in extension fail in each of its ways: the page says
 // which, nothing is signed, and the document is let go.
 func TestQualifiedCard(t *testing.T) {
 	st, tok := qualifiedStage(t, "contract.pdf")
-	b := blank(t, launch(t), desktop)
-	protocol(b, page.Enable, page.EnableParams{})
-	if _, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
+	b := blank(t, chromium.Launch(t), chromium.Desktop)
+	chromium.Protocol(b.Tab, page.Enable, page.EnableParams{})
+	if _, err := chromedp.Call(b.Ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		addEventListener("message", (e) => {
 			const action = e.data?.action ?? "", say = (what, more) => postMessage({ action: action + what, ...more }, location.origin);
 			if (!/^web-eid:(status|get-signing-certificate|sign)$/.test(action)) return;
@@ -211,12 +212,12 @@ func TestQualifiedCard(t *testing.T) {
 	}
 	st.qualifiedVisitor(t, b, tok)
 	set := func(name, value string) {
-		eval[bool](b, `(localStorage.setItem(`+quote(name)+`, `+quote(value)+`), true)`)
+		eval[bool](b, `(localStorage.setItem(`+chromium.Quote(name)+`, `+chromium.Quote(value)+`), true)`)
 	}
 	set("certificate", base64.StdEncoding.EncodeToString(st.remote.cert))
 	set("value", "AAAA")
-	b.expect = append(b.expect, "400", "422", "409", "410")
-	b.press("Sign contract.pdf")
+	b.Expect = append(b.Expect, "400", "422", "409", "410")
+	b.Press("Sign contract.pdf")
 	for _, c := range []struct{ action, code, says string }{
 		{"get-signing-certificate", "ERR_WEBEID_USER_CANCELLED", "It was not confirmed with the card"},
 		{"get-signing-certificate", "ERR_WEBEID_NATIVE_UNAVAILABLE", "The program of Web eID is missing or too old"},
@@ -227,14 +228,14 @@ func TestQualifiedCard(t *testing.T) {
 		set("fails web-eid:get-signing-certificate", "")
 		set("fails web-eid:sign", "")
 		set("fails web-eid:"+c.action, c.code)
-		b.press("Sign with my identity card")
-		b.sees(c.says)
+		b.Press("Sign with my identity card")
+		b.Sees(c.says)
 	}
 	for reason, says := range map[string]string{"certificate-revoked": "Use your new card", "certificate-expired": "Use your new card", "no-qscd": "is not in a qualified device",
 		"wrong-person": "belongs to somebody else", "list-missing": "does not count at the moment"} {
 		st.locked(func() { st.refuse["prepare by "+workflow.ByCard] = reason })
-		b.press("Sign with my identity card")
-		b.sees(says)
+		b.Press("Sign with my identity card")
+		b.Sees(says)
 	}
 	b.look("refused")
 	st.locked(func() {
@@ -248,33 +249,33 @@ func TestQualifiedCard(t *testing.T) {
 // preparation is gone.
 func TestQualifiedAway(t *testing.T) {
 	st, tok := qualifiedStage(t, "contract.pdf")
-	chrome := launch(t)
-	b := blank(t, chrome, phone)
-	b.do(chromedp.Navigate(st.URL + "/r?code=fakecode&state=fakestate"))
-	b.sees("Please open the link in the mail again")
+	chrome := chromium.Launch(t)
+	b := blank(t, chrome, chromium.Phone)
+	b.Do(chromedp.Navigate(st.URL + "/r?code=fakecode&state=fakestate"))
+	b.Sees("Please open the link in the mail again")
 	b.look("lost")
 	if where := eval[string](b, "location.href"); strings.Contains(where, "code") {
 		t.Errorf("the address is %s", where)
 	}
-	b = st.qualifiedVisitor(t, blank(t, chrome, small), tok)
-	b.press("Sign contract.pdf")
-	b.press("Sign with " + byPage)
-	b.press("Go on to " + byPage)
-	b.sees("A stand-in for a provider")
+	b = st.qualifiedVisitor(t, blank(t, chrome, chromium.Small), tok)
+	b.Press("Sign contract.pdf")
+	b.Press("Sign with " + byPage)
+	b.Press("Go on to " + byPage)
+	b.Sees("A stand-in for a provider")
 	st.locked(func() { st.preparation = nil }) // a newer tab has replaced it
-	b.expect = append(b.expect, "410")
+	b.Expect = append(b.Expect, "410")
 	eval[bool](b, `[...document.querySelectorAll("a")].find(a => a.innerText === "Agree").click(), true`)
-	b.sees("That took too long, or you went on in another window")
+	b.Sees("That took too long, or you went on in another window")
 	b.look("gone")
-	b.press("Back")
+	b.Press("Back")
 	// The browser's own way back: the page is as it was, and can sign.
-	b.press("Sign contract.pdf")
-	b.press("Sign with " + byPage)
-	b.press("Go on to " + byPage)
-	b.sees("A stand-in for a provider")
-	protocol(b, page.Enable, page.EnableParams{})
+	b.Press("Sign contract.pdf")
+	b.Press("Sign with " + byPage)
+	b.Press("Go on to " + byPage)
+	b.Sees("A stand-in for a provider")
+	chromium.Protocol(b.Tab, page.Enable, page.EnableParams{})
 	eval[bool](b, `history.back(), true`)
 	b.painted()
-	b.until("no sheet, or one that can go on", `document.querySelector("dialog") || document.querySelector(".bar .primary:not(:disabled)")`)
-	b.shot("back")
+	b.Until("no sheet, or one that can go on", `document.querySelector("dialog") || document.querySelector(".bar .primary:not(:disabled)")`)
+	b.Shot("back")
 }

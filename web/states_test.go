@@ -8,6 +8,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"milterd/internal/chromium"
 	"milterd/workflow"
 )
 
@@ -15,7 +16,7 @@ import (
 // runs axe-core over each in light and dark.
 func TestStates(t *testing.T) {
 	now := time.Now()
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 	for _, c := range []struct {
 		name   string
 		person int
@@ -75,22 +76,22 @@ func TestStates(t *testing.T) {
 			if !c.noLink {
 				st.visits[tok] = workflow.Visit{Session: s, Person: c.person}
 			}
-			for _, w := range []window{{name: "light", w: 390, h: 844, phone: true}, {name: "dark", w: 1280, h: 800, dark: true}} {
+			for _, w := range []chromium.Window{{Name: "light", W: 390, H: 844, Phone: true}, {Name: "dark", W: 1280, H: 800, Dark: true}} {
 				b := blank(t, chrome, w)
-				b.expect = []string{"404", "500"}
+				b.Expect = []string{"404", "500"}
 				if c.proven {
 					st.cookies["known"] = s.People[c.person].Mail
 					b.cookie(st.URL, "known")
 				}
-				b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+				b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
 				for _, text := range c.says {
-					b.sees(text)
+					b.Sees(text)
 				}
-				if strings.Contains(b.text("body"), "10.1.2.3") {
+				if strings.Contains(b.Text("body"), "10.1.2.3") {
 					t.Error("an inner cause is on the page")
 				}
-				b.accessible(w.name)
-				b.shot(w.name)
+				b.Accessible(w.Name)
+				b.Shot(w.Name)
 			}
 		})
 	}
@@ -99,15 +100,15 @@ func TestStates(t *testing.T) {
 // TestPlainPages are those that need no script.
 func TestPlainPages(t *testing.T) {
 	st := newStage(t)
-	chrome := launch(t)
+	chrome := chromium.Launch(t)
 	for path, text := range map[string]string{"/": "self@sign.corp.test", "/nothing": "There is nothing here", "/s": "This link is not complete"} {
-		for _, w := range []window{phone, {name: "dark", w: 1280, h: 800, dark: true}} {
+		for _, w := range []chromium.Window{chromium.Phone, {Name: "dark", W: 1280, H: 800, Dark: true}} {
 			b := blank(t, chrome, w)
-			b.expect = []string{"404"}
-			b.do(chromedp.Navigate(st.URL + path))
-			b.sees(text)
-			b.accessible(path)
-			b.shot(w.name + strings.ReplaceAll(path, "/", "-"))
+			b.Expect = []string{"404"}
+			b.Do(chromedp.Navigate(st.URL + path))
+			b.Sees(text)
+			b.Accessible(path)
+			b.Shot(w.Name + strings.ReplaceAll(path, "/", "-"))
 		}
 	}
 }
@@ -117,10 +118,10 @@ func TestPlainPages(t *testing.T) {
 func TestScan(t *testing.T) {
 	st := newStage(t)
 	st.visits[token("scan")] = workflow.Visit{Session: session(t, "scan", "scan.pdf"), Person: 1}
-	b := blank(t, launch(t), phone)
+	b := blank(t, chromium.Launch(t), chromium.Phone)
 	st.cookies["known"] = "jane.doe@corp.test"
 	b.cookie(st.URL, "known")
-	b.do(chromedp.Navigate(st.URL + "/s#" + token("scan")))
+	b.Do(chromedp.Navigate(st.URL + "/s#" + token("scan")))
 	b.painted()
 }
 
@@ -130,37 +131,37 @@ func TestTampered(t *testing.T) {
 	st, tok := jane(t)
 	st.content["contract.pdf"] = st.content["annex.pdf"]
 	st.cookies["known"] = "jane.doe@corp.test"
-	b := blank(t, launch(t), phone)
+	b := blank(t, chromium.Launch(t), chromium.Phone)
 	b.cookie(st.URL, "known")
-	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
-	b.sees("This document is not the one that was mailed. Do not sign")
-	b.until("the button stays off", `document.querySelector(".bar .primary").disabled`)
-	b.accessible("tampered")
-	b.shot("tampered")
+	b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.Sees("This document is not the one that was mailed. Do not sign")
+	b.Until("the button stays off", `document.querySelector(".bar .primary").disabled`)
+	b.Accessible("tampered")
+	b.Shot("tampered")
 }
 
 // TestRememberedDevice needs a new code to sign, and keeps what was typed when it was wrong.
 func TestRememberedDevice(t *testing.T) {
 	st, tok := jane(t)
 	st.cookies["known"] = "jane.doe@corp.test"
-	b := blank(t, launch(t), desktop)
+	b := blank(t, chromium.Launch(t), chromium.Desktop)
 	b.cookie(st.URL, "known")
-	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
 	b.painted()
-	b.press("Sign contract.pdf")
+	b.Press("Sign contract.pdf")
 	b.enter(".typing input", "Jane Doe")
-	b.press("Sign contract.pdf")
-	b.sees("Ask for your code first")
-	b.press("Send me a code to sign")
+	b.Press("Sign contract.pdf")
+	b.Sees("Ask for your code first")
+	b.Press("Send me a code to sign")
 	b.enter(".digits", "999999")
-	b.accessible("code to sign")
-	b.shot("code")
-	b.expect = []string{"403"}
-	b.press("Sign contract.pdf")
-	b.sees("You have 3 more tries.")
+	b.Accessible("code to sign")
+	b.Shot("code")
+	b.Expect = []string{"403"}
+	b.Press("Sign contract.pdf")
+	b.Sees("You have 3 more tries.")
 	b.enter(".digits", fakeCode)
-	b.press("Sign contract.pdf")
-	b.sees("Your signature is being placed")
+	b.Press("Sign contract.pdf")
+	b.Sees("Your signature is being placed")
 	if len(st.signed) != 1 || st.signed[0].Typed != "Jane Doe" {
 		t.Errorf("signed: %+v", st.signed)
 	}
@@ -172,28 +173,28 @@ func TestDecline(t *testing.T) {
 	other := token("max")
 	st.visits[other] = workflow.Visit{Session: st.visits[tok].Session, Person: 2}
 	st.cookies["j"], st.cookies["m"] = "jane.doe@corp.test", "max.weber@corp.test"
-	chrome := launch(t)
-	b, m := blank(t, chrome, phone), blank(t, chrome, desktop)
+	chrome := chromium.Launch(t)
+	b, m := blank(t, chrome, chromium.Phone), blank(t, chrome, chromium.Desktop)
 	b.cookie(st.URL, "j")
 	m.cookie(st.URL, "m")
-	m.do(chromedp.Navigate(st.URL + "/s#" + other))
+	m.Do(chromedp.Navigate(st.URL + "/s#" + other))
 	m.painted()
-	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
 	b.painted()
-	b.press("Decline")
+	b.Press("Decline")
 	b.enter("textarea", "Not like this.")
-	b.accessible("decline")
-	b.shot("sheet")
-	b.press("Decline to sign")
-	b.sees("You have declined")
-	b.accessible("declined")
+	b.Accessible("decline")
+	b.Shot("sheet")
+	b.Press("Decline to sign")
+	b.Sees("You have declined")
+	b.Accessible("declined")
 	if len(st.declined) != 1 || st.declined[0] != "Not like this." {
 		t.Errorf("declined: %q", st.declined)
 	}
 	// Max comes back to his tab.
 	eval[bool](m, `document.dispatchEvent(new Event("visibilitychange"))`)
-	m.sees("Jane Doe hat abgelehnt")
-	m.sees("Not like this.")
+	m.Sees("Jane Doe hat abgelehnt")
+	m.Sees("Not like this.")
 }
 
 // TestLanguage follows the directory, then the visitor's own choice.
@@ -201,20 +202,20 @@ func TestLanguage(t *testing.T) {
 	st := newStage(t)
 	tok := token("sprache")
 	st.visits[tok] = workflow.Visit{Session: session(t, "sprache", "contract.pdf"), Person: 2}
-	b := blank(t, launch(t), phone)
+	b := blank(t, chromium.Launch(t), chromium.Phone)
 	st.cookies["known"] = "max.weber@corp.test"
 	b.cookie(st.URL, "known")
-	b.do(chromedp.Navigate(st.URL + "/s#" + tok))
-	b.sees("Ada Byron bittet um Ihre Unterschrift")
+	b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
+	b.Sees("Ada Byron bittet um Ihre Unterschrift")
 	b.painted()
-	b.accessible("de")
-	b.shot("de")
+	b.Accessible("de")
+	b.Shot("de")
 	eval[bool](b, `(s => { s.value = "fr"; s.dispatchEvent(new Event("change")); return true; })(document.querySelector("select"))`)
-	b.sees("Ada Byron vous demande de signer")
+	b.Sees("Ada Byron vous demande de signer")
 	b.painted()
 	if lang := eval[string](b, "document.documentElement.lang"); lang != "fr" {
 		t.Errorf("lang is %q", lang)
 	}
-	b.do(chromedp.Reload())
-	b.sees("Ada Byron vous demande de signer")
+	b.Do(chromedp.Reload())
+	b.Sees("Ada Byron vous demande de signer")
 }

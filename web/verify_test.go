@@ -15,6 +15,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"milterd/internal/chromium"
 	"milterd/workflow"
 )
 
@@ -189,21 +190,21 @@ func TestNoVerifyPage(t *testing.T) {
 
 // TestVerifyInBrowser: without a script of ours, on a phone and a desktop.
 func TestVerifyInBrowser(t *testing.T) {
-	chrome := launch(t)
-	for _, w := range []window{phone, small, {name: "dark", w: 1280, h: 800, dark: true}} {
+	chrome := chromium.Launch(t)
+	for _, w := range []chromium.Window{chromium.Phone, chromium.Small, {Name: "dark", W: 1280, H: 800, Dark: true}} {
 		_, url := checker(t, judge{})
 		b := open(t, chrome, w, url+"/")
-		b.sees("Check a signed document")
-		b.do(chromedp.Navigate(url + "/verify"))
-		b.sees("Choose a signed file")
-		b.accessible("verify")
-		b.shot(w.name + "-form")
+		b.Sees("Check a signed document")
+		b.Do(chromedp.Navigate(url + "/verify"))
+		b.Sees("Choose a signed file")
+		b.Accessible("verify")
+		b.Shot(w.Name + "-form")
 		for word, says := range map[string]string{"valid": "Every signature is valid", "changed": "CHANGED", "open": "More signatures", "unreadable": "could not be read"} {
 			eval[bool](b, fmt.Sprintf(`(() => { const d = new DataTransfer(); d.items.add(new File([%q], "Lease agreement for the office in the Müllerstraße.pdf"));
 				document.querySelector("input").files = d.files; document.querySelector("form").requestSubmit(); return true })()`, word))
-			b.sees(says)
-			b.accessible(word)
-			b.shot(w.name + "-" + word)
+			b.Sees(says)
+			b.Accessible(word)
+			b.Shot(w.Name + "-" + word)
 		}
 	}
 }

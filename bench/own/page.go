@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"milterd/bench/internal/probe"
 	"milterd/demo"
+	"milterd/internal/chromium"
 	"milterd/internal/rig"
 )
 
@@ -132,14 +132,11 @@ func get(ctx context.Context, address string) ([]byte, error) {
 // its digest checked, on one that is remembered. The cache is warm in all but
 // the first load, which is not counted.
 func ready(ctx context.Context, site *rig.Site, link string) error {
-	path, err := exec.LookPath("chromium")
+	opts, err := chromium.Options(filepath.Join(site.Dir, "profile"))
 	if err != nil {
-		return fmt.Errorf("apt-get install -y chromium: %w", err)
+		return err
 	}
-	ctx, cancel := chromedp.NewExecAllocator(ctx, chromedp.ExecPath(path), chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless,
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(filepath.Join(site.Dir, "profile")),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true))
+	ctx, cancel := chromedp.NewExecAllocator(ctx, opts...)
 	defer cancel()
 	ctx, cancel = chromedp.NewContext(ctx)
 	defer cancel()
