@@ -41,6 +41,13 @@ func (b *tab) cookie(site, value string) {
 		Secure: new(true), HTTPOnly: new(true), SameSite: network.CookieSameSiteStrict})
 }
 
+// within lets a part of a test use the tab of the whole, until what it gives is called.
+func (b *tab) within(t *testing.T) func() {
+	whole := b.T
+	b.T = t
+	return func() { b.T = whole }
+}
+
 // painted waits until the first page of the first document is drawn, and not blank.
 func (b *tab) painted() {
 	b.T.Helper()

@@ -103,8 +103,10 @@ func again(p *workflow.Prepared, b []byte, gap, after, end int, own *x509.Certif
 // TestSwapped prepares something else than what was shown, with attributes that
 // fit it where a server could make them fit: the page refuses, in words, before
 // anybody is asked to confirm, gives the documents back, and says which check failed.
+// The page is the same all the way, and signs in the end.
 func TestSwapped(t *testing.T) {
-	chrome := chromium.Launch(t)
+	st, tok := advanced(t, "contract.pdf")
+	b, _ := st.enrolled(t, blank(t, chromium.Launch(t), chromium.Phone), tok)
 	words := map[string]string{
 		"documents": "other documents came", "byte-range": "the signature would not cover exactly this document (ByteRange)",
 		"contents":       "the place for the signature is not empty (Contents)",
@@ -177,8 +179,7 @@ func TestSwapped(t *testing.T) {
 		{"another document", "documents"}: func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Document = 7; return b },
 	} {
 		t.Run(name[0], func(t *testing.T) {
-			st, tok := advanced(t, "contract.pdf")
-			b, _ := st.enrolled(t, blank(t, chrome, chromium.Phone), tok)
+			defer b.within(t)()
 			st.locked(func() { st.own.log, st.swap = nil, swap })
 			b.Press("Sign contract.pdf")
 			b.Sees("What was prepared is not what this page has shown you: " + words[name[1]] + ". Nothing was signed")
@@ -193,8 +194,12 @@ func TestSwapped(t *testing.T) {
 			if got, want := st.calls(), "prepare abandon "+name[1]; got != want {
 				t.Errorf("the page called %q, want %q", got, want)
 			}
+			b.Press("Back")
 		})
 	}
+	st.locked(func() { st.swap = nil })
+	b.Press("Sign contract.pdf")
+	b.Sees("Your signature is being placed")
 }
 
 // TestSwappedOnTheWay changes the bytes after the server has said their digest.
