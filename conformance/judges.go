@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"milterd/signature/xades"
 	"milterd/validate"
 )
 
@@ -204,9 +205,11 @@ func ours(f *file) (verdict, error) {
 			return v, err
 		}
 	} else if f.content != "" {
-		if o.Content, err = os.ReadFile(f.content); err != nil {
+		content, err := os.ReadFile(f.content)
+		if err != nil {
 			return v, err
 		}
+		o.Files = []xades.File{{Content: content}}
 	}
 	r, err := validate.File(data, o)
 	if err != nil {

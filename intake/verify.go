@@ -12,9 +12,11 @@ import (
 	"milterd/workflow"
 )
 
-// Verifier judges the signatures in a file. Its error is temporary.
+// Verifier judges the signatures in a file. Detached ones may be for others: those
+// that are given for them, or else those that fit among what came along. Its error
+// is temporary.
 type Verifier interface {
-	Verify(ctx context.Context, content []byte) (workflow.VerifiedFile, error)
+	Verify(ctx context.Context, file workflow.NamedFile, others []workflow.NamedFile, given bool) (workflow.VerifiedFile, error)
 }
 
 // Answerer plans the mail with the verdicts; workflow.Desk is one.
@@ -60,14 +62,22 @@ func (in *Intake) verify(ctx context.Context, e milter.Envelope, r *mailparse.Re
 		return errTooManyDocuments(n)
 	}
 	v := workflow.Verification{Person: person, Thread: r.Thread()}
+	var files []workflow.NamedFile
 	for _, d := range r.Documents {
-		f, err := in.Verify.Verifier.Verify(ctx, d.Content)
+		files = append(files, workflow.NamedFile{Name: d.Name, Content: d.Content})
+	}
+	var signed []string
+	for i, f := range files {
+		one, err := in.Verify.Verifier.Verify(ctx, f, slices.Concat(files[:i], files[i+1:]), false)
 		if err != nil {
 			return errInspection(err)
 		}
-		f.Name, f.Size, f.SHA256 = d.Name, int64(len(d.Content)), sha256.Sum256(d.Content)
-		v.Files = append(v.Files, f)
+		v.Files, signed = append(v.Files, one), append(signed, one.Signs...)
 	}
+	// A file without signatures of its own is told of with the one that is for it.
+	v.Files = slices.DeleteFunc(v.Files, func(f workflow.VerifiedFile) bool {
+		return slices.Contains(signed, f.Name) && (f.Verdict == workflow.VerdictUnsigned || f.Verdict == workflow.VerdictUnreadable)
+	})
 	key := sha256.Sum256([]byte(strings.Join([]string{verify, strings.ToLower(person.Mail), r.MessageID, string(r.BodyHash[:])}, "\x00")))
 	created, err := in.Verify.Desk.Verified(ctx, v, key)
 	var refusal *workflow.Refusal

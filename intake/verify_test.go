@@ -17,12 +17,49 @@ type answerer struct {
 	answered []workflow.Verification
 	keys     [][32]byte
 	judged   int
-	err      error // of the Verifier
+	signs    map[string]string // name of a detached signature → of what it signs
+	err      error             // of the Verifier
 }
 
-func (a *answerer) Verify(context.Context, []byte) (workflow.VerifiedFile, error) {
+func (a *answerer) Verify(_ context.Context, f workflow.NamedFile, others []workflow.NamedFile, given bool) (workflow.VerifiedFile, error) {
 	a.judged++
-	return workflow.VerifiedFile{Verdict: workflow.VerdictValid}, a.err
+	out := workflow.VerifiedFile{Name: f.Name, Size: int64(len(f.Content)), Verdict: workflow.VerdictValid}
+	if a.signs != nil && a.signs[f.Name] == "" && !strings.HasSuffix(f.Name, ".pdf") {
+		out.Verdict = workflow.VerdictUnreadable
+	}
+	for _, o := range others {
+		if given || o.Name == f.Name {
+			panic("files that only came along, and not itself")
+		}
+		if a.signs[f.Name] == o.Name {
+			out.Signs = append(out.Signs, o.Name)
+		}
+	}
+	return out, a.err
+}
+
+// A signature in a file of its own is judged with what came along, which is then told
+// of with it; what has signatures of its own, and what none is for, has its verdict.
+func TestVerifyDetached(t *testing.T) {
+	in, _ := desk()
+	in.Config.Documents = 9
+	a := &answerer{signs: map[string]string{"offer.txt.p7s": "offer.txt", "signed.pdf.p7s": "signed.pdf"}}
+	in.Verify = &Verify{Verifier: a, Desk: a}
+	e := envelope
+	e.Recipients = []string{"verify@sign.corp.test"}
+	raw := with("are these right?", file("text/plain", "offer.txt", "x"), file("application/pkcs7-signature", "offer.txt.p7s", "0"),
+		file("application/pdf", "signed.pdf", "%PDF-"), file("application/pkcs7-signature", "signed.pdf.p7s", "0"), file("text/plain", "other.txt", "y"))
+	if err := in.Message(t.Context(), e, raw); err != nil || len(a.answered) != 1 {
+		t.Fatalf("%v, %d answers", err, len(a.answered))
+	}
+	var got []string
+	for _, f := range a.answered[0].Files {
+		got = append(got, f.Name+" "+string(f.Verdict)+" "+strings.Join(f.Signs, ","))
+	}
+	want := []string{"offer.txt.p7s valid offer.txt", "signed.pdf valid ", "signed.pdf.p7s valid signed.pdf", "other.txt unreadable "}
+	if !slices.Equal(got, want) {
+		t.Errorf("answered %q, want %q", got, want)
+	}
 }
 
 func (a *answerer) Verified(_ context.Context, v workflow.Verification, key [32]byte) (bool, error) {

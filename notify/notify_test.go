@@ -214,6 +214,13 @@ func cases(lang string) map[string]workflow.Notice {
 	out["verified"] = workflow.Notice{Kind: workflow.MailVerified, Key: heldID, By: -1, Attachments: []workflow.Attachment{report("verification.txt")},
 		Verification: &workflow.Verification{ID: heldID, Person: jane, Thread: testSession(lang).Thread,
 			Files: []workflow.VerifiedFile{file("Lease-signed.pdf", workflow.VerdictValid, jane1, seal)}}}
+	detached := file("offer.docx.p7s", workflow.VerdictValid, jane1)
+	detached.Signs = []string{"offer.docx"}
+	other := file("plan.odt.p7s", workflow.VerdictChanged, bad)
+	other.Signs = []string{"plan.odt"}
+	out["verified-detached"] = workflow.Notice{Kind: workflow.MailVerified, Key: heldID, By: -1,
+		Attachments:  []workflow.Attachment{report("verification-1.txt"), report("verification-2.txt")},
+		Verification: &workflow.Verification{ID: heldID, Person: jane, Thread: workflow.Thread{Subject: "Are these right?"}, Files: []workflow.VerifiedFile{detached, other}}}
 	out["verified-several"] = workflow.Notice{Kind: workflow.MailVerified, Key: heldID, By: -1,
 		Attachments: []workflow.Attachment{report("verification-1.txt"), report("verification-2.txt"), report("verification-3.txt"), report("verification-4.txt"), report("verification-5.txt")},
 		Verification: &workflow.Verification{ID: heldID, Person: jane, Thread: workflow.Thread{Subject: "Are these right?"},

@@ -13,13 +13,20 @@ func (w *writer) verified() {
 	w.add(block{Is: "title", Text: w.count("verified.title", len(v.Files), nil)})
 	w.hello()
 	for _, f := range v.Files {
-		w.add(block{Is: "items", Text: w.say("verified.file."+string(f.Verdict), nil), Items: []item{
+		verdict := "verified.file." + string(f.Verdict)
+		if f.Verdict == workflow.VerdictChanged && len(f.Signs) > 0 {
+			verdict = "verified.file.changed.beside"
+		}
+		w.add(block{Is: "items", Text: w.say(verdict, nil), Items: []item{
 			{fileName(f.Name), w.size(f.Size), w.say("digest.file", nil), f.SHA256.String()}}})
 		var facts []item
+		for _, name := range f.Signs[:min(len(f.Signs), maxListed)] {
+			facts = append(facts, item{Name: w.say("verified.signs", nil), Detail: fileName(name)})
+		}
 		for _, s := range f.Signatures[:min(len(f.Signatures), maxListed)] {
 			facts = append(facts, w.signature(s))
 		}
-		if more := len(f.Signatures) - len(facts); more > 0 {
+		if more := len(f.Signatures) - maxListed; more > 0 {
 			facts = append(facts, item{Name: w.count("verified.more", more, nil), Detail: w.say("verified.more.where", nil)})
 		}
 		if len(facts) > 0 {

@@ -3,12 +3,15 @@ package program
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"milterd/signature/pdf"
+	"milterd/signature/xades"
 	"milterd/validate"
 	"milterd/workflow"
 )
@@ -39,21 +42,55 @@ type judgement struct {
 	Unreadable string
 }
 
+// question is what it is asked: the data are the file and those beside it, one after
+// the other.
+type question struct {
+	Roots  [][]byte // DER
+	Size   int      // of the file
+	Beside []beside
+	Given  bool // for that file's signatures; else they only came along
+}
+
+type beside struct {
+	Name string
+	Size int
+}
+
+// split gives the file, and what its signatures may be for.
+func (q question) split(data []byte) (file []byte, o validate.Options, err error) {
+	o.Anchors = x509.NewCertPool()
+	for _, der := range q.Roots {
+		root, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, o, fmt.Errorf("roots: %w", err)
+		}
+		o.Anchors.AddCert(root)
+	}
+	next := func(n int) (b []byte) {
+		b, data = data[:n:n], data[n:]
+		return b
+	}
+	file = next(q.Size)
+	for _, f := range q.Beside {
+		o.Files = append(o.Files, xades.File{Name: f.Name, Content: next(f.Size)})
+	}
+	if !q.Given {
+		o.Files = validate.Beside(file, o.Files)
+	}
+	return file, o, nil
+}
+
 func init() {
 	pdf.AddTask(taskValidate, func(options json.RawMessage, data []byte) (any, error) {
-		var roots [][]byte // DER
-		if err := json.Unmarshal(options, &roots); err != nil {
-			return nil, fmt.Errorf("roots: %w", err)
+		var q question
+		if err := json.Unmarshal(options, &q); err != nil {
+			return nil, fmt.Errorf("the question: %w", err)
 		}
-		anchors := x509.NewCertPool()
-		for _, der := range roots {
-			root, err := x509.ParseCertificate(der)
-			if err != nil {
-				return nil, fmt.Errorf("roots: %w", err)
-			}
-			anchors.AddCert(root)
+		file, o, err := q.split(data)
+		if err != nil {
+			return nil, err
 		}
-		r, err := validate.File(data, validate.Options{Anchors: anchors})
+		r, err := validate.File(file, o)
 		if err != nil {
 			return judgement{Unreadable: err.Error()}, nil
 		}
@@ -62,13 +99,20 @@ func init() {
 }
 
 // Verify implements intake.Verifier.
-func (v verifier) Verify(ctx context.Context, content []byte) (workflow.VerifiedFile, error) {
-	var roots [][]byte
+func (v verifier) Verify(ctx context.Context, file workflow.NamedFile, others []workflow.NamedFile, given bool) (workflow.VerifiedFile, error) {
+	q, data := question{Size: len(file.Content), Given: given}, file.Content
 	for _, c := range v.anchors() {
-		roots = append(roots, c.Raw)
+		q.Roots = append(q.Roots, c.Raw)
+	}
+	if given || validate.MayBeDetached(file.Content) {
+		data = slices.Clone(data)
+		for _, f := range others {
+			q.Beside = append(q.Beside, beside{f.Name, len(f.Content)})
+			data = append(data, f.Content...)
+		}
 	}
 	var j judgement
-	err := pdf.RunInChild(ctx, taskValidate, roots, content, &j)
+	err := pdf.RunInChild(ctx, taskValidate, q, data, &j)
 	var refusal *workflow.Refusal
 	if errors.As(err, &refusal) {
 		j.Unreadable, err = refusal.Text, nil
@@ -76,14 +120,21 @@ func (v verifier) Verify(ctx context.Context, content []byte) (workflow.Verified
 	if err != nil {
 		return workflow.VerifiedFile{}, err
 	}
+	out := workflow.VerifiedFile{Name: file.Name, Size: int64(len(file.Content)), SHA256: sha256.Sum256(file.Content)}
 	if j.Unreadable != "" {
-		return workflow.VerifiedFile{Verdict: workflow.VerdictUnreadable, Report: "This file cannot be judged: " + j.Unreadable + "\n"}, nil
+		out.Verdict, out.Report = workflow.VerdictUnreadable, "This file cannot be judged: "+j.Unreadable+"\n"
+		return out, nil
 	}
 	r := j.Result
 	if r == nil {
 		return workflow.VerifiedFile{}, errors.New("validating: an empty answer")
 	}
-	out := workflow.VerifiedFile{Verdict: verdict(r.Indication), Report: r.Text()}
+	out.Verdict, out.Report = verdict(r.Indication), r.Text()
+	for _, b := range q.Beside {
+		if r.Signs(b.Name) {
+			out.Signs = append(out.Signs, b.Name)
+		}
+	}
 	switch {
 	case len(r.Signatures) == 0:
 		out.Verdict = workflow.VerdictUnsigned

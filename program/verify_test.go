@@ -85,7 +85,7 @@ func TestVerifier(t *testing.T) {
 		"a container cut off":                 {container[:len(container)-1], workflow.VerdictUnreadable, "cannot be judged"},
 		"nothing":                             {nil, workflow.VerdictUnreadable, "cannot be judged"},
 	} {
-		f, err := v.Verify(ctx, one.content)
+		f, err := v.Verify(ctx, workflow.NamedFile{Name: name, Content: one.content}, nil, false)
 		if err != nil || f.Verdict != one.want || !strings.Contains(f.Report, one.report) {
 			t.Errorf("%s: %v, %s, want %s; report: %s", name, err, f.Verdict, one.want, f.Report)
 		}
@@ -101,6 +101,51 @@ func TestVerifier(t *testing.T) {
 		}
 		if len(said) != 3 || !f.Signatures[2].Stamp || slices.ContainsFunc(said, func(s string) bool { return !strings.HasSuffix(s, " valid") }) {
 			t.Errorf("signatures: %q", said)
+		}
+	}
+}
+
+// Detached signatures are held against what is given with them, or what came along.
+func TestVerifierDetached(t *testing.T) {
+	p, _ := serve(t, configured(t))
+	seal := p.Authority.Seal()
+	offer := []byte("We offer.\n")
+	params := cades.Params{Certificate: seal.Leaf(), Chain: seal.Chain[1:], Time: time.Now()}
+	der, err := cades.Sign(t.Context(), offer, params, seal.Key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attached, err := cades.Attach(der, offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name, content string) workflow.NamedFile {
+		return workflow.NamedFile{Name: name, Content: []byte(content)}
+	}
+	right, wrong, more := file("offer.txt", string(offer)), file("offer.txt", "We offer more.\n"), file("more.txt", "more")
+	for name, c := range map[string]struct {
+		file   []byte
+		others []workflow.NamedFile
+		given  bool
+		want   workflow.Verdict // open, as nobody has put revocation data into the signature
+		signs  string
+		report string
+	}{
+		"given":                    {der, []workflow.NamedFile{right}, true, workflow.VerdictOpen, "offer.txt", "TRY_LATER"},
+		"given, changed":           {der, []workflow.NamedFile{wrong}, true, workflow.VerdictChanged, "offer.txt", "HASH_FAILURE"},
+		"given, one too many":      {der, []workflow.NamedFile{right, more}, true, workflow.VerdictUnreadable, "", "signs one file"},
+		"given to an attached one": {attached, []workflow.NamedFile{wrong}, true, workflow.VerdictChanged, "", "HASH_FAILURE"},
+		"given to a PDF":           {cmstest.Document(10), []workflow.NamedFile{right}, true, workflow.VerdictUnreadable, "", "no detached signature"},
+		"came along":               {der, []workflow.NamedFile{more, right}, false, workflow.VerdictOpen, "offer.txt", "TRY_LATER"},
+		"alone came along":         {der, []workflow.NamedFile{wrong}, false, workflow.VerdictChanged, "offer.txt", "HASH_FAILURE"},
+		"none fits":                {der, []workflow.NamedFile{more, wrong}, false, workflow.VerdictOpen, "", "SIGNED_DATA_NOT_FOUND"},
+		"nothing came along":       {der, nil, false, workflow.VerdictOpen, "", "SIGNED_DATA_NOT_FOUND"},
+		"attached, beside others":  {attached, []workflow.NamedFile{wrong}, false, workflow.VerdictOpen, "", "TRY_LATER"},
+		"a PDF beside others":      {cmstest.Document(10), []workflow.NamedFile{right}, false, workflow.VerdictUnsigned, "", "holds no signature"},
+	} {
+		f, err := verifier{p.anchors}.Verify(t.Context(), workflow.NamedFile{Name: "offer.p7s", Content: c.file}, c.others, c.given)
+		if err != nil || f.Verdict != c.want || strings.Join(f.Signs, ",") != c.signs || !strings.Contains(f.Report, c.report) || f.Name != "offer.p7s" || f.Size != int64(len(c.file)) {
+			t.Errorf("%s: %v, %s, want %s for %q; signs %q; report: %s", name, err, f.Verdict, c.want, c.signs, f.Signs, f.Report)
 		}
 	}
 }
@@ -123,14 +168,25 @@ func TestVerifyByMail(t *testing.T) {
 	if err := s.send(t, "", "jane.roe@corp.test", letter("v3", "", good), "verify@sign.corp.test"); err == nil {
 		t.Error("a stranger's question is taken")
 	}
-	got := s.mails(t, "jane.roe@corp.test", "Verified: Lease", 2)
+	seal := s.Program.Authority.Seal()
+	detached, err := cades.Sign(t.Context(), []byte("We offer.\n"), cades.Params{Certificate: seal.Leaf(), Chain: seal.Chain[1:], Time: time.Now()}, seal.Key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := strings.Replace(letter("v4", "", detached), "application/pdf; name=lease.pdf", "application/pkcs7-signature; name=offer.txt.p7s\nContent-Disposition: attachment; filename=offer.txt.p7s", 1)
+	beside = strings.TrimSuffix(beside, "--b--\n") + "--b\nContent-Type: text/plain; name=offer.txt\nContent-Disposition: attachment\nContent-Transfer-Encoding: base64\n\nV2Ugb2ZmZXIuCg==\n--b--\n"
+	if err := s.send(t, "jane.roe", "jane.roe@corp.test", beside, "verify@sign.corp.test"); err != nil {
+		t.Fatal(err)
+	}
+	got := s.mails(t, "jane.roe@corp.test", "Verified: Lease", 3)
 	time.Sleep(time.Second) // for one that must not come
-	if all := s.mails(t, "jane.roe@corp.test", "Verified: Lease", 2); len(all) != 2 {
-		t.Errorf("%d answers, want 2", len(all))
+	if all := s.mails(t, "jane.roe@corp.test", "Verified: Lease", 3); len(all) != 3 {
+		t.Errorf("%d answers, want 3", len(all))
 	}
 	for id, words := range map[string][]string{
 		"v1": {"Every signature in this file is valid", "Example Corp: valid, proven for", "In-Reply-To: <v1@corp.test>", "Auto-Submitted: auto-replied", "verification.txt"},
 		"v2": {"This file was CHANGED after it was signed", "NOT valid", "In-Reply-To: <v2@corp.test>"},
+		"v4": {"What we found in your file", "* offer.txt.p7s", "Signs: offer.txt", "cannot be decided here", "In-Reply-To: <v4@corp.test>"},
 	} {
 		i := slices.IndexFunc(got, func(m string) bool { return strings.Contains(m, "<"+id+"@corp.test>") })
 		if i < 0 {

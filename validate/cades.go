@@ -9,12 +9,22 @@ import (
 	"time"
 
 	"milterd/signature/cms"
+	"milterd/signature/xades"
 )
 
 // ValidateCAdES judges every signer of a CAdES message (ETSI EN 319 122-1) and
-// their archive timestamps. A detached one needs o.Content. The error is for bytes
-// that cannot be read at all (cms.ErrFormat, cms.ErrAlgorithm).
+// their archive timestamps. A detached one needs the file in o.Files. The error is
+// for bytes that cannot be read at all (cms.ErrFormat, cms.ErrAlgorithm), and for
+// more than one file.
 func ValidateCAdES(data []byte, o Options) (*Result, error) {
+	var given *xades.File
+	switch len(o.Files) {
+	case 0:
+	case 1:
+		given = &o.Files[0]
+	default:
+		return nil, fmt.Errorf("a CAdES signature signs one file, and %d were given", len(o.Files))
+	}
 	v := besideOf(o)
 	known := v.optional()
 	all, err := cms.ParseBER(data)
@@ -24,7 +34,11 @@ func ValidateCAdES(data []byte, o Options) (*Result, error) {
 	if err := v.room(all); err != nil {
 		return nil, fmt.Errorf("reading the file: %w", err)
 	}
-	inside, outside := digester(all[0].Content), digester(v.o.Content)
+	inside := digester(all[0].Content)
+	outside := inside
+	if given != nil {
+		outside = digester(given.Content)
+	}
 	for i, m := range all {
 		name := ""
 		if len(all) > 1 {
@@ -32,18 +46,21 @@ func ValidateCAdES(data []byte, o Options) (*Result, error) {
 		}
 		content, problem := inside, error(nil)
 		switch {
-		case m.Content == nil && v.o.Content == nil:
+		case m.Content == nil && given == nil:
 			problem = undecided(SignedDataNotFound, "the signature is detached, and the file that it signs was not given")
 		case m.Content == nil:
 			content = outside
-		case v.o.Content != nil && !bytes.Equal(m.Content, v.o.Content):
+		case given != nil && !bytes.Equal(m.Content, given.Content):
 			problem = fail(HashFailure, "the file that was given is not the one in the signature")
 		}
 		first := len(v.sigs)
 		s := v.addCAdES(name, m, content, known)
 		s.problem, s.out.Whole = problem, true
+		if m.Content == nil && given != nil && given.Name != "" {
+			s.out.Files = []string{given.Name}
+		}
 		for _, d := range v.sigs[first:] {
-			if m.Content == nil && v.o.Content == nil && d.problem != nil {
+			if m.Content == nil && given == nil && d.problem != nil {
 				d.problem = problem // of an archive timestamp: it is over the content, too
 			}
 		}

@@ -71,7 +71,7 @@ func (f *fixture) ladder(content []byte) (out [4][]byte) {
 func (f *fixture) file(data, content []byte) *validate.Result {
 	f.t.Helper()
 	o := f.options()
-	o.Content = content
+	o.Files = beside(content)
 	r, err := validate.File(data, o)
 	if err != nil {
 		f.t.Fatal(err)
@@ -104,9 +104,9 @@ func TestCAdESLevels(t *testing.T) {
 		}
 		attached := f.ok(cades.Attach(der, letter))
 		for name, data := range map[string][]byte{"detached": der, "attached": attached} {
-			o.Content = nil
+			o.Files = nil
 			if name == "detached" {
-				o.Content = letter
+				o.Files = beside(letter)
 			}
 			r, err := validate.File(data, o)
 			if err != nil {
@@ -152,7 +152,7 @@ func TestCAdESRenewed(t *testing.T) {
 	renewed := f.ok(cades.Archive(context.Background(), f.ok(cades.AddEvidence(single, f.proof(nil))), letter, tsa))
 	f.clock = now.AddDate(6, 0, 0)
 	o := f.options()
-	o.Content, o.CRLs = letter, [][]byte{f.root.CRL(t, f.clock, nil), newer.CRL(t, f.clock, nil)}
+	o.Files, o.CRLs = beside(letter), [][]byte{f.root.CRL(t, f.clock, nil), newer.CRL(t, f.clock, nil)}
 	r, err := validate.File(single, o)
 	if err != nil || r.Passed() {
 		t.Errorf("not renewed, it passes after the end: %v", err)
@@ -197,7 +197,7 @@ func TestCAdESContent(t *testing.T) {
 		t.Errorf("archive timestamp: %s %s", s.Indication, s.Sub)
 	}
 	// A PDF takes no content; and what cannot be read is an error.
-	if _, err := validate.File(cmstest.Document(0), validate.Options{Content: letter}); err == nil {
+	if _, err := validate.File(cmstest.Document(0), validate.Options{Files: beside(letter)}); err == nil {
 		t.Error("content beside a PDF")
 	}
 	if _, err := validate.File(append(slices.Clone(lta), 0), f.options()); err == nil {
@@ -226,7 +226,7 @@ func TestCAdESAttacks(t *testing.T) {
 	}
 	e := f.proof(nil)
 	o := f.options()
-	o.Content, o.CRLs = letter, e.CRLs
+	o.Files, o.CRLs = beside(letter), e.CRLs
 	good, err := validate.File(message(func(*cmstest.Message) {}), o)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func TestCAdESAttacks(t *testing.T) {
 	stolen := &cmstest.Message{Content: attrs.Attributes, Certs: []*x509.Certificate{f.seal.Cert}, Named: f.seal.Cert, Hash: crypto.SHA256,
 		Digest: cmstest.DER(0x30, cmstest.SHA256), Algorithm: cmstest.DER(0x30, cmstest.ECDSASHA256), Key: f.seal.Key,
 		Signed: attrs.Attributes, Change: func([]byte) []byte { return attrs.Value }}
-	o.Content = nil
+	o.Files = nil
 	if r, err := validate.File(stolen.Marshal(t), o); err == nil {
 		t.Errorf("a signature over attributes passes as one over content: %s", r.Text())
 	}
@@ -326,7 +326,7 @@ func TestCAdESTimestampSwaps(t *testing.T) {
 	// A revocation that comes later is no concern of a proven time; before it, it is.
 	for when, want := range map[time.Time]validate.Indication{f.clock.Add(time.Second): validate.Passed, now.Add(-time.Hour): validate.Indeterminate} {
 		o := f.options()
-		o.Content, o.CRLs = letter, f.proof(map[*x509.Certificate]time.Time{f.seal.Cert: when}).CRLs
+		o.Files, o.CRLs = beside(letter), f.proof(map[*x509.Certificate]time.Time{f.seal.Cert: when}).CRLs
 		r, err := validate.File(lta, o)
 		if err != nil || r.Signatures[0].Indication != want {
 			t.Errorf("revoked at %s: %v %s", when, err, r.Text())
@@ -386,7 +386,7 @@ func TestCAdESOfOpenSSL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Content = c.content
+		o.Files = beside(c.content)
 		r, err := validate.File(data, o)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

@@ -11,6 +11,7 @@ import (
 	"milterd/signature/cms/cmstest"
 	"milterd/signature/pades"
 	"milterd/signature/pdf/cos"
+	"milterd/signature/xades"
 	"milterd/validate"
 )
 
@@ -133,4 +134,12 @@ func (f *fixture) blindly(head []byte) []byte {
 		return nil
 	}
 	return slices.Concat(head, s)
+}
+
+// beside is a file as it is given with a detached signature; none for nil.
+func beside(content []byte) []xades.File {
+	if content == nil {
+		return nil
+	}
+	return []xades.File{{Name: "letter.txt", Content: content}}
 }

@@ -23,7 +23,7 @@ func TestEveryByteOfCAdES(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := f.options()
-	o.Content = letter
+	o.Files = beside(letter)
 	passed := 0
 	for i := 0; i < len(lta); i += 7 {
 		data := bytes.Clone(lta)
@@ -90,7 +90,7 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o := validate.Options{Now: now}
 		if len(b) > 0 && b[0] == 0x30 {
-			o.Content = letter
+			o.Files = beside(letter)
 		}
 		r, err := validate.File(b, o)
 		if err != nil {

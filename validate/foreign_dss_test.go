@@ -38,7 +38,7 @@ func TestForeignOfDSS(t *testing.T) {
 			o.CRLs = lists
 		}
 		if name == "lta2.p7s" {
-			o.Content = text
+			o.Files = beside(text)
 		}
 		data := read(t, dir+name)
 		r, err := validate.File(data, o)
@@ -55,8 +55,8 @@ func TestForeignOfDSS(t *testing.T) {
 				files["letter.txt"] = other
 				return names
 			})
-		case o.Content != nil:
-			o.Content = other
+		case o.Files != nil:
+			o.Files = beside(other)
 		default:
 			data = bytes.Replace(data, text, other, 1)
 		}

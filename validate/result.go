@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"milterd/signature/cms"
+	"milterd/signature/xades"
 )
 
 // Indication is the outcome of a validation (EN 319 102-1, clause 5.1.3).
@@ -151,7 +152,7 @@ type Signature struct {
 	Problem    string     `json:"problem,omitempty"` // what is wrong, in words
 	Notes      []string   `json:"notes,omitempty"`   // what a careful reader should know
 	Level      Level      `json:"level,omitempty"`   // of signatures
-	Files      []string   `json:"files,omitempty"`   // that it signs, in a container
+	Files      []string   `json:"files,omitempty"`   // that it signs, in a container or beside a CAdES signature
 
 	References []Reference `json:"references,omitempty"` // of XAdES: what it covers
 
@@ -179,6 +180,15 @@ type Signature struct {
 type Change struct {
 	What    string `json:"what"`
 	Allowed bool   `json:"allowed"` // by ISO 32000-2, 12.8 and the locks of earlier signatures
+}
+
+// Signs reports whether a signature is for the file with this name: one of the
+// container, or one that was given beside it. Whether it holds is another question.
+func (r *Result) Signs(name string) bool {
+	return slices.ContainsFunc(r.Signatures, func(s Signature) bool {
+		return slices.Contains(s.Files, name) ||
+			slices.ContainsFunc(s.References, func(r Reference) bool { return r.Covers == xades.CoversFile && r.Name == name })
+	})
 }
 
 // Passed reports whether every signature is TOTAL-PASSED and nothing was

@@ -17,8 +17,7 @@ type Options struct {
 	Certs   []*x509.Certificate // that may complete chains
 	CRLs    [][]byte            // DER; fresher than the file's own, perhaps
 	OCSPs   [][]byte            // DER
-	Content []byte              // what a detached CAdES signature signs; nil if it is not given
-	Files   []xades.File        // what a detached XAdES signature signs
+	Files   []xades.File        // what a detached signature signs; with CAdES at most one, whose name does not count
 }
 
 // maxSignatures bounds the work that one file can ask for.

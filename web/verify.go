@@ -2,10 +2,8 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"path"
 	"strings"
@@ -14,10 +12,10 @@ import (
 	"milterd/workflow"
 )
 
-// Verifier judges the signatures in a file that anybody may have made. Its error
-// is temporary.
+// Verifier judges the signatures in a file that anybody may have made, which are
+// detached where others are given for them. Its error is temporary.
 type Verifier interface {
-	Verify(ctx context.Context, content []byte) (workflow.VerifiedFile, error)
+	Verify(ctx context.Context, file workflow.NamedFile, others []workflow.NamedFile, given bool) (workflow.VerifiedFile, error)
 }
 
 // What the verification page lets strangers cost. A file is judged for some
@@ -27,6 +25,7 @@ const (
 	judgements = 1 // at once: documents on their way to signatures come first
 	uploadTime = 2 * time.Minute
 	maxListed  = 100 // signatures listed
+	maxSigned  = 20  // files that one detached signature is held against
 )
 
 // verifyView is what the verification page shows.
@@ -78,15 +77,17 @@ func (s *site) judge(c *call, slot chan struct{}) (f *workflow.VerifiedFile, sta
 	until := time.Now().Add(uploadTime)
 	control := http.NewResponseController(c.ResponseWriter)
 	_, _ = control.SetReadDeadline(until), control.SetWriteDeadline(until.Add(time.Minute)) // a recorder in tests has none
-	name, content, err := upload(c, s.MaxFile)
+	file, signed, err := upload(c, s.MaxFile)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return nil, http.StatusRequestEntityTooLarge, "verify.large"
 	case err != nil:
 		return nil, http.StatusBadRequest, "verify.broken"
-	case len(content) == 0:
+	case len(file.Content) == 0:
 		return nil, http.StatusBadRequest, "verify.none"
+	case len(signed) > maxSigned:
+		return nil, http.StatusBadRequest, "verify.many"
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 	defer cancel()
@@ -96,34 +97,43 @@ func (s *site) judge(c *call, slot chan struct{}) (f *workflow.VerifiedFile, sta
 	case <-ctx.Done():
 		return nil, http.StatusServiceUnavailable, "verify.busy"
 	}
-	got, err := s.Verifier.Verify(ctx, content)
+	got, err := s.Verifier.Verify(ctx, file, signed, len(signed) > 0)
 	if err != nil {
 		if c.Context().Err() == nil {
 			s.Log.Error("web: a file could not be judged", "err", err)
 		}
 		return nil, http.StatusServiceUnavailable, "verify.busy"
 	}
-	got.Name, got.Size, got.SHA256 = name, int64(len(content)), sha256.Sum256(content)
 	return &got, http.StatusOK, ""
 }
 
-// upload gives the first file of a form.
-func upload(c *call, limit int64) (name string, content []byte, err error) {
+// upload gives the file of a form, and those that its signature is for.
+func upload(c *call, limit int64) (file workflow.NamedFile, signed []workflow.NamedFile, err error) {
 	c.Request.Body = http.MaxBytesReader(c.ResponseWriter, c.Request.Body, limit)
 	form, err := c.MultipartReader()
 	if err != nil {
-		return "", nil, err
+		return file, nil, err
 	}
-	var p *multipart.Part
-	for p == nil || p.FormName() != "file" {
-		if p, err = form.NextPart(); err == io.EOF {
-			return "", nil, nil
-		} else if err != nil {
-			return "", nil, err
+	for {
+		p, err := form.NextPart()
+		if err == io.EOF {
+			return file, signed, nil
+		}
+		if err != nil {
+			return file, nil, err
+		}
+		one := workflow.NamedFile{Name: path.Base(strings.ReplaceAll(p.FileName(), `\`, "/"))}
+		if one.Content, err = io.ReadAll(p); err != nil {
+			return file, nil, err
+		}
+		switch {
+		case p.FileName() == "": // no file was chosen
+		case p.FormName() == "file" && file.Content == nil:
+			file = one
+		case p.FormName() == "signed" && len(signed) <= maxSigned:
+			signed = append(signed, one)
 		}
 	}
-	content, err = io.ReadAll(p)
-	return path.Base(strings.ReplaceAll(p.FileName(), `\`, "/")), content, err
 }
 
 func (s *site) showVerify(w http.ResponseWriter, r *http.Request, status int, v verifyView) {

@@ -24,15 +24,21 @@ type judge struct {
 	entered, leave chan struct{} // nil: it does not wait
 }
 
-func (j judge) Verify(ctx context.Context, content []byte) (workflow.VerifiedFile, error) {
+func (j judge) Verify(_ context.Context, file workflow.NamedFile, others []workflow.NamedFile, given bool) (workflow.VerifiedFile, error) {
 	if j.entered != nil {
 		j.entered <- struct{}{}
 		<-j.leave
 	}
-	word := strings.TrimSpace(string(content))
+	word := strings.TrimSpace(string(file.Content))
 	at := time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC)
 	jane := workflow.VerifiedSignature{By: "Jane Roe (Example Corp)", Verdict: workflow.VerdictValid, At: at}
-	f := workflow.VerifiedFile{Verdict: workflow.Verdict(word), Report: strings.Repeat("1. signature in field \"A very long name of a field\"\n   result     TOTAL-PASSED\n", 5)}
+	f := workflow.VerifiedFile{Name: file.Name, Size: int64(len(file.Content)), Verdict: workflow.Verdict(word), Report: strings.Repeat("1. signature in field \"A very long name of a field\"\n   result     TOTAL-PASSED\n", 5)}
+	if given != (len(others) > 0) {
+		return f, errors.New("what a form holds is given")
+	}
+	for _, o := range others {
+		f.Signs = append(f.Signs, o.Name)
+	}
 	switch f.Verdict {
 	case workflow.VerdictValid:
 		f.Signatures = []workflow.VerifiedSignature{jane, {By: "Example Corp", Verdict: workflow.VerdictValid, At: at, Stamp: true}}
@@ -131,6 +137,56 @@ func TestVerifyPage(t *testing.T) {
 		status, body := send(change, c.field, c.name, c.file)
 		if status != c.status || !strings.Contains(body, c.says) || c.neverSays != "" && strings.Contains(body, c.neverSays) {
 			t.Errorf("%.20q %.20q: status %d, want %d with %q and without %q:\n%s", c.name, c.file, status, c.status, c.says, c.neverSays, body)
+		}
+	}
+}
+
+// The files that a detached signature is for come with it; an empty choice is none.
+func TestVerifyPageDetached(t *testing.T) {
+	st := newStage(t)
+	site := serve(t, Config{Desk: st.fake, Mailbox: st.fake, Verifier: judge{}, MaxFile: 1 << 20, Organisation: "Example GmbH", Domain: "sign.corp.test", Log: testLog(t)})
+	for name, c := range map[string]struct {
+		verdict string
+		signed  []string // names
+		status  int
+		says    string
+	}{
+		"one":         {"valid", []string{"offer.docx"}, 200, `<dt>Signs</dt><dd dir="auto">offer.docx</dd>`},
+		"hostile":     {"valid", []string{"<b>.docx"}, 200, "&lt;b&gt;.docx"},
+		"changed":     {"changed", []string{"a", "b"}, 200, "What was given is NOT what was signed"},
+		"none chosen": {"valid", []string{""}, 200, "Every signature is valid"},
+		"too many":    {"valid", slices.Repeat([]string{"x"}, maxSigned+1), 400, "too many files"},
+	} {
+		body := new(bytes.Buffer)
+		w := multipart.NewWriter(body)
+		for i, n := range append([]string{"offer.p7s"}, c.signed...) {
+			field := "signed"
+			if i == 0 {
+				field = "file"
+			}
+			p, err := w.CreateFormFile(field, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n != "" {
+				io.WriteString(p, c.verdict)
+			}
+		}
+		w.Close()
+		r, err := http.NewRequest("POST", site.URL+"/verify", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", w.FormDataContentType())
+		r.Header.Set("Origin", site.URL)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != c.status || !strings.Contains(string(page), c.says) {
+			t.Errorf("%s: %v, status %d, want %d with %q:\n%s", name, err, res.StatusCode, c.status, c.says, page)
 		}
 	}
 }

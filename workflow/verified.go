@@ -17,6 +17,12 @@ type Verification struct {
 	Files  []VerifiedFile `json:"files"`
 }
 
+// NamedFile is a file as somebody sent it.
+type NamedFile struct {
+	Name    string
+	Content []byte
+}
+
 // VerifiedFile is a file with what was found out about its signatures.
 type VerifiedFile struct {
 	Name       string              `json:"name"`
@@ -24,7 +30,8 @@ type VerifiedFile struct {
 	SHA256     Digest              `json:"sha256"`
 	Verdict    Verdict             `json:"verdict"`
 	Signatures []VerifiedSignature `json:"signatures,omitempty"`
-	Report     string              `json:"report"` // everything, in English, as `milterd verify` prints it
+	Signs      []string            `json:"signs,omitempty"` // files beside it that its detached signatures are for
+	Report     string              `json:"report"`          // everything, in English, as `milterd verify` prints it
 }
 
 // VerifiedSignature is one signature or timestamp.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"milterd/evidence"
 	"milterd/program"
@@ -19,8 +20,7 @@ import (
 )
 
 type verifyCmd struct {
-	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF, ASiC container, CAdES signature (.p7s, .p7m) or XML to look at. After an XML signature that is detached, the files that it signs; without them, those beside it that have the names it says. With --evidence: any number of documents of the session, to be held against it."`
-	Content  string   `type:"existingfile" placeholder:"FILE" help:"The file that a detached signature signs."`
+	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF, ASiC container, CAdES signature (.p7s, .p7m) or XML to look at. After a detached signature, what it signs; without that, what stands beside it: letter.odt for letter.odt.p7s, and the files that XML names. With --evidence: any number of documents of the session, to be held against it."`
 	Evidence string   `type:"existingfile" placeholder:"FILE" help:"Check the evidence file of a session, as milterd session evidence wrote it."`
 	Trust    []string `type:"existingfile" placeholder:"FILE" help:"Root certificate to trust, PEM or DER; can be given more than once. Besides it, the organisation's own root is trusted where the configuration and its data folder can be read."`
 	CRL      []string `name:"crl" type:"existingfile" placeholder:"FILE" help:"Revocation list to take into account, DER or PEM, perhaps fresher than those in the file; can be given more than once."`
@@ -39,8 +39,8 @@ func (v verifyCmd) Run(c *cli) error {
 			return err
 		}
 	}
-	if err == nil && v.Evidence == "" && len(v.Files) != 1 && !validate.IsXML(content) {
-		err = errors.New("verify wants one PDF, container or signature, or --evidence FILE")
+	if err == nil && v.Evidence == "" && len(v.Files) != 1 && !validate.MayBeDetached(content) {
+		err = errors.New("verify wants one file, and more only after a detached signature, or --evidence FILE")
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "milterd: %v\n", err)
@@ -53,12 +53,8 @@ func (v verifyCmd) Run(c *cli) error {
 		return v.evidence(anchors)
 	}
 	o := validate.Options{Anchors: anchors, CRLs: crls}
-	if validate.IsXML(content) {
+	if validate.MayBeDetached(content) {
 		if o.Files, err = v.signedFiles(content); err != nil {
-			return err
-		}
-	} else if v.Content != "" {
-		if o.Content, err = os.ReadFile(v.Content); err != nil {
 			return err
 		}
 	}
@@ -73,21 +69,18 @@ func (v verifyCmd) Run(c *cli) error {
 	return verdict(r.Indication)
 }
 
-// signedFiles reads the files that an XML signature may cover: those that were
-// given, or else those in its own folder that have the names it says.
+// signedFiles reads the files that a detached signature may cover: those that were
+// given, or else those in its own folder that have the names it says, with CAdES its
+// own name without the last ending.
 func (v verifyCmd) signedFiles(signature []byte) (out []xades.File, err error) {
-	given := v.Files[1:]
-	if v.Content != "" {
-		given = append(given[:len(given):len(given)], v.Content)
-	}
-	for _, path := range given {
+	for _, path := range v.Files[1:] {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, xades.File{Name: filepath.Base(path), Content: content})
 	}
-	if len(given) > 0 {
+	if len(out) > 0 {
 		return out, nil
 	}
 	folder, err := os.OpenRoot(filepath.Dir(v.Files[0])) // which no name and no link leads out of
@@ -95,8 +88,13 @@ func (v verifyCmd) signedFiles(signature []byte) (out []xades.File, err error) {
 		return nil, err
 	}
 	defer folder.Close()
-	for _, name := range xades.Names(signature) {
-		if i, err := folder.Stat(name); err != nil || !i.Mode().IsRegular() {
+	own := filepath.Base(v.Files[0])
+	names := []string{strings.TrimSuffix(own, filepath.Ext(own))}
+	if validate.IsXML(signature) {
+		names = xades.Names(signature)
+	}
+	for _, name := range names {
+		if i, err := folder.Stat(name); err != nil || !i.Mode().IsRegular() || name == own {
 			continue // the result says that it is missing
 		}
 		content, err := folder.ReadFile(name)
@@ -105,7 +103,7 @@ func (v verifyCmd) signedFiles(signature []byte) (out []xades.File, err error) {
 		}
 		out = append(out, xades.File{Name: name, Content: content})
 	}
-	return out, nil
+	return validate.Beside(signature, out), nil
 }
 
 // evidence checks an evidence file and the documents that were named with it.

@@ -37,6 +37,9 @@ func TestVerifyCAdESAndASiC(t *testing.T) {
 	der, err := cades.Sign(context.Background(), content, p, seal.Key, nil)
 	letter, other := file("letter.txt", content, nil), file("other.txt", nil, nil)
 	detached := file("letter.txt.p7s", der, err)
+	alone := file("alone.p7s", der, nil)
+	whole, err := cades.Attach(der, content)
+	attached := file("other.txt.p7m", whole, err)
 	armoured := file("letter.txt.pem", pem.EncodeToMemory(&pem.Block{Type: "CMS", Bytes: der}), nil)
 	files := []asic.File{{Name: "letter.txt", Content: content}}
 	s, err := asic.Sign(context.Background(), asic.Extended, files, 1, p, seal.Key, nil)
@@ -52,13 +55,16 @@ func TestVerifyCAdESAndASiC(t *testing.T) {
 		status int
 		says   string
 	}{
-		"detached":          {[]string{detached, "--content", letter}, 0, "CAdES-BASELINE-B"},
-		"in PEM":            {[]string{armoured, "--content", letter}, 0, "CAdES-BASELINE-B"},
-		"of another file":   {[]string{detached, "--content", other}, exitFailed, "HASH_FAILURE"},
-		"without its file":  {[]string{detached}, exitIndeterminate, "SIGNED_DATA_NOT_FOUND"},
-		"container":         {[]string{container}, 0, "signs      letter.txt"},
-		"content beside it": {[]string{container, "--content", letter}, exitIndeterminate, "no detached signature"},
-		"broken container":  {[]string{broken}, exitIndeterminate, "malformed container"},
+		"detached":           {[]string{detached, letter}, 0, "signs      letter.txt"},
+		"its file beside it": {[]string{detached}, 0, "CAdES-BASELINE-B"},
+		"in PEM":             {[]string{armoured}, 0, "CAdES-BASELINE-B"},
+		"attached":           {[]string{attached}, 0, "CAdES-BASELINE-B"}, // whatever lies beside it
+		"of another file":    {[]string{detached, other}, exitFailed, "HASH_FAILURE"},
+		"of two files":       {[]string{detached, letter, other}, exitIndeterminate, "signs one file, and 2 were given"},
+		"without its file":   {[]string{alone}, exitIndeterminate, "SIGNED_DATA_NOT_FOUND"},
+		"container":          {[]string{container}, 0, "signs      letter.txt"},
+		"a container's file": {[]string{container, letter}, exitUsage, "after a detached signature"},
+		"broken container":   {[]string{broken}, exitIndeterminate, "malformed container"},
 	} {
 		out, errs, status := milterd(t, append(append([]string{"verify"}, c.args...), known...)...)
 		if status != c.status || !strings.Contains(out+errs, c.says) {

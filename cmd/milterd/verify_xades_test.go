@@ -76,7 +76,6 @@ func TestVerifyXAdES(t *testing.T) {
 		"detached, beside":  {[]string{file("beside/letter.xml", detached)}, 0, `covers     file "letter.txt"`},
 		"detached, alone":   {[]string{file("alone/letter.xml", detached)}, exitIndeterminate, "SIGNED_DATA_NOT_FOUND"},
 		"detached, given":   {[]string{file("alone/letter.xml", detached), file("given/letter.txt", letter)}, 0, "XAdES-BASELINE-B"},
-		"--content":         {[]string{file("alone/letter.xml", detached), "--content", file("given/letter.txt", letter)}, 0, "XAdES-BASELINE-B"},
 		"one too many":      {[]string{file("alone/letter.xml", detached), file("given/letter.txt", letter), secret}, exitIndeterminate, "no signature covers"},
 		"a link leads away": {[]string{file("beside/outside.xml", outside)}, exitIndeterminate, "SIGNED_DATA_NOT_FOUND"},
 	} {
