@@ -5,22 +5,27 @@
 //	go run ./bench/trustlist
 //
 // Beside the whole of it stand the parts that cannot be left out: reading the
-// files and hashing them. "Held" is the heap after a collection, of the process
+// files and hashing them. A refresh fetches from a server of this machine, over TLS,
+// into an empty folder, and then again, when nothing is new. "Held" is the heap after a collection, of the process
 // that has opened the lists; "peak" is what the kernel saw (VmHWM) of a process
 // of its own that does nothing else.
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +50,9 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == "open" {
 		do = func() error { return open(os.Args[2]) }
 	}
+	if len(os.Args) > 3 && os.Args[1] == "refresh" {
+		do = func() error { return refresh(os.Args[2], os.Args[3]) }
+	}
 	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/trustlist:", err)
 		os.Exit(1)
@@ -57,8 +65,15 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	leaf, err := generate(dir)
+	var u *trustlisttest.Union
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { u.ServeHTTP(w, r) }))
+	defer server.Close()
+	u, leaf, err := generate(dir, server.URL+"/")
 	if err != nil {
+		return err
+	}
+	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "server.pem"), root, 0o600); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "leaf.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}), 0o600); err != nil {
@@ -75,13 +90,15 @@ func run() error {
 	}
 	var all []result
 	for range rounds {
-		out, err := exec.Command(self, "open", dir).Output()
-		if err != nil {
-			return fmt.Errorf("a process that opens the lists: %w", err)
-		}
 		var r result
-		if err := json.Unmarshal(out, &r); err != nil {
-			return err
+		for _, args := range [][]string{{"open", dir}, {"refresh", dir, server.URL + "/EU.xml"}} {
+			out, err := exec.Command(self, args...).Output()
+			if err != nil {
+				return fmt.Errorf("a process that would %s the lists: %w", args[0], err)
+			}
+			if err := json.Unmarshal(out, &r); err != nil {
+				return err
+			}
 		}
 		all = append(all, r)
 	}
@@ -99,6 +116,9 @@ func run() error {
 	row("asking about one that nobody vouches for", "ms", func(r result) float64 { return float64(r.Refuse.Microseconds()) / 1000 })
 	row("held", "MiB", func(r result) float64 { return float64(r.Held) / (1 << 20) })
 	row("peak", "MiB", func(r result) float64 { return float64(r.Peak) / (1 << 10) })
+	row("refresh: fetching, verifying and keeping all", "s", func(r result) float64 { return r.Refresh.Seconds() })
+	row("refresh when nothing is new", "s", func(r result) float64 { return r.Same.Seconds() })
+	row("peak of both", "MiB", func(r result) float64 { return float64(r.RefreshPeak) / (1 << 10) })
 	return nil
 }
 
@@ -107,6 +127,8 @@ type result struct {
 	Open, Vouch, Refuse time.Duration
 	Held                uint64 // bytes
 	Peak                uint64 // KiB
+	Refresh, Same       time.Duration
+	RefreshPeak         uint64 // KiB
 }
 
 func open(dir string) error {
@@ -148,14 +170,64 @@ func open(dir string) error {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	r.Held = m.HeapAlloc
+	if r.Peak, err = peak(); err != nil {
+		return err
+	}
+	runtime.KeepAlive(l)
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// peak is the most memory that this process ever had, in KiB.
+func peak() (kib uint64, err error) {
 	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for _, line := range strings.Split(string(status), "\n") {
+		fmt.Sscanf(line, "VmHWM: %d kB", &kib)
+	}
+	return kib, nil
+}
+
+// refresh fetches the lists into an empty folder, twice.
+func refresh(dir, address string) error {
+	signers, err := certificates(filepath.Join(dir, "signers.pem"))
 	if err != nil {
 		return err
 	}
-	for _, line := range strings.Split(string(status), "\n") {
-		fmt.Sscanf(line, "VmHWM: %d kB", &r.Peak)
+	server, err := certificates(filepath.Join(dir, "server.pem"))
+	if err != nil {
+		return err
 	}
-	runtime.KeepAlive(l)
+	roots := x509.NewCertPool()
+	roots.AddCert(server[0])
+	folder, err := os.MkdirTemp(dir, "refresh-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	l, err := trustlist.Open(trustlist.Config{Folder: folder, LOTL: address, Signers: signers,
+		Client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}})
+	if err != nil {
+		return err
+	}
+	var r struct {
+		Refresh, Same time.Duration
+		RefreshPeak   uint64
+	}
+	for _, took := range []*time.Duration{&r.Refresh, &r.Same} {
+		start := time.Now()
+		if err := l.Refresh(context.Background()); err != nil {
+			return err
+		}
+		*took = time.Since(start)
+	}
+	if n := len(l.Status()); n != territories+1 {
+		return fmt.Errorf("%d lists after a refresh", n)
+	}
+	if r.RefreshPeak, err = peak(); err != nil {
+		return err
+	}
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
@@ -177,21 +249,22 @@ func floor(dir string) (time.Duration, int, error) {
 	return time.Since(start), size, nil
 }
 
-// generate writes the lists, and gives a certificate that one of the services issued.
-func generate(dir string) ([]byte, error) {
+// generate writes the lists, to be fetched from base, and gives a certificate that
+// one of the services issued.
+func generate(dir, base string) (*trustlisttest.Union, []byte, error) {
 	now := time.Now()
 	var cas []*x509.Certificate
 	var leaf []byte
 	for i := range authorities {
 		ca, key, err := authority(i, now)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if cas = append(cas, ca); i == authorities/2 {
 			c := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Somebody"}, NotBefore: now.AddDate(0, -1, 0),
 				NotAfter: now.AddDate(1, 0, 0), KeyUsage: x509.KeyUsageContentCommitment}
 			if leaf, err = x509.CreateCertificate(rand.Reader, c, ca, key.Public(), key); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
@@ -210,15 +283,15 @@ func generate(dir string) ([]byte, error) {
 		}
 		lists = append(lists, l)
 	}
-	u, err := trustlisttest.Make(now, "", lists...)
+	u, err := trustlisttest.Make(now, base, lists...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	signers := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: u.Trusted()[0].Raw})
 	if err := os.WriteFile(filepath.Join(dir, "signers.pem"), signers, 0o600); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return leaf, u.Write(dir)
+	return u, leaf, u.Write(dir)
 }
 
 func authority(n int, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
