@@ -19,6 +19,8 @@ const DefaultPasswordTries = 3
 const (
 	kindPassword   = "password" // Ceremony: a try that counts
 	passwordWindow = time.Hour
+	passwordDay    = 24 * time.Hour
+	perDay         = 3 // times the tries of an hour: who has somebody's mailbox must not guess on and on
 	maxPassword    = 1024 // bytes
 )
 
@@ -37,7 +39,7 @@ type Passwords interface {
 // that could not reach the directory, are not counted; one for somebody whom the
 // directory does not know is, or it would fill the audit trail. Reasons: "enrolment-gone",
 // "way-not-accepted", "wrong-password" (with the tries that are left in Text),
-// "too-many-passwords", "directory-away".
+// "too-many-passwords", "no-more-passwords", "directory-away".
 func (e *Enrolments) Password(ctx context.Context, v workflow.Visit, handle, password, client string) (*Enrolment, error) {
 	n, err := e.State(ctx, v, handle)
 	switch {
@@ -84,17 +86,25 @@ func (e *Enrolments) Password(ctx context.Context, v workflow.Visit, handle, pas
 	return e.State(ctx, v, handle)
 }
 
-// countTry takes one of the tries of a person's hour, and says how many are left.
+// countTry takes one of the tries of a person's hour and day, and says how many are
+// left in both.
 func (e *Enrolments) countTry(ctx context.Context, v workflow.Visit, id string) (left int, err error) {
 	err = e.do(ctx, func(tx workflow.Tx) error {
 		n, err := tx.CeremoniesSince(v.Who().Mail, kindPassword, e.now().Add(-passwordWindow))
 		if err != nil {
 			return err
 		}
-		if left = e.PasswordTries - n - 1; left < 0 {
+		day, err := tx.CeremoniesSince(v.Who().Mail, kindPassword, e.now().Add(-passwordDay))
+		switch {
+		case err != nil:
+			return err
+		case day >= perDay*e.PasswordTries:
+			return refuse("no-more-passwords", "Too many wrong passwords. Please try again tomorrow, or ask your administrator to approve this device.")
+		case n >= e.PasswordTries:
 			return refuse("too-many-passwords", "Too many wrong passwords. Please try again in an hour, or ask your administrator to approve this device.")
 		}
-		return e.save(tx, v, id, kindPassword, passwordWindow, struct{}{})
+		left = min(e.PasswordTries-n, perDay*e.PasswordTries-day) - 1
+		return e.save(tx, v, id, kindPassword, passwordDay, struct{}{})
 	})
 	return left, err
 }

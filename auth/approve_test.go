@@ -76,6 +76,23 @@ func TestPasswordsAreRationed(t *testing.T) {
 	n = d.begin(t, other)
 	_, r = d.password(other, n.Handle, "right")
 	want(t, "an hour later", r, "")
+
+	// And few in a day, whatever the hours let through.
+	for range 2 {
+		n = d.begin(t, d.john)
+		for range auth.DefaultPasswordTries {
+			_, r = d.password(d.john, n.Handle, "wrong")
+			want(t, "in a later hour", r, "wrong-password")
+		}
+		d.clock = d.clock.Add(time.Hour + time.Second)
+	}
+	n = d.begin(t, d.john)
+	_, r = d.password(d.john, n.Handle, "right")
+	want(t, "right, on a day with nine wrong ones", r, "no-more-passwords")
+	d.clock = d.clock.Add(21 * time.Hour)
+	n = d.begin(t, d.john)
+	_, r = d.password(d.john, n.Handle, "right")
+	want(t, "a day after the first", r, "")
 }
 
 // slow is a directory that thinks until every guess has had its chance.

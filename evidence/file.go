@@ -30,8 +30,8 @@ const (
 	tail  = "\"\n}\n"
 )
 
-// maxFile bounds a file in bytes.
-const maxFile = 64 << 20
+// MaxFile bounds a file in bytes.
+const MaxFile = 64 << 20
 
 // ErrDamaged: the file is not as it was written.
 var ErrDamaged = errors.New("the evidence file is damaged or was changed")
@@ -83,8 +83,8 @@ func hashed(alg cms.Algorithm, b []byte) []byte {
 
 // split takes a file apart. Whatever is not exactly as Write has it is ErrDamaged.
 func split(file []byte) (body, der []byte, err error) {
-	if len(file) > maxFile {
-		return nil, nil, fmt.Errorf("the evidence file is larger than %d MB", maxFile>>20)
+	if len(file) > MaxFile {
+		return nil, nil, fmt.Errorf("the evidence file is larger than %d MB", MaxFile>>20)
 	}
 	// From the end, because the evidence itself may say anything.
 	rest, ok := bytes.CutPrefix(file, []byte(head))

@@ -270,6 +270,7 @@ var statuses = map[string]int{
 	"enrolment-gone":      http.StatusGone,
 	"preparation-gone":    http.StatusGone,
 	"too-many-passwords":  http.StatusTooManyRequests,
+	"no-more-passwords":   http.StatusTooManyRequests,
 	"too-many-enrolments": http.StatusTooManyRequests,
 	"too-many-totp":       http.StatusTooManyRequests,
 	"too-many-tries":      http.StatusTooManyRequests,

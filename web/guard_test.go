@@ -395,7 +395,7 @@ func TestMount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"/healthz": "ok", "/pki/root.crl": "/pki/root.crl", "/robots.txt": "User-agent: *\nDisallow: /\n"} {
+	for path, want := range map[string]string{"/healthz": "ok", "/pki/root.crl": "/pki/root.crl", "/pki/ocsp/a//b///c": "/pki/ocsp/a//b///c", "/robots.txt": "User-agent: *\nDisallow: /\n"} {
 		if got := ask(h, "GET", path).Body.String(); got != want {
 			t.Errorf("%s: %q", path, got)
 		}

@@ -151,7 +151,18 @@ func (s *site) routes() http.Handler {
 			mux.Handle(pattern, h)
 		}
 	}
-	return s.headers(s.logged(mux))
+	return s.headers(slashes(s.logged(mux)))
+}
+
+// slashes lets a path with two slashes in a row reach its handler: the base64 of an
+// OCSP request has them (RFC 6960, A.1), and a redirect to a cleaned path loses one.
+func slashes(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path := r.URL.EscapedPath(); strings.Contains(path, "//") {
+			r.URL.RawPath = strings.ReplaceAll(path, "//", "/%2F")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // onlyPost answers a GET of the interface: it changes nothing.

@@ -108,7 +108,12 @@ func (v verifyCmd) signedFiles(signature []byte) (out []xades.File, err error) {
 
 // evidence checks an evidence file and the documents that were named with it.
 func (v verifyCmd) evidence(anchors *x509.CertPool) error {
-	file, err := os.ReadFile(v.Evidence)
+	f, err := os.Open(v.Evidence)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	file, err := io.ReadAll(io.LimitReader(f, evidence.MaxFile+1)) // one more is too large
 	if err != nil {
 		return err
 	}
