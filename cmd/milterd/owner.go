@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"milterd/config"
 )
 
@@ -58,5 +60,10 @@ func becomeOwner(folder string) error {
 	if err := syscall.Setgid(group); err != nil {
 		return err
 	}
-	return syscall.Setuid(int(st.Uid))
+	if err := syscall.Setuid(int(st.Uid)); err != nil {
+		return err
+	}
+	// The kernel now hides /proc/self from us, where our children come from and their
+	// namespaces are set up. What root has read so far is what this user may read.
+	return unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 }

@@ -65,6 +65,14 @@ func TestRootActsAsOwner(t *testing.T) {
 		t.Errorf("%d files: %v", files, err)
 	}
 
+	// The sandbox for LibreOffice is made by that user, too.
+	if err := os.WriteFile(file, []byte(text+"documents = { convert = [\"doc\"] }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, status := milterd(t, "check-config", "-c", file); status != 0 {
+		t.Errorf("with conversion: %s%s", out, errs)
+	}
+
 	if os.Geteuid() != 0 {
 		return // nobody's file is closed to oneself in the way that root's are
 	}

@@ -24,8 +24,8 @@ var jane = demo.Person{Name: "Jane Roe", Mail: "jane@corp.com"}
 
 // submit hands a mail to the machine's Postfix as Jane's mail client would:
 // STARTTLS, then her login.
-func (t *trial) submit(ctx context.Context, to, subject string) ([]byte, error) {
-	raw, err := demo.Draft{From: jane, To: []string{to}, Subject: subject, Text: "Please sign.", File: demo.Sample()}.Compose()
+func (t *trial) submit(ctx context.Context, to, subject string, file demo.Part) ([]byte, error) {
+	raw, err := demo.Draft{From: jane, To: []string{to}, Subject: subject, Text: "Please sign.", File: file}.Compose()
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,8 @@ func (t *trial) letter(ctx context.Context, user, what string, fits func(*demo.M
 }
 
 // sign takes a mail to John from SMTP to the signed document in Jane's mailbox.
-func (t *trial) sign(ctx context.Context, subject string) error {
-	if _, err := t.submit(ctx, "john@sign.corp.com", "[Standard] "+subject); err != nil {
+func (t *trial) sign(ctx context.Context, subject string, file demo.Part) error {
+	if _, err := t.submit(ctx, "john@sign.corp.com", "[Standard] "+subject, file); err != nil {
 		return err
 	}
 	about := func(m *demo.Message) bool { return strings.Contains(m.Subject, subject) }
@@ -167,7 +167,7 @@ func (t *trial) away(ctx context.Context) error {
 	if err := t.all(ctx, "systemctl stop milterd"); err != nil {
 		return err
 	}
-	if _, err := t.submit(ctx, "self@sign.corp.com", "[Standard] While nobody was there"); err != nil {
+	if _, err := t.submit(ctx, "self@sign.corp.com", "[Standard] While nobody was there", demo.Sample()); err != nil {
 		return err
 	}
 	if err := await(ctx, "the mail waits in the queue", func() bool {

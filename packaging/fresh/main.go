@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"milterd/demo"
 	"milterd/signature/pdf"
 )
 
@@ -97,8 +98,9 @@ func (t *trial) run(ctx context.Context, readme string) error {
 		{"README's first block", t.follow},
 		{"README's second block", t.followLogin},
 		{"the unit's sandbox", t.sandbox},
-		{"a mail becomes a signed document", func(ctx context.Context) error { return t.sign(ctx, "Framework agreement") }},
+		{"a mail becomes a signed document", func(ctx context.Context) error { return t.sign(ctx, "Framework agreement", demo.Sample()) }},
 		{"the same with the seal's key in a PKCS#11 token", t.token},
+		{"an Office file is signed as a PDF, with convert.conf", t.office},
 		{"milterd postfix check misses nothing but a DNS", t.doctor},
 		{"metrics, alert rules and dashboard fit", t.metrics},
 		{"mail waits while milterd is away, and is handed over by LMTP", t.away},

@@ -20,6 +20,7 @@ import (
 const (
 	present = "systemd-sysv,ca-certificates,openssl"
 	offered = "postfix dovecot-core chrony softhsm2"
+	office  = "libreoffice-writer-nogui" // offered without what it recommends, as docs/admin.md says
 )
 
 // tools are what this program runs, with the packages that have them.
@@ -70,7 +71,7 @@ func debian(ctx context.Context) (string, error) {
 		return "", err
 	}
 	args := []string{"--quiet", "--mode=root", "--variant=apt", "--include=" + present, "--skip=cleanup/apt",
-		"--customize-hook=chroot \"$1\" apt-get install -y -qq --install-recommends --download-only " + offered, release}
+		"--customize-hook=chroot \"$1\" apt-get install -y -qq --install-recommends --download-only " + offered + " && chroot \"$1\" apt-get install -y -qq --no-install-recommends --download-only " + office, release}
 	recipe := sha256.Sum256([]byte(sources + strings.Join(args, " ")))
 	dir := filepath.Join(cache, "milterd", fmt.Sprintf("%s-%x", release, recipe[:4]))
 	if _, err := os.Stat(dir); err == nil {

@@ -1,6 +1,10 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"milterd/demo"
+)
 
 // token moves the seal's key into a PKCS#11 token as docs/pki.md says, and has
 // the service seal a document with it: its sandbox must let the library in. Then
@@ -28,7 +32,7 @@ func (t *trial) token(ctx context.Context) error {
 	if _, err := t.say(ctx, "milterd check-config", "good"); err != nil {
 		return err
 	}
-	if err := t.sign(ctx, "Lease"); err != nil {
+	if err := t.sign(ctx, "Lease", demo.Sample()); err != nil {
 		return err
 	}
 	return t.all(ctx, "cat /root/milterd.toml > "+sample, "mv /root/seal.key "+key, "rm -r /var/lib/milterd/tokens /etc/milterd/token.pin", "systemctl restart milterd")
