@@ -250,6 +250,15 @@ func readCertificates(path string) (out []*x509.Certificate, err error) {
 	return out, nil
 }
 
+// warnLists logs the lists that do not count.
+func (p *Program) warnLists() {
+	for _, s := range p.lists.Status() {
+		if s.Reason != "" {
+			p.log.Warn("a trusted list does not count", "territory", s.Territory, "reason", string(s.Reason), "why", s.Why)
+		}
+	}
+}
+
 // refresh keeps the trusted lists young: at start and then from time to time. What
 // is there stays good until its own end.
 func (p *Program) refresh(ctx context.Context) {
@@ -260,11 +269,7 @@ func (p *Program) refresh(ctx context.Context) {
 		if err := p.lists.Refresh(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("refreshing the trusted lists", "error", err)
 		}
-		for _, s := range p.lists.Status() {
-			if s.Reason != "" {
-				p.log.Warn("a trusted list does not count", "territory", s.Territory, "reason", string(s.Reason), "why", s.Why)
-			}
-		}
+		p.warnLists()
 		select {
 		case <-ctx.Done():
 			return

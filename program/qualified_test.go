@@ -36,6 +36,8 @@ type known struct {
 	err error
 }
 
+func (*known) Reload() error { return nil }
+
 func (k *known) Identity(context.Context, string) (directory.Identity, error) { return k.id, k.err }
 
 // chambers are a provider with its revocation service and lists, and the qualifier.
@@ -282,6 +284,46 @@ func TestQualifierAnchors(t *testing.T) {
 	c.policy.Trust = trusts{c.open(t), anchors}
 	if _, got := c.qualify(t, c.issue(t, nil).Raw); got != "550 list-expired" {
 		t.Errorf("by a list that is out of date: %q", got)
+	}
+}
+
+// What an administrator puts into the folder counts when milterd is told to read again;
+// what nobody has signed does not.
+func TestListsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	c := newChambers(t)
+	lists, err := trustlist.Open(trustlist.Config{Folder: c.folder, Signers: c.union.Trusted()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.policy.Trust = trusts{lists}
+	leaf := c.issue(t, nil).Raw
+	if _, got := c.qualify(t, leaf); got != "" {
+		t.Fatalf("before: %q", got)
+	}
+	var log bytes.Buffer
+	p := &Program{Directory: c.qualifier.directory, lists: lists, log: slog.New(slog.NewTextHandler(&log, nil))}
+	list := &c.union.Lists[0]
+	list.Sequence, list.Age, list.Services[0].State.Status = 9, time.Minute, "withdrawn"
+	if err := c.union.Sign(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.union.Write(c.folder); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := c.qualify(t, leaf); got != "" {
+		t.Fatalf("written, not read: %q", got)
+	}
+	p.Reload()
+	if _, got := c.qualify(t, leaf); got != "550 withdrawn-service" || !strings.Contains(log.String(), "trusted lists reloaded") {
+		t.Errorf("read again: %q\n%s", got, log.String())
+	}
+	if err := os.WriteFile(filepath.Join(c.folder, "EU.xml"), []byte("<a/>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Reload()
+	if _, got := c.qualify(t, leaf); got != "550 list-tampered" && got != "550 list-malformed" || !strings.Contains(log.String(), "does not count") {
+		t.Errorf("no list: %q\n%s", got, log.String())
 	}
 }
 

@@ -29,13 +29,21 @@ func (c *certificate) reload() error {
 	return nil
 }
 
-// Reload reads the people and the TLS certificate again (SIGHUP). An error
-// leaves the old ones.
+// Reload reads the people, the trusted lists and the TLS certificate again (SIGHUP).
+// An error leaves the old ones.
 func (p *Program) Reload() {
 	if err := p.Directory.Reload(); err != nil {
 		p.log.Error("directory not reloaded, the old one stays", "error", err)
 	} else {
 		p.log.Info("directory reloaded")
+	}
+	if p.lists != nil {
+		if err := p.lists.Reload(); err != nil {
+			p.log.Error("trusted lists not reloaded, the old ones stay", "error", err)
+		} else {
+			p.log.Info("trusted lists reloaded")
+			p.warnLists()
+		}
 	}
 	if p.certificate == nil {
 		return

@@ -62,14 +62,15 @@ func Open(c Config) (*Lists, error) {
 	}
 	c.Client = client(c.Client)
 	l := &Lists{c: c}
-	if err := l.reload(); err != nil {
+	if err := l.Reload(); err != nil {
 		return nil, fmt.Errorf("opening trusted lists: %w", err)
 	}
 	return l, nil
 }
 
-// reload reads the folder anew.
-func (l *Lists) reload() error {
+// Reload reads the folder anew and verifies what is in it. After an error, which is
+// one of the folder, what was read before counts on.
+func (l *Lists) Reload() error {
 	l.refresh.Lock()
 	defer l.refresh.Unlock()
 	f, err := openFolder(l.c.Folder)

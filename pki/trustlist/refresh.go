@@ -26,7 +26,7 @@ const (
 // signatures do; it keeps others from seeing what is fetched.
 func (l *Lists) Refresh(ctx context.Context) error {
 	if l.c.LOTL == "" {
-		if err := l.reload(); err != nil {
+		if err := l.Reload(); err != nil {
 			return fmt.Errorf("reading trusted lists: %w", err)
 		}
 		return nil
