@@ -54,6 +54,8 @@ func newPage(people []Person, boxes *Mailboxes, server string, verdict func([]by
 	p.tmpl, err = template.New("page.html").Funcs(template.FuncMap{
 		"size":    func(b []byte) string { return fmt.Sprintf("%d kB", (len(b)+999)/1000) },
 		"verdict": func(a Part) string { return p.judge(a) },
+		"standIn": func() string { return StandIn },
+		"pin":     func() string { return standInPIN },
 	}).ParseFS(pageFiles, "page/page.html")
 	if err != nil {
 		return nil, fmt.Errorf("demo's page: %w", err)

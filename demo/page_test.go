@@ -93,6 +93,12 @@ func TestPageShowsMail(t *testing.T) {
 	if err != nil || m.Link() != "http://localhost:1/s#0123456789abcdefghij_-" || m.Code() != "" {
 		t.Errorf("link is %q, code %q, %v", m.Link(), m.Code(), err)
 	}
+	form := visit(t, h, "/box/jane.roe@corp.test?write=1").Body.String()
+	for _, want := range []string{`value="Standard"`, `value="Advanced"`, `value="Qualified">Qualified: by a stand-in`, standInPIN, "verify@" + SignDomain} {
+		if !strings.Contains(form, want) {
+			t.Errorf("the form does not offer %q", want)
+		}
+	}
 	for _, path := range []string{"/box/who@corp.test", "/box/john.doe@corp.test/1", "/mail/2/html", "/mail/1/part/1"} {
 		if w := visit(t, h, path); w.Code != http.StatusNotFound {
 			t.Errorf("%s answers %d", path, w.Code)
