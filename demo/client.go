@@ -76,10 +76,8 @@ func (b *Browser) Post(ctx context.Context, call string, in map[string]any, out 
 		}
 		return nil, nil, refused
 	}
-	// The cookie is Secure, which a cookie jar does not send over plain HTTP
-	// to localhost; browsers do (W3C Secure Contexts, 3.1).
 	for _, c := range resp.Cookies() {
-		if strings.HasPrefix(c.Name, "__Host-") {
+		if strings.HasSuffix(c.Name, "milterd-device") {
 			b.cookie = c.Name + "=" + c.Value
 		}
 	}

@@ -38,7 +38,7 @@ func eval[T any](b *tab, js string) T {
 func (b *tab) cookie(site, value string) {
 	b.T.Helper()
 	chromium.Protocol(b.Tab, network.SetCookie, network.SetCookieParams{Name: deviceCookie, Value: value, URL: site, Path: "/",
-		Secure: new(true), HTTPOnly: new(true), SameSite: network.CookieSameSiteStrict})
+		HTTPOnly: new(true), SameSite: network.CookieSameSiteStrict})
 }
 
 // within lets a part of a test use the tab of the whole, until what it gives is called.

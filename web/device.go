@@ -7,17 +7,26 @@ import (
 	"time"
 )
 
-// deviceCookie remembers proven devices. The prefix makes browsers insist on
-// Secure, Path=/ and no Domain (RFC 6265bis, section 4.1.3.2).
-const deviceCookie = "__Host-milterd-device"
+// deviceCookie remembers proven devices.
+const deviceCookie = "milterd-device"
+
+// cookieName is deviceCookie with the prefix that makes browsers insist on Secure,
+// Path=/ and no Domain (RFC 6265bis, section 4.1.3.2); but for plain HTTP on localhost,
+// where Safari keeps no secure cookie, and nobody listens.
+func (s *site) cookieName() string {
+	if s.base.Scheme == "http" {
+		return deviceCookie
+	}
+	return "__Host-" + deviceCookie
+}
 
 // maxDevices is how many people's proofs one browser keeps: a family's tablet,
 // or somebody with two mailboxes. The newest stands first.
 const maxDevices = 4
 
 // cookies splits the cookie into its values. They are base64url, so a dot parts them.
-func (c *call) cookies() []string {
-	k, err := c.Cookie(deviceCookie)
+func (s *site) cookies(c *call) []string {
+	k, err := c.Cookie(s.cookieName())
 	if err != nil || len(k.Value) > 1024 {
 		return nil
 	}
@@ -27,7 +36,7 @@ func (c *call) cookies() []string {
 
 // remembered reports whether one of the cookie's values proves the visitor's mailbox.
 func (s *site) remembered(ctx context.Context, c *call) bool {
-	for _, v := range c.cookies() {
+	for _, v := range s.cookies(c) {
 		if v != "" && s.Mailbox.Remembered(ctx, c.visit, v) {
 			return true
 		}
@@ -38,17 +47,17 @@ func (s *site) remembered(ctx context.Context, c *call) bool {
 // remember adds a proof to the cookie; an older one of the same person goes.
 func (s *site) remember(ctx context.Context, c *call, value string, expires time.Time) {
 	values := []string{value}
-	for _, v := range c.cookies() {
+	for _, v := range s.cookies(c) {
 		if v != "" && len(values) < maxDevices && !s.Mailbox.Remembered(ctx, c.visit, v) {
 			values = append(values, v)
 		}
 	}
 	http.SetCookie(c.ResponseWriter, &http.Cookie{
-		Name:     deviceCookie,
+		Name:     s.cookieName(),
 		Value:    strings.Join(values, "."),
 		Path:     "/",
 		MaxAge:   int(expires.Sub(s.now()).Seconds()),
-		Secure:   true,
+		Secure:   s.base.Scheme == "https",
 		HttpOnly: true,
 		SameSite: http.SameSiteStrictMode,
 	})

@@ -268,7 +268,7 @@ func newStage(t *testing.T) *stage {
 }
 
 // serve runs a site on loopback under the name localhost, which browsers trust
-// with Secure cookies.
+// as they do https.
 func serve(t *testing.T, c Config, more ...func(*Config)) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(nil)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -199,16 +200,31 @@ func TestDeviceCookie(t *testing.T) {
 	st, tok := jane(t)
 	other := token("max")
 	st.visits[other] = workflow.Visit{Session: st.visits[tok].Session, Person: 2}
-	res, _ := st.post(t, "/api/open", bodies(tok)["open"])
-	raw := res.Header.Get("Set-Cookie")
-	for _, part := range []string{"__Host-milterd-device=", "Path=/", "Max-Age=77", "HttpOnly", "Secure", "SameSite=Strict"} {
-		if !strings.Contains(raw, part) {
-			t.Errorf("cookie %q has no %q", raw, part)
+	for base, c := range map[string]struct{ name, secure string }{
+		"https://sign.corp.test": {"__Host-milterd-device=", "; Secure"},
+		"http://localhost:8481":  {"milterd-device=", ""},
+	} {
+		h, err := New(Config{Desk: st.fake, Mailbox: st.fake, URL: base, Log: testLog(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("POST", base+"/api/open", strings.NewReader(bodies(tok)["open"]))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set(requestHeader, "1")
+		r.Header.Set("Origin", base)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		raw := w.Header().Get("Set-Cookie")
+		for _, part := range []string{"Path=/", "Max-Age=77", "HttpOnly", "SameSite=Strict", c.secure} {
+			if !strings.Contains(raw, part) {
+				t.Errorf("%s: cookie %q has no %q", base, raw, part)
+			}
+		}
+		if !strings.HasPrefix(raw, c.name) || strings.Contains(raw, "Domain") || strings.Contains(raw, "Secure") != (c.secure != "") {
+			t.Errorf("%s: cookie %q", base, raw)
 		}
 	}
-	if strings.Contains(raw, "Domain") {
-		t.Errorf("cookie %q has a domain", raw)
-	}
+	res, _ := st.post(t, "/api/open", bodies(tok)["open"])
 	// A second person at the same browser keeps the first one's proof.
 	one := res.Cookies()[0]
 	res, _ = st.post(t, "/api/open", bodies(other)["open"], func(r *http.Request) { r.AddCookie(one) })
