@@ -90,6 +90,9 @@ func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 	case q.Offered() && !lists && q.LOTL != "":
 		bad("qualified.lotl_signers", "is missing, want the certificates of the list of the lists, which the Official Journal prints")
 	}
+	if !slices.Contains([]string{"no", "first-use", "required"}, q.Registered) {
+		bad("qualified.registered", "%q is unknown, want no, first-use or required", q.Registered)
+	}
 	if q.LOTL != "" && !strings.HasPrefix(q.LOTL, "https://") {
 		bad("qualified.lotl", "%q is no https address", q.LOTL)
 	}

@@ -29,14 +29,25 @@ const refreshEvery = 6 * time.Hour
 // qualifier implements workflow.Qualifier: by the trusted lists, the directory, and
 // revocation data of the moment.
 type qualifier struct {
-	policy    qualified.Policy
-	gatherer  *pki.Gatherer
-	directory directory.Backend
-	now       func() time.Time
+	policy      qualified.Policy
+	gatherer    *pki.Gatherer
+	directory   directory.Backend
+	credentials func(ctx context.Context, mail string) ([]*workflow.Credential, error) // a person's
+	now         func() time.Time
 }
 
 // Qualify implements workflow.Qualifier.
 func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+	return q.qualify(ctx, p, chain, false)
+}
+
+// Registrable implements auth.Cards: it is Qualify for a certificate that somebody vouches for as p's.
+// So its name is not compared; an identifier that the directory has must still be its.
+func (q *qualifier) Registrable(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+	return q.qualify(ctx, p, chain, true)
+}
+
+func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]byte, theirs bool) (*workflow.Qualification, error) {
 	certs := make([]*x509.Certificate, len(chain))
 	for i, der := range chain {
 		var err error
@@ -50,6 +61,9 @@ func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]by
 	who, err := q.person(ctx, p)
 	if err != nil {
 		return nil, err
+	}
+	if theirs {
+		who.Registered, who.Removed = certs[:1], nil
 	}
 	now := q.now()
 	path, err := q.policy.Path(certs[0], certs[1:], now)
@@ -74,6 +88,14 @@ func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]by
 	for _, c := range path {
 		out.Chain = append(out.Chain, c.Raw)
 	}
+	if q.policy.Registration == qualified.FirstUse {
+		switch report.Match {
+		case qualified.BySerial, qualified.ByIdentifier:
+			out.Register = workflow.RegisterAlways
+		case qualified.ByName:
+			out.Register = workflow.RegisterAtDevice
+		}
+	}
 	for _, c := range report.Checks {
 		out.Checks = append(out.Checks, workflow.QualifiedCheck{Name: c.Name, Clause: c.Clause, Outcome: string(c.Outcome), Detail: c.Detail})
 	}
@@ -93,9 +115,16 @@ func (q *qualifier) person(ctx context.Context, p workflow.Person) (qualified.Pe
 	out := qualified.Person{Serial: id.Serial, GivenName: id.GivenName, Surname: id.Surname}
 	for _, der := range id.Certificates {
 		if c, err := x509.ParseCertificate(der); err == nil {
-			out.Registered = append(out.Registered, qualified.Fingerprint(c))
+			out.Registered = append(out.Registered, c)
 		}
 	}
+	all, err := q.credentials(ctx, p.Mail)
+	if err != nil {
+		return qualified.Person{}, &workflow.Refusal{Code: 451, Enhanced: "4.3.0", Reason: "store-away", Err: err,
+			Text: "The signature desk cannot reach its database. Please try again in a few minutes."}
+	}
+	now, removed := workflow.Registered(all)
+	out.Registered, out.Removed = append(out.Registered, now...), removed
 	return out, nil
 }
 
@@ -186,8 +215,8 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 		trust = append(trust, anchors)
 	}
 	p.trust = trust
-	p.qualifier = &qualifier{policy: qualified.Policy{Trust: trust, RequireRegistered: c.Registered}, gatherer: gatherer,
-		directory: p.Directory, now: time.Now}
+	p.qualifier = &qualifier{policy: qualified.Policy{Trust: trust, Registration: qualified.Registration(c.Registered)}, gatherer: gatherer,
+		directory: p.Directory, credentials: p.Store.Credentials, now: time.Now}
 	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	for _, pc := range c.Providers {
 		client, err := p.provider(pc)

@@ -29,6 +29,7 @@ const (
 	WrongPerson        Reason = "wrong-person"        // it is somebody else's
 	PersonUnknown      Reason = "person-unknown"      // nothing configured to compare with
 	NotRegistered      Reason = "certificate-not-registered"
+	Removed            Reason = "certificate-removed"       // by its person, or by an administrator
 	UntrustedService   Reason = Reason(trustlist.Untrusted) // and the other words of package trustlist
 	WithdrawnService   Reason = Reason(trustlist.NotGranted)
 	UnreadableService  Reason = Reason(trustlist.Unreadable)
@@ -78,7 +79,8 @@ var texts = map[Reason]string{
 	DowngradedHash:     "This certificate, or one above it, was made with a hash that is broken (SHA-1 or MD5).",
 	WrongPerson:        "This certificate belongs to somebody else: only the person who was asked can sign.",
 	PersonUnknown:      "Nothing is known by which this certificate could be recognised as yours." + administrator,
-	NotRegistered:      "This certificate is not registered for you." + administrator,
+	NotRegistered:      "This certificate is not registered for you: please register it under Devices, or ask your administrator.",
+	Removed:            "This certificate was removed from your devices: please register it there again, or ask your administrator.",
 	UntrustedService:   "The provider of this certificate is in no trusted list as an issuer of qualified certificates.",
 	WithdrawnService:   "The provider of this certificate did not have the status of a qualified one, by its trusted list.",
 	UnreadableService:  "The trusted list says something about the provider of this certificate that is not understood here." + administrator,
