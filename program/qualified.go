@@ -215,8 +215,9 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 		trust = append(trust, anchors)
 	}
 	p.trust = trust
-	p.qualifier = &qualifier{policy: qualified.Policy{Trust: trust, Registration: qualified.Registration(c.Registered)}, gatherer: gatherer,
+	q := &qualifier{policy: qualified.Policy{Trust: trust, Registration: qualified.Registration(c.Registered)}, gatherer: gatherer,
 		directory: p.Directory, credentials: p.Store.Credentials, now: time.Now}
+	p.qualifier, p.Enrolments.Cards = q, q
 	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	for _, pc := range c.Providers {
 		client, err := p.provider(pc)
