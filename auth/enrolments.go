@@ -47,13 +47,6 @@ type Enrolments struct {
 	Cards         Cards     // nil: no qualified certificates are taken here
 }
 
-// Cards judges certificates of people's cards and of their keys at providers.
-type Cards interface {
-	// Registrable says whether a certificate that a second proof vouches for as p's
-	// can be registered: chain is DER, the certificate first. A *workflow.Refusal says why not.
-	Registrable(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error)
-}
-
 // Enrolment is a device that wants to be enrolled.
 type Enrolment struct {
 	ID         string    `json:"id"`               // what an approver names
