@@ -17,7 +17,8 @@ type Proofs struct {
 type Enrolment struct {
 	// Second proofs that count beside the mailed code: password (that of the
 	// directory, where it is LDAP), device (one that is enrolled already, by its
-	// passkey), administrator (milterd device approve).
+	// passkey), card (an identity card that names them by an identifier; needs
+	// qualified.card), administrator (milterd device approve).
 	Ways []string `toml:"ways" example:"[\"device\", \"administrator\"]"`
 	// Wrong passwords that a person may give in an hour. Keep it below the number
 	// at which the directory locks the account.

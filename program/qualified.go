@@ -70,18 +70,9 @@ func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]by
 	if err != nil {
 		return nil, unqualified(err)
 	}
-	c := qualified.Candidate{Leaf: certs[0], Issuers: path[1:], Person: who}
-	e, err := q.gatherer.With([][]byte{path[len(path)-1].Raw}).Gather(ctx, now, certs[:1], path[1:])
-	if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) {
-		return nil, unqualified(&qualified.Refusal{Reason: qualified.Revoked, Text: "This certificate has been revoked: please use your new card or certificate.", Err: err})
-	}
-	c.OCSPs, c.CRLs = e.OCSPs, e.CRLs
-	report, refused := q.policy.Accept(c, now)
-	if refused == nil && err != nil { // what nobody gives now, the signature would wait for in vain
-		refused = &qualified.Refusal{Reason: qualified.RevocationUnknown, Text: "Whether this certificate has been revoked could not be found out: please try again later."}
-	}
-	if refused != nil {
-		return nil, unqualified(errors.Join(refused, err))
+	report, err := q.accept(ctx, path, who, now, q.policy.Accept)
+	if err != nil {
+		return nil, err
 	}
 	out := &workflow.Qualification{Subject: report.Subject, Issuer: report.Issuer, Serial: report.Serial,
 		NotAfter: certs[0].NotAfter, Vouched: vouched(report.Entry), At: report.At}
@@ -100,6 +91,43 @@ func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]by
 		out.Checks = append(out.Checks, workflow.QualifiedCheck{Name: c.Name, Clause: c.Clause, Outcome: string(c.Outcome), Detail: c.Detail})
 	}
 	return out, nil
+}
+
+// accept gathers revocation data for a path, and has a certificate judged with it.
+func (q *qualifier) accept(ctx context.Context, path []*x509.Certificate, who qualified.Person, now time.Time,
+	judge func(qualified.Candidate, time.Time) (*qualified.Report, error)) (*qualified.Report, error) {
+	c := qualified.Candidate{Leaf: path[0], Issuers: path[1:], Person: who}
+	e, err := q.gatherer.With([][]byte{path[len(path)-1].Raw}).Gather(ctx, now, path[:1], path[1:])
+	if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) {
+		return nil, unqualified(&qualified.Refusal{Reason: qualified.Revoked, Text: "This certificate has been revoked: please use your new card or certificate.", Err: err})
+	}
+	c.OCSPs, c.CRLs = e.OCSPs, e.CRLs
+	report, refused := judge(c, now)
+	if refused == nil && err != nil { // what nobody gives now, the signature would wait for in vain
+		refused = &qualified.Refusal{Reason: qualified.RevocationUnknown, Text: "Whether this certificate has been revoked could not be found out: please try again later."}
+	}
+	if refused != nil {
+		return nil, unqualified(errors.Join(refused, err))
+	}
+	return report, nil
+}
+
+// Login implements auth.Cards.
+func (q *qualifier) Login(ctx context.Context, p workflow.Person, cert *x509.Certificate) (subject string, err error) {
+	who, err := q.person(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	now := q.now()
+	path, err := q.policy.LoginPath(cert, nil, now)
+	if err != nil {
+		return "", unqualified(err)
+	}
+	report, err := q.accept(ctx, path, who, now, q.policy.AcceptLogin)
+	if err != nil {
+		return "", err
+	}
+	return report.Subject, nil
 }
 
 func (q *qualifier) person(ctx context.Context, p workflow.Person) (qualified.Person, error) {
@@ -217,7 +245,7 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 	p.trust = trust
 	q := &qualifier{policy: qualified.Policy{Trust: trust, Registration: qualified.Registration(c.Registered)}, gatherer: gatherer,
 		directory: p.Directory, credentials: p.Store.Credentials, now: time.Now}
-	p.qualifier, p.Enrolments.Cards = q, q
+	p.qualifier, p.Enrolments.Cards, p.Enrolments.Readers = q, q, c.Card
 	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	for _, pc := range c.Providers {
 		client, err := p.provider(pc)

@@ -323,6 +323,87 @@ func TestQualifierRegister(t *testing.T) {
 	wants("database away", named, "451 store-away", "")
 }
 
+// A card's certificate for logging in names its person by an identifier, with fresh revocation data
+// of an authority that the lists vouch for; nobody is asked at a stranger's address.
+func TestQualifierLogin(t *testing.T) {
+	t.Parallel()
+	login := func(r *qualifiedtest.Request) { r.Authentication, r.Serial = true, "PNOLU-1" }
+	for name, k := range map[string]struct {
+		do   func(*testing.T, *chambers) *x509.Certificate
+		want string
+	}{
+		"by the directory's identifier": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			return c.issue(t, login)
+		}, ""},
+		"by a registered certificate": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.registered(t, c.issue(t, func(r *qualifiedtest.Request) { r.Serial = "PNOLU-1" }), false)
+			return c.issue(t, login)
+		}, ""},
+		"by one that was removed": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.registered(t, c.issue(t, func(r *qualifiedtest.Request) { r.Serial = "PNOLU-1" }), true)
+			return c.issue(t, login)
+		}, "550 name-alone"},
+		"by name": {func(t *testing.T, c *chambers) *x509.Certificate { return c.issue(t, login) }, "550 name-alone"},
+		"somebody else": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-2"
+			return c.issue(t, login)
+		}, "550 wrong-person"},
+		"the one for signatures": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			return c.issue(t, func(r *qualifiedtest.Request) { r.Serial = "PNOLU-1" })
+		}, "550 signing-certificate"},
+		"expired": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			return c.issue(t, func(r *qualifiedtest.Request) { login(r); r.Expired = true })
+		}, "550 certificate-expired"},
+		"revoked": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			leaf := c.issue(t, login)
+			c.Revoke(leaf, time.Now().Add(-time.Minute))
+			return leaf
+		}, "550 certificate-revoked"},
+		"revocation service away": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			c.away.Store(true)
+			return c.issue(t, login)
+		}, "451 revocation-unknown"},
+		"a stranger's": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			other := newChambers(t)
+			t.Cleanup(func() {
+				if n := other.asked.Load(); n != 0 {
+					t.Errorf("%d addresses of a stranger were asked", n)
+				}
+			})
+			return other.issue(t, login)
+		}, "550 untrusted-service"},
+		"not in the directory": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.err = directory.ErrNotFound
+			return c.issue(t, login)
+		}, "550 person-unknown"},
+		"directory away": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.err = errors.New("no route")
+			return c.issue(t, login)
+		}, "451 directory-away"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newChambers(t)
+			subject, err := c.Login(t.Context(), workflow.Person{Mail: "jane.roe@corp.test"}, k.do(t, c))
+			var r *workflow.Refusal
+			got := ""
+			if errors.As(err, &r) {
+				got = fmt.Sprintf("%d %s", r.Code, r.Reason)
+			} else if err != nil {
+				got = err.Error()
+			}
+			if got != k.want || (err == nil) != strings.Contains(subject, "JANE ROE") {
+				t.Errorf("%q, %q; want %q", subject, got, k.want)
+			}
+		})
+	}
+}
+
 // The organisation's own anchors stand beside the lists; what vouched is said.
 func TestQualifierAnchors(t *testing.T) {
 	t.Parallel()
