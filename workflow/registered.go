@@ -125,7 +125,7 @@ const bySignature = "first signature"
 // firstUse registers the certificate of a Qualified signature that is being finished. By the
 // name alone it does so only at a device that its person has enrolled: whoever has
 // somebody's mailbox and that name shall not become them for good (decision 7).
-// Reason: "certificate-removed", in the meantime.
+// Reasons: "certificate-removed" and "certificate-not-registered", in the meantime.
 func (d *Desk) firstUse(tx Tx, v Visit, q *Qualification, client string) error {
 	all, err := tx.CredentialsOf(v.Who().Mail)
 	if err != nil {
@@ -137,6 +137,9 @@ func (d *Desk) firstUse(tx Tx, v Visit, q *Qualification, client string) error {
 		return refuse("certificate-removed", "This certificate was removed from your devices: please register it there again, or ask your administrator.", nil)
 	case now || q.Register == RegisterNever:
 		return nil
+	case q.Register == RegisterAtDevice && slices.ContainsFunc(all, func(c *Credential) bool { return c.Kind == QualifiedCertificate }):
+		// Since it was prepared another one was registered: a name alone is nobody now.
+		return refuse("certificate-not-registered", "This certificate is not registered for you: please register it under Devices, or ask your administrator.", nil)
 	}
 	detail := map[string]string{}
 	if q.Register == RegisterAtDevice {
