@@ -144,7 +144,7 @@ func (d *Desk) firstUse(tx Tx, v Visit, q *Qualification, client string) error {
 	detail := map[string]string{}
 	if q.Register == RegisterAtDevice {
 		i := slices.IndexFunc(all, func(c *Credential) bool {
-			return c.ID == v.Device && c.Kind != QualifiedCertificate && c.Revoked.IsZero()
+			return c.ID == v.Device && c.Revoked.IsZero()
 		})
 		if i < 0 {
 			return nil
