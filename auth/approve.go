@@ -194,8 +194,11 @@ func (e *Enrolments) approve(tx workflow.Tx, c *workflow.Ceremony, d *enrolment,
 	if err := tx.SaveCeremony(c); err != nil {
 		return err
 	}
-	return tx.Append(c.Session, workflow.Event{Time: e.now(), Kind: workflow.EventApproved, Actor: actor, Client: client,
-		Detail: map[string]string{"enrolment": c.ID, "by": by, "device": d.Agent, "person": c.Mail}})
+	detail := map[string]string{"enrolment": c.ID, "by": by, "device": d.Agent, "person": c.Mail}
+	if d.Subject != "" {
+		detail["subject"] = d.Subject
+	}
+	return tx.Append(c.Session, workflow.Event{Time: e.now(), Kind: workflow.EventApproved, Actor: actor, Client: client, Detail: detail})
 }
 
 func wayNotAccepted() *workflow.Refusal {

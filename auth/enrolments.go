@@ -19,6 +19,7 @@ import (
 const (
 	WayPassword      = "password"      // of the directory, by bind
 	WayDevice        = "device"        // that is enrolled already, by its passkey
+	WayCard          = "card"          // identity card, by Web eID
 	WayAdministrator = "administrator" // milterd device approve
 )
 
@@ -44,6 +45,8 @@ type Enrolments struct {
 	Passwords     Passwords // nil: no directory knows passwords
 	PasswordTries int       // wrong ones that a person has in an hour, in all sessions; keep it below the directory's lock-out
 	Ways          []string  // second proofs that are accepted
+	Cards         Cards     // nil: no qualified certificates are taken here
+	Readers       bool      // people have readers for identity cards
 }
 
 // Enrolment is a device that wants to be enrolled.
@@ -67,6 +70,7 @@ type enrolment struct {
 	Client     string `json:"client,omitempty"`
 	ApprovedBy string `json:"approved_by,omitempty"`
 	Passkey    string `json:"passkey,omitempty"` // which approved it
+	Subject    string `json:"subject,omitempty"` // of the card that approved it
 }
 
 // Begin starts an enrolment for a visitor whose mailbox is proven. Reason:
@@ -130,7 +134,8 @@ func (e *Enrolments) ways(ctx context.Context, n *Enrolment) (ways []string, err
 	enrolled := slices.ContainsFunc(all, func(c *workflow.Credential) bool { return c.Kind == workflow.Passkey && c.Revoked.IsZero() })
 	fresh := e.now().Before(n.Created.Add(ProofLifetime))
 	for _, w := range e.Ways {
-		if w == WayPassword && (e.Passwords == nil || !fresh) || w == WayDevice && (!enrolled || !fresh) {
+		if w == WayPassword && (e.Passwords == nil || !fresh) || w == WayDevice && (!enrolled || !fresh) ||
+			w == WayCard && (e.Cards == nil || !e.Readers || !fresh) {
 			continue
 		}
 		ways = append(ways, w)

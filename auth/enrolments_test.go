@@ -33,7 +33,7 @@ func TestEnrolment(t *testing.T) {
 		t.Errorf("credential: %+v", c)
 	}
 	box := &auth.Mailbox{Store: d.Store, Keys: d.Keys, Now: d.Now}
-	if !box.Remembered(t.Context(), d.john, cookie) {
+	if !knows(t, box, d.john, cookie) {
 		t.Error("the device is not remembered")
 	}
 	e := d.events(t, workflow.EventEnrolling, workflow.EventApproved, workflow.EventEnrolled)

@@ -139,20 +139,21 @@ func (k *Keys) remember(tx workflow.Tx, mail, credential, agent string, now, exp
 const methodCode = "mailed code"
 
 // Remembered reports whether a cookie's device has proven the visitor's
-// mailbox, and was not removed since.
-func (m *Mailbox) Remembered(ctx context.Context, v workflow.Visit, cookie string) bool {
+// mailbox, and was not removed since; enrolled is its credential, if it is a device
+// that its person has enrolled.
+func (m *Mailbox) Remembered(ctx context.Context, v workflow.Visit, cookie string) (enrolled string, ok bool) {
 	if cookie == "" {
-		return false
+		return "", false
 	}
 	d, err := m.Store.Device(ctx, m.Keys.DeviceHash(cookie))
 	if err != nil || !strings.EqualFold(d.Mail, v.Who().Mail) || !m.now().Before(d.Expires) {
-		return false
+		return "", false
 	}
 	if d.Credential == "" {
-		return true
+		return "", true
 	}
 	all, err := m.Store.Credentials(ctx, d.Mail)
-	return err == nil && slices.ContainsFunc(all, func(c *workflow.Credential) bool { return c.ID == d.Credential && c.Revoked.IsZero() })
+	return d.Credential, err == nil && slices.ContainsFunc(all, func(c *workflow.Credential) bool { return c.ID == d.Credential && c.Revoked.IsZero() })
 }
 
 // ForSigning checks a code, counts a wrong one, and returns what uses it up

@@ -21,7 +21,7 @@ func TestPasskeyOpens(t *testing.T) {
 	cookie, _, err := d.Open(t.Context(), d.john, ceremony, answer, client, agent)
 	want(t, "open", reason(err), "")
 	box := &auth.Mailbox{Store: d.Store, Keys: d.Keys, Now: d.Now}
-	if !box.Remembered(t.Context(), d.john, cookie) || box.Remembered(t.Context(), d.jane, cookie) {
+	if !knows(t, box, d.john, cookie) || knows(t, box, d.jane, cookie) {
 		t.Error("the device is not remembered, or for somebody else")
 	}
 	e := d.events(t, workflow.EventProven)
@@ -48,7 +48,7 @@ func TestRemovedDeviceIsForgotten(t *testing.T) {
 	remembered := func(want bool) {
 		t.Helper()
 		for name, cookie := range map[string]string{"enrolling": enrolled, "opening": opened} {
-			if box.Remembered(t.Context(), d.john, cookie) != want {
+			if knows(t, box, d.john, cookie) != want {
 				t.Errorf("the cookie of %s is remembered: %v", name, !want)
 			}
 		}

@@ -154,10 +154,7 @@ func (e *Enrolments) enrol(tx workflow.Tx, v workflow.Visit, handle string, c *w
 	if err := tx.SaveCredential(c); err != nil {
 		return "", time.Time{}, err
 	}
-	if err := tx.EndCeremony(n.ID); err != nil {
-		return "", time.Time{}, err
-	}
-	if err := e.save(tx, v, random(), kindEnrolled, 24*time.Hour, struct{}{}); err != nil {
+	if err := e.ended(tx, v, n.ID); err != nil {
 		return "", time.Time{}, err
 	}
 	expires = now.Add(DeviceLifetime)
@@ -176,6 +173,52 @@ func (e *Enrolments) enrol(tx workflow.Tx, v workflow.Visit, handle string, c *w
 	}
 	return cookie, expires, tx.Enqueue(workflow.Job{Kind: workflow.JobMail, Session: v.Session.ID, Person: v.Person,
 		Mail: workflow.MailEnrolled, Credential: c.ID})
+}
+
+// Certificate ends an approved enrolment with a qualified certificate instead of a
+// device: chain (DER, the certificate first) is registered as the visitor's, and they are told by
+// mail. That its key is theirs, each signature proves. Reasons: those of Options but
+// for passkeys, "no-card", "certificate-known", and those of Cards.Registrable.
+func (e *Enrolments) Certificate(ctx context.Context, v workflow.Visit, handle string, chain [][]byte, client string) error {
+	if e.Cards == nil {
+		return noCards()
+	}
+	if err := e.do(ctx, func(tx workflow.Tx) error { // before anybody is asked about a certificate
+		_, _, err := e.approved(tx, v, handle)
+		return err
+	}); err != nil {
+		return err
+	}
+	q, err := e.Cards.Registrable(ctx, v.Who().Person, chain)
+	if err != nil {
+		return e.refused(ctx, v, client, "register", err)
+	}
+	return e.do(ctx, func(tx workflow.Tx) error {
+		// The session first, as whoever removes a certificate does.
+		if _, err := tx.Session(v.Session.ID); err != nil {
+			return err
+		}
+		n, d, err := e.approved(tx, v, handle)
+		if err != nil {
+			return err
+		}
+		c, err := workflow.Registration(v.Who().Mail, q.Chain[0], d.ApprovedBy, e.now())
+		if err != nil {
+			return err
+		}
+		if err := e.ended(tx, v, n.ID); err != nil {
+			return err
+		}
+		return workflow.Register(tx, &v, c, client, map[string]string{"enrolment": n.ID})
+	})
+}
+
+// ended ends an enrolment that has led somewhere; it still counts for a day.
+func (e *Enrolments) ended(tx workflow.Tx, v workflow.Visit, id string) error {
+	if err := tx.EndCeremony(id); err != nil {
+		return err
+	}
+	return e.save(tx, v, random(), kindEnrolled, 24*time.Hour, struct{}{})
 }
 
 // deviceName cleans what a person calls a device; lists and mails quote it.

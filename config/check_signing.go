@@ -31,11 +31,13 @@ func (c *Config) checkSigning(bad func(field, format string, args ...any)) {
 	if len(c.Proofs.Advanced) == 0 {
 		bad("proofs.advanced", "is empty, so that nobody could sign, want for example [\"passkey\"]")
 	}
-	list("enrolment.ways", c.Enrolment.Ways, "password", "device", "administrator")
+	list("enrolment.ways", c.Enrolment.Ways, "password", "device", "card", "administrator")
 	switch w := c.Enrolment.Ways; {
-	case slices.Contains(w, "administrator"):
+	case slices.Contains(w, "card") && !c.Qualified.Card:
+		bad("enrolment.ways", "\"card\" needs qualified.card = true, and somebody who says which authorities issue cards")
+	case slices.Contains(w, "administrator"), slices.Contains(w, "card"):
 	case !slices.Contains(w, "password"):
-		bad("enrolment.ways", "lets nobody enrol a first device, want password, administrator or both")
+		bad("enrolment.ways", "lets nobody enrol a first device, want password, card, administrator or several")
 	case len(c.Directory.LDAP.Servers) == 0:
 		bad("enrolment.ways", "lets nobody enrol a first device, because only LDAP knows passwords, want administrator, too")
 	}
@@ -89,6 +91,9 @@ func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 		bad("qualified.lotl_signers", "is missing: without trusted lists or anchors no certificate counts as qualified")
 	case q.Offered() && !lists && q.LOTL != "":
 		bad("qualified.lotl_signers", "is missing, want the certificates of the list of the lists, which the Official Journal prints")
+	}
+	if !slices.Contains([]string{"no", "first-use", "required"}, q.Registered) {
+		bad("qualified.registered", "%q is unknown, want no, first-use or required", q.Registered)
 	}
 	if q.LOTL != "" && !strings.HasPrefix(q.LOTL, "https://") {
 		bad("qualified.lotl", "%q is no https address", q.LOTL)

@@ -369,6 +369,6 @@ func Default() *Config {
 			Cache: Duration{Duration: 5 * time.Minute}}},
 		Enrolment:    Enrolment{Ways: []string{"password", "device", "administrator"}, PasswordTries: 3},
 		Certificates: Certificates{Lifetime: Days(30)},
-		Qualified:    Qualified{Lists: "trustlists"},
+		Qualified:    Qualified{Lists: "trustlists", Registered: "no"},
 	}
 }

@@ -17,7 +17,8 @@ type Proofs struct {
 type Enrolment struct {
 	// Second proofs that count beside the mailed code: password (that of the
 	// directory, where it is LDAP), device (one that is enrolled already, by its
-	// passkey), administrator (milterd device approve).
+	// passkey), card (an identity card that names them by an identifier; needs
+	// qualified.card), administrator (milterd device approve).
 	Ways []string `toml:"ways" example:"[\"device\", \"administrator\"]"`
 	// Wrong passwords that a person may give in an hour. Keep it below the number
 	// at which the directory locks the account.
@@ -51,9 +52,14 @@ type Qualified struct {
 	// itself takes for qualified, beside trusted lists or instead of them. The
 	// evidence says then that no list vouched.
 	Anchors string `toml:"anchors" example:"/etc/milterd/qualified"`
-	// Only certificates count that the directory holds for their person
-	// (directory.ldap.certificate); the name alone does not do.
-	Registered bool `toml:"registered" example:"true"`
+	// How much registered certificates count: those that the directory holds for
+	// their person (directory.ldap.certificate), that an administrator has
+	// registered (milterd qualified register), or the person on the devices page.
+	// no: they are recognised where the directory spells a name otherwise, and none
+	// is needed. first-use: a certificate is also registered when its person first
+	// signs with it; once one is, a name alone is nobody. required: no other ones
+	// are taken, and none registers itself.
+	Registered string `toml:"registered" example:"first-use"`
 	// Trust service providers that hold signatories' keys and sign by the Cloud
 	// Signature Consortium's API, one table for each.
 	Providers []Provider `toml:"provider"`

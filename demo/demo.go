@@ -33,6 +33,7 @@ type Options struct {
 	Out     io.Writer      // what a person reads
 
 	provider bool // with a stand-in for a trust service provider
+	cards    bool // identity cards enrol devices, and certificates are registered at first use
 	seal     bool // which holds the organisation's seal, too
 }
 
@@ -216,6 +217,10 @@ unsynchronised = true
 		p, more, err := startQTSP(h.dir, h.pages, h.people)
 		if err != nil {
 			return nil, err
+		}
+		if o.cards {
+			more = "[enrolment]\nways = [\"device\", \"card\", \"administrator\"]\n" +
+				strings.Replace(more, "[qualified]\n", "[qualified]\nregistered = \"first-use\"\n", 1)
 		}
 		h.provider = p
 		text += more

@@ -3,13 +3,16 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/big"
@@ -38,12 +41,13 @@ import (
 const standInExtension = `
 addEventListener("message", async (e) => {
   if (e.source !== window || typeof e.data?.action !== "string") return;
-  const m = /^web-eid:(status|get-signing-certificate|sign)$/.exec(e.data.action);
+  const m = /^web-eid:(status|authenticate|get-signing-certificate|sign)$/.exec(e.data.action);
   if (!m) return;
   const say = (what, more) => postMessage({ action: e.data.action + what, ...more }, location.origin);
   say("-ack");
   try {
     if (m[1] === "status") say("-success", { library: "stand-in", extension: "stand-in", nativeApp: "stand-in" });
+    else if (m[1] === "authenticate") say("-success", JSON.parse(await standInAuthenticate({ nonce: e.data.challengeNonce, origin: location.origin })));
     else if (m[1] === "sign") say("-success", { signature: await standInSign({ certificate: e.data.certificate, hash: e.data.hash, hashFunction: e.data.hashFunction }),
       signatureAlgorithm: { cryptoAlgorithm: "ECC", hashFunction: e.data.hashFunction, paddingScheme: "NONE" } });
     else say("-success", { certificate: await standInCertificate({}), supportedSignatureAlgorithms: ["SHA-256", "SHA-384", "SHA-512"].map((hashFunction) => ({ cryptoAlgorithm: "ECC", hashFunction, paddingScheme: "NONE" })) });
@@ -60,6 +64,10 @@ type card struct {
 	cancels  bool // its person does not type the PIN
 	signed   int
 	function string // of the last signature: its hash
+
+	login     crypto.Signer // the card's other key, with another PIN
+	loginCert []byte
+	elsewhere string // what it takes the page's origin for; empty: as it is
 }
 
 func newCard(t *testing.T) *card {
@@ -85,7 +93,11 @@ func newCard(t *testing.T) *card {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &card{key: key}
+	login, err := token.GenerateECDSAKeyPairWithLabel([]byte{2}, []byte("login"), elliptic.P384())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &card{key: key, login: login}
 }
 
 // insert puts the card into the tab's reader.
@@ -108,22 +120,37 @@ func (c *card) insert(b *chromium.Tab) {
 		}
 		c.signed, c.function = c.signed+1, in.HashFunction
 		hash := map[string]crypto.Hash{"SHA-256": crypto.SHA256, "SHA-384": crypto.SHA384, "SHA-512": crypto.SHA512}[in.HashFunction]
-		der, err := c.key.Sign(nil, digest, hash)
+		raw, err := rs(c.key, digest, hash)
+		return base64.StdEncoding.EncodeToString(raw), err
+	}), chromedp.ExposeFunc("standInAuthenticate", func(_ context.Context, in struct {
+		Nonce  string `json:"nonce"`
+		Origin string `json:"origin"`
+	}) (string, error) {
+		sum := func(b []byte) []byte { d := sha512.Sum384(b); return d[:] }
+		raw, err := rs(c.login, sum(append(sum([]byte(cmp.Or(c.elsewhere, in.Origin))), sum([]byte(in.Nonce))...)), crypto.SHA384)
 		if err != nil {
 			return "", err
 		}
-		var rs struct{ R, S *big.Int }
-		if _, err := asn1.Unmarshal(der, &rs); err != nil {
-			return "", err
-		}
-		raw := make([]byte, 2*48) // cards give r‖s
-		rs.R.FillBytes(raw[:48])
-		rs.S.FillBytes(raw[48:])
-		return base64.StdEncoding.EncodeToString(raw), nil
+		token, err := json.Marshal(map[string]string{"unverifiedCertificate": base64.StdEncoding.EncodeToString(c.loginCert), "algorithm": "ES384",
+			"signature": base64.StdEncoding.EncodeToString(raw), "format": "web-eid:1.0", "appVersion": "stand-in"})
+		return string(token), err
 	}))
 	if _, err := chromedp.Call(b.Ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: standInExtension}); err != nil {
 		b.T.Fatal(err)
 	}
+}
+
+// rs has a key on P-384 sign a digest, in the form that cards give: r‖s.
+func rs(key crypto.Signer, digest []byte, hash crypto.Hash) ([]byte, error) {
+	der, err := key.Sign(nil, digest, hash)
+	if err != nil {
+		return nil, err
+	}
+	var v struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(der, &v); err != nil {
+		return nil, err
+	}
+	return append(v.R.FillBytes(make([]byte, 48)), v.S.FillBytes(make([]byte, 48))...), nil
 }
 
 // Mails "[Qualified] contract", by real Postfix, are signed in Chromium: at the

@@ -106,7 +106,11 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 	if mailed := s.Mailed(); subject == "" && len(mailed) > 0 {
 		subject = shorten(fileName(s.Documents[mailed[0]].Name), maxSubject)
 	}
-	c.Subject = w.say(string(notice.Kind)+".subject", data{"Subject": subject})
+	kind := string(notice.Kind)
+	if notice.Credential != nil && notice.Credential.Kind == workflow.QualifiedCertificate {
+		kind = "registered"
+	}
+	c.Subject = w.say(kind+".subject", data{"Subject": subject})
 	switch notice.Kind {
 	case workflow.MailInvitation:
 		w.invitation()

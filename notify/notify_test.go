@@ -2,9 +2,15 @@ package notify
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"flag"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -191,6 +197,13 @@ func cases(lang string) map[string]workflow.Notice {
 	}
 
 	s = testSession(lang)
+	s.Level, s.Documents = workflow.Qualified, s.Documents[:1]
+	n = notice(workflow.MailEnrolled, s, john)
+	n.Link, n.Credential = testLink, &workflow.Credential{Kind: workflow.QualifiedCertificate, Name: "JOHN DOE, Test CA", Data: testCertificate(),
+		Enrolled: testNow.Add(-time.Minute), ApprovedBy: "first signature"}
+	out["registered"] = n
+
+	s = testSession(lang)
 	s.Level = workflow.Advanced
 	n = notice(workflow.MailAgain, s, zoe)
 	n.Link, n.Again = testLink, "certificate-revoked"
@@ -305,4 +318,19 @@ func TestAgainForEveryReason(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// testCertificate is one whose authority has written into its name what a mail must not make a link.
+func testCertificate() []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "JOHN DOE"}, NotBefore: testNow, NotAfter: testNow.AddDate(2, 0, 0)}
+	ca := &x509.Certificate{Subject: pkix.Name{CommonName: "Test CA, see https://evil.test/login"}}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return der
 }

@@ -29,14 +29,25 @@ const refreshEvery = 6 * time.Hour
 // qualifier implements workflow.Qualifier: by the trusted lists, the directory, and
 // revocation data of the moment.
 type qualifier struct {
-	policy    qualified.Policy
-	gatherer  *pki.Gatherer
-	directory directory.Backend
-	now       func() time.Time
+	policy      qualified.Policy
+	gatherer    *pki.Gatherer
+	directory   directory.Backend
+	credentials func(ctx context.Context, mail string) ([]*workflow.Credential, error) // a person's
+	now         func() time.Time
 }
 
 // Qualify implements workflow.Qualifier.
 func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+	return q.qualify(ctx, p, chain, false)
+}
+
+// Registrable implements auth.Cards: it is Qualify for a certificate that somebody vouches for as p's.
+// So its name is not compared; an identifier that the directory has must still be its.
+func (q *qualifier) Registrable(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+	return q.qualify(ctx, p, chain, true)
+}
+
+func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]byte, theirs bool) (*workflow.Qualification, error) {
 	certs := make([]*x509.Certificate, len(chain))
 	for i, der := range chain {
 		var err error
@@ -51,33 +62,72 @@ func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]by
 	if err != nil {
 		return nil, err
 	}
+	if theirs {
+		who.Registered, who.Removed = certs[:1], nil
+	}
 	now := q.now()
 	path, err := q.policy.Path(certs[0], certs[1:], now)
 	if err != nil {
 		return nil, unqualified(err)
 	}
-	c := qualified.Candidate{Leaf: certs[0], Issuers: path[1:], Person: who}
-	e, err := q.gatherer.With([][]byte{path[len(path)-1].Raw}).Gather(ctx, now, certs[:1], path[1:])
-	if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) {
-		return nil, unqualified(&qualified.Refusal{Reason: qualified.Revoked, Text: "This certificate has been revoked: please use your new card or certificate.", Err: err})
-	}
-	c.OCSPs, c.CRLs = e.OCSPs, e.CRLs
-	report, refused := q.policy.Accept(c, now)
-	if refused == nil && err != nil { // what nobody gives now, the signature would wait for in vain
-		refused = &qualified.Refusal{Reason: qualified.RevocationUnknown, Text: "Whether this certificate has been revoked could not be found out: please try again later."}
-	}
-	if refused != nil {
-		return nil, unqualified(errors.Join(refused, err))
+	report, err := q.accept(ctx, path, who, now, q.policy.Accept)
+	if err != nil {
+		return nil, err
 	}
 	out := &workflow.Qualification{Subject: report.Subject, Issuer: report.Issuer, Serial: report.Serial,
 		NotAfter: certs[0].NotAfter, Vouched: vouched(report.Entry), At: report.At}
 	for _, c := range path {
 		out.Chain = append(out.Chain, c.Raw)
 	}
+	if q.policy.Registration == qualified.FirstUse {
+		switch report.Match {
+		case qualified.BySerial, qualified.ByIdentifier:
+			out.Register = workflow.RegisterAlways
+		case qualified.ByName:
+			out.Register = workflow.RegisterAtDevice
+		}
+	}
 	for _, c := range report.Checks {
 		out.Checks = append(out.Checks, workflow.QualifiedCheck{Name: c.Name, Clause: c.Clause, Outcome: string(c.Outcome), Detail: c.Detail})
 	}
 	return out, nil
+}
+
+// accept gathers revocation data for a path, and has a certificate judged with it.
+func (q *qualifier) accept(ctx context.Context, path []*x509.Certificate, who qualified.Person, now time.Time,
+	judge func(qualified.Candidate, time.Time) (*qualified.Report, error)) (*qualified.Report, error) {
+	c := qualified.Candidate{Leaf: path[0], Issuers: path[1:], Person: who}
+	e, err := q.gatherer.With([][]byte{path[len(path)-1].Raw}).Gather(ctx, now, path[:1], path[1:])
+	if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) {
+		return nil, unqualified(&qualified.Refusal{Reason: qualified.Revoked, Text: "This certificate has been revoked: please use your new card or certificate.", Err: err})
+	}
+	c.OCSPs, c.CRLs = e.OCSPs, e.CRLs
+	report, refused := judge(c, now)
+	if refused == nil && err != nil { // what nobody gives now, the signature would wait for in vain
+		refused = &qualified.Refusal{Reason: qualified.RevocationUnknown, Text: "Whether this certificate has been revoked could not be found out: please try again later."}
+	}
+	if refused != nil {
+		return nil, unqualified(errors.Join(refused, err))
+	}
+	return report, nil
+}
+
+// Login implements auth.Cards.
+func (q *qualifier) Login(ctx context.Context, p workflow.Person, cert *x509.Certificate) (subject string, err error) {
+	who, err := q.person(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	now := q.now()
+	path, err := q.policy.LoginPath(cert, nil, now)
+	if err != nil {
+		return "", unqualified(err)
+	}
+	report, err := q.accept(ctx, path, who, now, q.policy.AcceptLogin)
+	if err != nil {
+		return "", err
+	}
+	return report.Subject, nil
 }
 
 func (q *qualifier) person(ctx context.Context, p workflow.Person) (qualified.Person, error) {
@@ -93,9 +143,16 @@ func (q *qualifier) person(ctx context.Context, p workflow.Person) (qualified.Pe
 	out := qualified.Person{Serial: id.Serial, GivenName: id.GivenName, Surname: id.Surname}
 	for _, der := range id.Certificates {
 		if c, err := x509.ParseCertificate(der); err == nil {
-			out.Registered = append(out.Registered, qualified.Fingerprint(c))
+			out.Registered = append(out.Registered, c)
 		}
 	}
+	all, err := q.credentials(ctx, p.Mail)
+	if err != nil {
+		return qualified.Person{}, &workflow.Refusal{Code: 451, Enhanced: "4.3.0", Reason: "store-away", Err: err,
+			Text: "The signature desk cannot reach its database. Please try again in a few minutes."}
+	}
+	now, removed := workflow.Registered(all)
+	out.Registered, out.Removed = append(out.Registered, now...), removed
 	return out, nil
 }
 
@@ -186,8 +243,9 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 		trust = append(trust, anchors)
 	}
 	p.trust = trust
-	p.qualifier = &qualifier{policy: qualified.Policy{Trust: trust, RequireRegistered: c.Registered}, gatherer: gatherer,
-		directory: p.Directory, now: time.Now}
+	q := &qualifier{policy: qualified.Policy{Trust: trust, Registration: qualified.Registration(c.Registered)}, gatherer: gatherer,
+		directory: p.Directory, credentials: p.Store.Credentials, now: time.Now}
+	p.qualifier, p.Enrolments.Cards, p.Enrolments.Readers = q, q, c.Card
 	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	for _, pc := range c.Providers {
 		client, err := p.provider(pc)

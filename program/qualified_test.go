@@ -50,6 +50,9 @@ type chambers struct {
 	away   atomic.Bool  // the revocation service
 	asked  atomic.Int32 // how often it was
 	now    time.Time
+	own    []*workflow.Credential // what is registered here
+
+	storeErr error
 }
 
 func newChambers(t *testing.T) *chambers {
@@ -83,7 +86,8 @@ func newChambers(t *testing.T) *chambers {
 		t.Fatal(err)
 	}
 	c.qualifier = &qualifier{policy: qualified.Policy{Trust: trusts{c.open(t)}}, gatherer: &pki.Gatherer{Own: own, Timeout: 2 * time.Second},
-		directory: c.who, now: func() time.Time { return c.now }}
+		directory: c.who, now: func() time.Time { return c.now },
+		credentials: func(context.Context, string) ([]*workflow.Credential, error) { return c.own, c.storeErr }}
 	return c
 }
 
@@ -232,7 +236,7 @@ func TestQualifierAsksNoStrangers(t *testing.T) {
 func TestQualifierRegistered(t *testing.T) {
 	t.Parallel()
 	c := newChambers(t)
-	c.policy.RequireRegistered = true
+	c.policy.Registration = qualified.Required
 	mine, other := c.issue(t, nil), c.issue(t, nil)
 	for name, k := range map[string]struct {
 		held [][]byte
@@ -246,12 +250,157 @@ func TestQualifierRegistered(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, k.want)
 		}
 	}
-	c.policy.RequireRegistered, c.who.id = false, directory.Identity{Certificates: [][]byte{mine.Raw}}
+	c.policy.Registration, c.who.id = qualified.NotNeeded, directory.Identity{Certificates: [][]byte{mine.Raw}}
 	if _, got := c.qualify(t, mine.Raw); got != "" {
 		t.Errorf("registered, and nothing else is known: %q", got)
 	}
 	if _, got := c.qualify(t, other.Raw); got != "550 wrong-person" {
 		t.Errorf("not the registered one: %q", got)
+	}
+}
+
+// registered is a certificate as the register keeps it.
+func (c *chambers) registered(t *testing.T, cert *x509.Certificate, removed bool) {
+	t.Helper()
+	r, err := workflow.Registration("jane.roe@corp.test", cert.Raw, "administrator", c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if removed {
+		r.Revoked = c.now
+	}
+	c.own = append(c.own, r)
+}
+
+// What is registered here counts beside the directory: for another spelling, for the new card of
+// the same person, and against a namesake's. It says whether it is to be registered.
+func TestQualifierRegister(t *testing.T) {
+	t.Parallel()
+	c := newChambers(t)
+	c.policy.Registration = qualified.FirstUse
+	with := func(surname, serial string) *x509.Certificate {
+		return c.issue(t, func(r *qualifiedtest.Request) { r.Surname, r.Serial = surname, serial })
+	}
+	named, other, renewed, namesake := with("ROE", ""), with("RÖ", "PNOLU-1"), with("NEW", "PNOLU-1"), with("ROE", "PNOLU-2")
+	wants := func(what string, cert *x509.Certificate, refused string, register workflow.Registering) {
+		t.Helper()
+		q, got := c.qualify(t, cert.Raw)
+		if got != refused || q != nil && q.Register != register {
+			t.Errorf("%s: %q, %+v; want %q, %q", what, got, q, refused, register)
+		}
+	}
+	wants("by name", named, "", workflow.RegisterAtDevice)
+	wants("spelt otherwise", other, "550 wrong-person", "")
+	c.registered(t, other, false)
+	wants("spelt otherwise, registered", other, "", workflow.RegisterNever)
+	wants("her new card", renewed, "", workflow.RegisterAlways)
+	wants("a namesake", namesake, "550 certificate-not-registered", "")
+	wants("by name, with another registered", named, "550 certificate-not-registered", "")
+	c.registered(t, namesake, true)
+	wants("removed", namesake, "550 certificate-removed", "")
+	c.who.id.Certificates = [][]byte{namesake.Raw}
+	wants("removed, and in the directory", namesake, "550 certificate-removed", "")
+	c.own, c.who.id.Certificates = nil, nil
+	c.who.id.Serial = "PNOLU-2"
+	wants("by the identifier", namesake, "", workflow.RegisterAlways)
+
+	// What somebody vouches for as hers need not bear her name, but her identifier.
+	for cert, want := range map[*x509.Certificate]string{namesake: "", other: "wrong-person"} {
+		_, err := c.Registrable(t.Context(), workflow.Person{Mail: "jane.roe@corp.test"}, [][]byte{cert.Raw})
+		if r := (*workflow.Refusal)(nil); errors.As(err, &r) != (want != "") || r != nil && r.Reason != want {
+			t.Errorf("registrable: %v, want %q", err, want)
+		}
+	}
+	c.who.id.Serial = ""
+	if _, err := c.Registrable(t.Context(), workflow.Person{Mail: "jane.roe@corp.test"}, [][]byte{other.Raw}); err != nil {
+		t.Errorf("registrable without an identifier: %v", err)
+	}
+	plain := c.issue(t, func(r *qualifiedtest.Request) { r.NoQSCD = true })
+	if _, err := c.Registrable(t.Context(), workflow.Person{Mail: "jane.roe@corp.test"}, [][]byte{plain.Raw}); err == nil {
+		t.Error("a certificate without a device can be registered")
+	}
+	c.storeErr = errors.New("no disk")
+	wants("database away", named, "451 store-away", "")
+}
+
+// A card's certificate for logging in names its person by an identifier, with fresh revocation data
+// of an authority that the lists vouch for; nobody is asked at a stranger's address.
+func TestQualifierLogin(t *testing.T) {
+	t.Parallel()
+	login := func(r *qualifiedtest.Request) { r.Authentication, r.Serial = true, "PNOLU-1" }
+	for name, k := range map[string]struct {
+		do   func(*testing.T, *chambers) *x509.Certificate
+		want string
+	}{
+		"by the directory's identifier": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			return c.issue(t, login)
+		}, ""},
+		"by a registered certificate": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.registered(t, c.issue(t, func(r *qualifiedtest.Request) { r.Serial = "PNOLU-1" }), false)
+			return c.issue(t, login)
+		}, ""},
+		"by one that was removed": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.registered(t, c.issue(t, func(r *qualifiedtest.Request) { r.Serial = "PNOLU-1" }), true)
+			return c.issue(t, login)
+		}, "550 name-alone"},
+		"by name": {func(t *testing.T, c *chambers) *x509.Certificate { return c.issue(t, login) }, "550 name-alone"},
+		"somebody else": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-2"
+			return c.issue(t, login)
+		}, "550 wrong-person"},
+		"the one for signatures": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			return c.issue(t, func(r *qualifiedtest.Request) { r.Serial = "PNOLU-1" })
+		}, "550 signing-certificate"},
+		"expired": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			return c.issue(t, func(r *qualifiedtest.Request) { login(r); r.Expired = true })
+		}, "550 certificate-expired"},
+		"revoked": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			leaf := c.issue(t, login)
+			c.Revoke(leaf, time.Now().Add(-time.Minute))
+			return leaf
+		}, "550 certificate-revoked"},
+		"revocation service away": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			c.away.Store(true)
+			return c.issue(t, login)
+		}, "451 revocation-unknown"},
+		"a stranger's": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.id.Serial = "PNOLU-1"
+			other := newChambers(t)
+			t.Cleanup(func() {
+				if n := other.asked.Load(); n != 0 {
+					t.Errorf("%d addresses of a stranger were asked", n)
+				}
+			})
+			return other.issue(t, login)
+		}, "550 untrusted-service"},
+		"not in the directory": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.err = directory.ErrNotFound
+			return c.issue(t, login)
+		}, "550 person-unknown"},
+		"directory away": {func(t *testing.T, c *chambers) *x509.Certificate {
+			c.who.err = errors.New("no route")
+			return c.issue(t, login)
+		}, "451 directory-away"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newChambers(t)
+			subject, err := c.Login(t.Context(), workflow.Person{Mail: "jane.roe@corp.test"}, k.do(t, c))
+			var r *workflow.Refusal
+			got := ""
+			if errors.As(err, &r) {
+				got = fmt.Sprintf("%d %s", r.Code, r.Reason)
+			} else if err != nil {
+				got = err.Error()
+			}
+			if got != k.want || (err == nil) != strings.Contains(subject, "JANE ROE") {
+				t.Errorf("%q, %q; want %q", subject, got, k.want)
+			}
+		})
 	}
 }
 

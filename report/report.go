@@ -218,6 +218,10 @@ func (w words) approvedBy(by string) string {
 	switch by {
 	case "directory password":
 		return w.say("by.password")
+	case "identity card":
+		return w.say("by.card")
+	case "first signature":
+		return w.say("by.signature")
 	case "enrolment", "passkey":
 		return w.say("by." + by)
 	}

@@ -40,6 +40,23 @@ func (t *tx) SaveCredential(c *workflow.Credential) error {
 	return err
 }
 
+// CredentialsOf implements workflow.Tx.
+func (t *tx) CredentialsOf(mail string) ([]*workflow.Credential, error) {
+	if t.broken != nil {
+		return nil, t.broken
+	}
+	mail = strings.ToLower(mail)
+	if err := t.s.engine.lockName(t.ctx, t.t, "credentials "+mail); err != nil {
+		return nil, t.fail("locking an address", err)
+	}
+	out, err := bodies[*workflow.Credential](t.ctx, t.t, "SELECT body FROM credentials WHERE mail = $1 ORDER BY enrolled, id"+
+		t.s.engine.forUpdate(), mail)
+	if err != nil {
+		return nil, t.fail("loading credentials", err)
+	}
+	return out, nil
+}
+
 // Ceremony implements workflow.Tx. Of two transactions that end it, the second
 // finds nothing.
 func (t *tx) Ceremony(id string, now time.Time) (*workflow.Ceremony, error) {

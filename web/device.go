@@ -34,21 +34,28 @@ func (s *site) cookies(c *call) []string {
 	return all[:min(len(all), maxDevices)]
 }
 
-// remembered reports whether one of the cookie's values proves the visitor's mailbox.
-func (s *site) remembered(ctx context.Context, c *call) bool {
+// remembered reports whether one of the cookie's values proves the visitor's mailbox,
+// and as which enrolled device.
+func (s *site) remembered(ctx context.Context, c *call) (enrolled string, ok bool) {
 	for _, v := range s.cookies(c) {
-		if v != "" && s.Mailbox.Remembered(ctx, c.visit, v) {
-			return true
+		if v == "" {
+			continue
+		}
+		if enrolled, ok = s.Mailbox.Remembered(ctx, c.visit, v); ok {
+			return enrolled, true
 		}
 	}
-	return false
+	return "", false
 }
 
 // remember adds a proof to the cookie; an older one of the same person goes.
 func (s *site) remember(ctx context.Context, c *call, value string, expires time.Time) {
 	values := []string{value}
 	for _, v := range s.cookies(c) {
-		if v != "" && len(values) < maxDevices && !s.Mailbox.Remembered(ctx, c.visit, v) {
+		if v == "" || len(values) == maxDevices {
+			continue
+		}
+		if _, own := s.Mailbox.Remembered(ctx, c.visit, v); !own {
 			values = append(values, v)
 		}
 	}

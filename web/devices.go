@@ -16,6 +16,7 @@ type Credentials interface {
 type lookDevices struct {
 	Devices []lookDevice  `json:"devices"`
 	Pending []lookPending `json:"pending"`
+	Card    bool          `json:"card,omitempty"` // a card's certificate can be registered
 }
 
 type lookDevice struct {
@@ -26,6 +27,7 @@ type lookDevice struct {
 	ApprovedBy string                  `json:"approved_by"`
 	Used       time.Time               `json:"used,omitzero"`
 	Revoked    time.Time               `json:"revoked,omitzero"`
+	Until      time.Time               `json:"until,omitzero"` // of a certificate
 }
 
 // lookPending is a device that asks for approval. Its handle stays with its own
@@ -52,9 +54,13 @@ func (s *site) answerDevices(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	out := lookDevices{Devices: []lookDevice{}, Pending: []lookPending{}}
+	out := lookDevices{Devices: []lookDevice{}, Pending: []lookPending{}, Card: s.Card}
 	for _, d := range all {
-		out.Devices = append(out.Devices, lookDevice{d.ID, d.Kind, d.Name, d.Enrolled, d.ApprovedBy, d.Used, d.Revoked})
+		l := lookDevice{ID: d.ID, Kind: d.Kind, Name: d.Name, Enrolled: d.Enrolled, ApprovedBy: d.ApprovedBy, Used: d.Used, Revoked: d.Revoked}
+		if cert := d.Certificate(); cert != nil {
+			l.Until = cert.NotAfter
+		}
+		out.Devices = append(out.Devices, l)
 	}
 	waiting, err := s.Enrolments.Pending(ctx, c.visit.Who().Mail)
 	if err != nil {

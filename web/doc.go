@@ -19,6 +19,7 @@
 //
 //	POST /api/passkey/…  a ceremony begins; opens the documents
 //	POST /api/enrol/…    a device becomes one of its person's, by a second proof
+//	                     (also by an identity card), or a card's certificate is registered
 //	POST /api/totp/…     the same with an authenticator app, where browsers have no passkeys
 //	POST /api/devices…   the person's devices; takes one away
 //	POST /api/key/…      certifies a device's key

@@ -16,6 +16,9 @@ type Enrolments interface {
 	State(ctx context.Context, v workflow.Visit, handle string) (*auth.Enrolment, error)
 	Password(ctx context.Context, v workflow.Visit, handle, password, client string) (*auth.Enrolment, error)
 	ApproveWithPasskey(ctx context.Context, v workflow.Visit, id, ceremony string, response []byte, client string) error
+	BeginCard(ctx context.Context, v workflow.Visit, handle string) (nonce, ceremony string, err error)
+	Card(ctx context.Context, v workflow.Visit, handle, ceremony string, token []byte, client string) (*auth.Enrolment, error)
+	Certificate(ctx context.Context, v workflow.Visit, handle string, chain [][]byte, client string) error
 	Pending(ctx context.Context, mail string) ([]*auth.Enrolment, error)
 	Options(ctx context.Context, v workflow.Visit, handle string, key workflow.Digest) (options json.RawMessage, ceremony string, err error)
 	Finish(ctx context.Context, v workflow.Visit, handle, ceremony string, response []byte, name string, key workflow.Digest, client, agent string) (c *workflow.Credential, cookie string, expires time.Time, err error)

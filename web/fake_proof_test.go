@@ -121,7 +121,7 @@ func (f fakeEnrolments) Begin(_ context.Context, v workflow.Visit, _, agent stri
 	defer f.mu.Unlock()
 	id := fmt.Sprintf("enrolment%d", len(f.enrolments))
 	e := &auth.Enrolment{ID: id, Handle: id + ".secret", Mail: v.Who().Mail, Number: "4207", Agent: agent, Created: time.Now(), Expires: time.Now().Add(time.Hour),
-		Ways: []string{auth.WayPassword, auth.WayDevice, auth.WayAdministrator}}
+		Ways: []string{auth.WayPassword, auth.WayDevice, auth.WayCard, auth.WayAdministrator}}
 	f.enrolments[e.Handle] = e
 	return e, nil
 }
@@ -173,6 +173,51 @@ func (f fakeEnrolments) ApproveWithPasskey(_ context.Context, v workflow.Visit, 
 	if !f.approve(id, "device "+device[:6]) {
 		return refusal("enrolment-gone", "Gone.", nil)
 	}
+	return nil
+}
+
+// BeginCard and Card take the answer of a card that says the nonce again.
+func (f fakeEnrolments) BeginCard(ctx context.Context, v workflow.Visit, handle string) (string, string, error) {
+	if _, err := f.State(ctx, v, handle); err != nil {
+		return "", "", err
+	}
+	return base64.StdEncoding.EncodeToString(make([]byte, 32)), "card1", f.once("card begin")
+}
+
+func (f fakeEnrolments) Card(ctx context.Context, v workflow.Visit, handle, ceremony string, token []byte, _ string) (*auth.Enrolment, error) {
+	if err := f.once("card"); err != nil {
+		return nil, err
+	}
+	if _, err := f.State(ctx, v, handle); err != nil {
+		return nil, err
+	}
+	var in map[string]string
+	if err := json.Unmarshal(token, &in); err != nil || len(in) != 5 || ceremony != "card1" {
+		return nil, refusal("card-token", "Unreadable.", err)
+	}
+	if reason, bad := strings.CutPrefix(in["signature"], "bad "); bad {
+		return nil, refusal(reason, "Refused.", nil)
+	}
+	f.approve(f.enrolments[handle].ID, "identity card")
+	return f.State(ctx, v, handle)
+}
+
+func (f fakeEnrolments) Certificate(ctx context.Context, v workflow.Visit, handle string, chain [][]byte, _ string) error {
+	e, err := f.approved(ctx, v, handle)
+	if err != nil {
+		return err
+	}
+	if err := f.once("register"); err != nil {
+		return err
+	}
+	c, err := workflow.Registration(v.Who().Mail, chain[0], e.ApprovedBy, time.Now())
+	if err != nil {
+		return refusal("malformed-certificate", "Unreadable.", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.credentials = append(f.credentials, c)
+	delete(f.enrolments, handle)
 	return nil
 }
 

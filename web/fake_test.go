@@ -131,8 +131,8 @@ func (f *fake) Open(_ context.Context, v workflow.Visit, code, _, agent string) 
 	return value, time.Now().Add(90 * 24 * time.Hour), nil
 }
 
-func (f *fake) Remembered(_ context.Context, v workflow.Visit, cookie string) bool {
-	return f.cookies[cookie] == v.Who().Mail
+func (f *fake) Remembered(_ context.Context, v workflow.Visit, cookie string) (string, bool) {
+	return "", f.cookies[cookie] == v.Who().Mail
 }
 
 func (f *fake) ForSigning(_ context.Context, v workflow.Visit, code, _ string) (workflow.Consume, error) {

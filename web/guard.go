@@ -114,7 +114,7 @@ func (s *site) api(limit int64, do func(context.Context, *call) error) http.Hand
 		if c.visit, err = s.Desk.Visit(ctx, c.token); err != nil {
 			return err
 		}
-		c.proven = s.remembered(ctx, c)
+		c.visit.Device, c.proven = s.remembered(ctx, c)
 		return do(ctx, c)
 	})
 }

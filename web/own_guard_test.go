@@ -23,11 +23,14 @@ import (
 
 // ownPaths are the calls about passkeys, devices and own keys; all but two need proof.
 var ownPaths = []string{"passkey/begin", "passkey/open", "enrol/begin", "enrol/state", "enrol/password", "enrol/approve", "enrol/options",
+	"enrol/card/begin", "enrol/card", "enrol/certificate",
 	"enrol/finish", "totp/begin", "totp/finish", "key/issue", "key/renew", "prepare", "prepared", "keep", "abandon", "finish", "devices", "devices/revoke"}
 
 func init() { apiPaths = append(apiPaths, ownPaths...) }
 
 const somePasskey = `{"ceremony":"c","response":{"id":"x"}}`
+
+const someCardAnswer = `{"unverifiedCertificate":"AAAA","algorithm":"ES384","signature":"AAAA","format":"web-eid:1.0","appVersion":"stand-in"}`
 
 var someDigest = strings.Repeat("a", 64)
 
@@ -35,25 +38,28 @@ var someDigest = strings.Repeat("a", 64)
 func ownBodies(tok string) map[string]string {
 	out := map[string]string{}
 	for path, rest := range map[string]string{
-		"passkey/begin":  `"purpose":"sign","digests":["` + someDigest + `"]`,
-		"passkey/open":   `"passkey":` + somePasskey,
-		"enrol/begin":    ``,
-		"enrol/state":    `"id":"enrolment0.secret"`,
-		"enrol/password": `"id":"enrolment0.secret","password":"` + fakePassword + `"`,
-		"enrol/approve":  `"enrolment":"enrolment0","passkey":` + somePasskey,
-		"enrol/options":  `"id":"enrolment0.secret","key":"` + someDigest + `"`,
-		"enrol/finish":   `"id":"enrolment0.secret","passkey":` + somePasskey + `,"name":"n","csr":"` + someCSR + `"`,
-		"totp/begin":     `"id":"enrolment0.secret"`,
-		"totp/finish":    `"id":"enrolment0.secret","ceremony":"totp1","totp":"` + fakeTOTPCode + `","name":"n","csr":"` + someCSR + `"`,
-		"key/issue":      `"totp":"` + fakeTOTPCode + `","csr":"` + someCSR + `"`,
-		"key/renew":      `"serial":"64","proof":"AAAA","csr":"` + someCSR + `"`,
-		"prepare":        `"certificate":"64","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"Jane Doe"}`,
-		"prepared":       `"id":"p","document":0`,
-		"keep":           `"id":"p"`,
-		"abandon":        `"id":"p"`,
-		"finish":         `"id":"p","values":["AAAA"],"passkey":` + somePasskey,
-		"devices":        ``,
-		"devices/revoke": `"id":"d"`,
+		"passkey/begin":     `"purpose":"sign","digests":["` + someDigest + `"]`,
+		"passkey/open":      `"passkey":` + somePasskey,
+		"enrol/begin":       ``,
+		"enrol/state":       `"id":"enrolment0.secret"`,
+		"enrol/password":    `"id":"enrolment0.secret","password":"` + fakePassword + `"`,
+		"enrol/approve":     `"enrolment":"enrolment0","passkey":` + somePasskey,
+		"enrol/options":     `"id":"enrolment0.secret","key":"` + someDigest + `"`,
+		"enrol/finish":      `"id":"enrolment0.secret","passkey":` + somePasskey + `,"name":"n","csr":"` + someCSR + `"`,
+		"enrol/card/begin":  `"id":"enrolment0.secret"`,
+		"enrol/card":        `"id":"enrolment0.secret","ceremony":"card1","card":` + someCardAnswer,
+		"enrol/certificate": `"id":"enrolment0.secret","certificate":"AAAA"`,
+		"totp/begin":        `"id":"enrolment0.secret"`,
+		"totp/finish":       `"id":"enrolment0.secret","ceremony":"totp1","totp":"` + fakeTOTPCode + `","name":"n","csr":"` + someCSR + `"`,
+		"key/issue":         `"totp":"` + fakeTOTPCode + `","csr":"` + someCSR + `"`,
+		"key/renew":         `"serial":"64","proof":"AAAA","csr":"` + someCSR + `"`,
+		"prepare":           `"certificate":"64","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"Jane Doe"}`,
+		"prepared":          `"id":"p","document":0`,
+		"keep":              `"id":"p"`,
+		"abandon":           `"id":"p"`,
+		"finish":            `"id":"p","values":["AAAA"],"passkey":` + somePasskey,
+		"devices":           ``,
+		"devices/revoke":    `"id":"d"`,
 	} {
 		if rest != "" {
 			rest = "," + rest
@@ -241,7 +247,7 @@ func TestInterface(t *testing.T) {
 		t.Errorf("an empty password: %s", body)
 	}
 	d.ask("enrol/password", `,"id":"`+e.ID+`","password":"`+fakePassword+`"`, &e)
-	if !e.Approved || e.Number != "4207" || e.Seconds < 3000 || len(e.Ways) != 3 {
+	if !e.Approved || e.Number != "4207" || e.Seconds < 3000 || len(e.Ways) != 4 {
 		t.Errorf("enrolment: %+v", e)
 	}
 	der, _ := base64.StdEncoding.DecodeString(someCSR)

@@ -23,6 +23,11 @@ func (s *site) ownKeyRoutes(mux *http.ServeMux) {
 		mux.Handle("POST /api/enrol/password", s.api(4<<10, s.proven(s.enrolPassword)))
 		mux.Handle("POST /api/enrol/options", s.api(4<<10, s.proven(s.enrolOptions)))
 		mux.Handle("POST /api/enrol/finish", s.api(32<<10, s.proven(s.enrolFinish)))
+		if s.Card {
+			mux.Handle("POST /api/enrol/card/begin", s.api(4<<10, s.proven(s.enrolCardBegin)))
+			mux.Handle("POST /api/enrol/card", s.api(24<<10, s.proven(s.enrolCard)))
+			mux.Handle("POST /api/enrol/certificate", s.api(16<<10, s.proven(s.enrolCertificate)))
+		}
 		mux.Handle("POST /api/devices", s.api(4<<10, s.proven(s.devices)))
 		mux.Handle("POST /api/devices/revoke", s.api(4<<10, s.proven(s.devicesRevoke)))
 	}

@@ -43,7 +43,7 @@ type Desk interface {
 type Mailbox interface {
 	RequestCode(ctx context.Context, v workflow.Visit, client string) (expires time.Time, err error)
 	Open(ctx context.Context, v workflow.Visit, code, client, agent string) (cookie string, expires time.Time, err error)
-	Remembered(ctx context.Context, v workflow.Visit, cookie string) bool
+	Remembered(ctx context.Context, v workflow.Visit, cookie string) (enrolled string, ok bool)
 	ForSigning(ctx context.Context, v workflow.Visit, code, client string) (consume workflow.Consume, err error)
 }
 

@@ -37,6 +37,8 @@ const (
 	EventPasswordWrong  EventKind = "password-wrong" // of the directory, for an enrolment
 	EventApproved       EventKind = "approved"       // an enrolment has its second proof
 	EventEnrolled       EventKind = "enrolled"       // a passkey or a one-time password's secret is registered
+	EventRegistered     EventKind = "registered"     // a qualified certificate is known as its person's; also in the authority's log
+	EventCardRefused    EventKind = "card-refused"   // a certificate, or the answer of an identity card
 	EventPasskeyRefused EventKind = "passkey-refused"
 	EventTOTPWrong      EventKind = "totp-wrong" // one-time password
 

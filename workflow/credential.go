@@ -13,6 +13,9 @@ type CredentialKind string
 const (
 	Passkey CredentialKind = "passkey" // WebAuthn, user verification required
 	TOTP    CredentialKind = "totp"    // RFC 6238, for devices without WebAuthn
+	// QualifiedCertificate is one of another authority that is registered as
+	// its person's: by it their Qualified signatures are recognised, and nothing else.
+	QualifiedCertificate CredentialKind = "certificate"
 )
 
 // Credential is what a person has enrolled at a device. It becomes one by a
@@ -22,9 +25,9 @@ type Credential struct {
 	Mail       string         `json:"mail"` // whose: the primary address
 	Kind       CredentialKind `json:"kind"`
 	Name       string         `json:"name"` // of the device, as its person knows it: "Safari on iPhone"
-	Data       []byte         `json:"data"` // auth's own: a WebAuthn credential, or an encrypted secret
+	Data       []byte         `json:"data"` // auth's own: a WebAuthn credential, or an encrypted secret; of a certificate its DER
 	Enrolled   time.Time      `json:"enrolled"`
-	ApprovedBy string         `json:"approved_by"` // the second proof: "directory password", "device Safari on iPhone", "administrator"
+	ApprovedBy string         `json:"approved_by"` // the second proof: "directory password", "device Safari on iPhone", "identity card", "administrator"; of a certificate also "first signature"
 	Used       time.Time      `json:"used,omitzero"`
 	Revoked    time.Time      `json:"revoked,omitzero"`
 	RevokedBy  string         `json:"revoked_by,omitempty"` // mail address or "administrator"

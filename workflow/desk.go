@@ -50,6 +50,9 @@ const MaxDeadline = 30 * 24 * time.Hour
 type Visit struct {
 	Session *Session
 	Person  int // index in Session.People
+	// Device is the credential of the enrolled device at which the visitor is, as
+	// its browser is remembered; empty after a mailed code.
+	Device string
 }
 
 // Who is the participant who visits.

@@ -130,6 +130,9 @@ type Tx interface {
 	// replaces by ID; somebody else's ID is ErrConflict.
 	Credential(id string) (*Credential, error)
 	SaveCredential(c *Credential) error
+	// CredentialsOf gives a person's, also revoked ones, oldest first. Until the
+	// end of the transaction nobody else reads those of the same.
+	CredentialsOf(mail string) ([]*Credential, error)
 	// Ceremony loads and locks; ErrNotFound, also when its time is over.
 	// SaveCeremony inserts or replaces by ID; EndCeremony forgets it, if it is there.
 	Ceremony(id string, now time.Time) (*Ceremony, error)

@@ -30,7 +30,18 @@ type Qualification struct {
 	Vouched    string           `json:"vouched"` // which entry of which trusted list, or the organisation's own choice
 	At         time.Time        `json:"at"`
 	Checks     []QualifiedCheck `json:"checks"`
+	Register   Registering      `json:"register,omitempty"`
 }
+
+// Registering says whether the certificate is registered when it is first used.
+type Registering string
+
+// The choices of a Qualifier.
+const (
+	RegisterNever    Registering = ""
+	RegisterAlways   Registering = "always" // it was recognised by an identifier
+	RegisterAtDevice Registering = "device" // only at a device of its person's: a name alone speaks for it
+)
 
 // QualifiedCheck is one thing that was looked at.
 type QualifiedCheck struct {
@@ -156,6 +167,9 @@ func (d *Desk) FinishQualified(ctx context.Context, v Visit, id string, values [
 		}
 		if pr.Qualified == nil {
 			return Proof{}, fmt.Errorf("preparation %s is for no qualified certificate", id)
+		}
+		if err := d.firstUse(tx, v, pr.Qualified, client); err != nil {
+			return Proof{}, err
 		}
 		return Proof{Method: "qualified signature", Challenge: id, At: d.now(), Client: client, Device: pr.Qualified.By}, nil
 	}

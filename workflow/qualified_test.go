@@ -18,8 +18,9 @@ import (
 
 // vetting is a Qualifier that takes every certificate, until it is told not to.
 type vetting struct {
-	err   error
-	asked int
+	err      error
+	asked    int
+	register workflow.Registering
 }
 
 func (q *vetting) Qualify(_ context.Context, _ workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
@@ -32,7 +33,7 @@ func (q *vetting) Qualify(_ context.Context, _ workflow.Person, chain [][]byte) 
 		return nil, err
 	}
 	return &workflow.Qualification{Chain: chain, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
-		NotAfter: leaf.NotAfter, Vouched: "trusted list of Nowhere"}, nil
+		NotAfter: leaf.NotAfter, Vouched: "trusted list of Nowhere", Register: q.register}, nil
 }
 
 // remote is a key with a certificate of somebody at a provider.

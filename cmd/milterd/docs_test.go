@@ -91,8 +91,10 @@ func TestCommandsExist(t *testing.T) {
 		t.Errorf("only %d commands found", len(lines))
 	}
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile("FILE.pdf", nil, 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"FILE.pdf", "CERT.pem"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for line, file := range lines {
 		var args []string

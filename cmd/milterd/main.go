@@ -31,7 +31,7 @@ type cli struct {
 	Session     sessionCmd     `cmd:"" help:"List, show, cancel or mail again signing sessions."`
 	Device      deviceCmd      `cmd:"" help:"List, approve or remove the devices that people sign with."`
 	CA          caCmd          `cmd:"" name:"ca" help:"Certificates of people's devices and of the organisation: list, revoke, publish, put below a company's CA."`
-	Qualified   qualifiedCmd   `cmd:"" help:"Trusted lists, and whether a certificate would be taken for a Qualified signature."`
+	Qualified   qualifiedCmd   `cmd:"" help:"Trusted lists, registered certificates, and whether one would be taken for a Qualified signature."`
 	Archive     archiveCmd     `cmd:"" help:"Keep the archive timestamps of documents from ageing."`
 	CheckConfig checkConfigCmd `cmd:"" name:"check-config" help:"Check the configuration and everything that it names."`
 	Directory   directoryCmd   `cmd:"" help:"Say whom the directory finds under an address, a login or a group's name, and who answered."`

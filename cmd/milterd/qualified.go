@@ -15,6 +15,10 @@ import (
 type qualifiedCmd struct {
 	Lists qualifiedLists `cmd:"" help:"Say how the trusted lists stand."`
 	Check qualifiedCheck `cmd:"" help:"Say whether a certificate would be taken for a Qualified signature of somebody."`
+
+	Register   qualifiedRegister   `cmd:"" help:"Register a certificate as somebody's."`
+	Registered qualifiedRegistered `cmd:"" help:"List the certificates that are registered, and those that were."`
+	Unregister qualifiedUnregister `cmd:"" help:"Remove a registered certificate."`
 }
 
 type qualifiedLists struct {
@@ -78,7 +82,7 @@ type qualifiedCheck struct {
 }
 
 func (qualifiedCheck) Help() string {
-	return "Does what the page does before a signature is prepared: trusted lists, statements in the certificate, revocation at this moment, and whether it is the person's by the directory. Nothing is signed or kept. The exit status is 1 if the certificate is not taken."
+	return "Does what the page does before a signature is prepared: trusted lists, statements in the certificate, revocation at this moment, and whether it is the person's, by the directory and by what is registered. Nothing is signed or kept. The exit status is 1 if the certificate is not taken."
 }
 
 func (q qualifiedCheck) Run(c *cli) error {

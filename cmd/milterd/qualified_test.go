@@ -108,6 +108,29 @@ func TestQualified(t *testing.T) {
 	run(exitFailed, `^milterd: `, "check", write("garbage.pem", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")), "jane.roe@corp.test")
 	run(exitFailed, `^milterd: `, "check", write("empty.pem", []byte("-----BEGIN")), "jane.roe@corp.test")
 
+	// What the name does not fit is registered, then taken, then removed, then not taken.
+	spelt := issue("spelt.pem", func(r *qualifiedtest.Request) { r.Surname, r.Serial = "Rö", "PNOLU-1" })
+	run(exitFailed, `^not taken: wrong-person: `, "check", spelt, "jane.roe@corp.test")
+	run(0, `^ID .*REMOVED\n$`, "registered")
+	run(exitFailed, `^milterd: nobody@corp\.test: `, "register", "nobody@corp.test", spelt)
+	run(exitFailed, `^milterd: .*not in a qualified signature device|^milterd: The key`, "register", "jane.roe@corp.test", issue("plain2.pem", func(r *qualifiedtest.Request) { r.NoQSCD = true }))
+	run(0, `^[a-z2-7]{16}: registered for Jane Roe <jane\.roe@corp\.test>\n  .*SERIALNUMBER=PNOLU-1`, "register", "jane.roe@corp.test", spelt)
+	run(exitFailed, `registered for you already`, "register", "jane.roe@corp.test", spelt)
+	run(0, `^taken for Jane Roe`, "check", spelt, "jane.roe@corp.test")
+	list, _, _ := milterd(t, "-c", file, "qualified", "registered", "--person", "jane.roe@corp.test")
+	row := regexp.MustCompile(`(?m)^([a-z2-7]{16}) +jane\.roe@corp\.test +Jane Rö, Test QTSP Signing CA \(stand-in\) +"PNOLU-1" .* administrator +\n`).FindStringSubmatch(list)
+	if row == nil {
+		t.Fatalf("registered: %s", list)
+	}
+	run(0, `^ID .*REMOVED\n$`, "registered", "--person", "john@corp.test")
+	if out, _, _ := milterd(t, "-c", file, "device", "list"); !strings.Contains(out, row[1]+"  certificate") {
+		t.Errorf("device list: %s", out)
+	}
+	run(0, `^certificate `+row[1]+`: removed\n$`, "unregister", row[1])
+	run(0, row[1]+`.* by administrator\n$`, "registered")
+	run(exitFailed, `^not taken: certificate-removed: `, "check", spelt, "jane.roe@corp.test")
+	run(exitFailed, `^milterd: certificate none: not found\n$`, "unregister", "none")
+
 	union.Lists[0].Life = 30 * time.Minute // issued an hour ago
 	if err := union.Sign(time.Now()); err != nil {
 		t.Fatal(err)
@@ -119,7 +142,7 @@ func TestQualified(t *testing.T) {
 	run(exitFailed, `^not taken: list-expired: `, "check", jane, "jane.roe@corp.test")
 	srv.Close()
 	run(exitFailed, `^not taken: list-expired: `, "check", jane, "jane.roe@corp.test")
-	for _, c := range []string{"qualified", "qualified lists", "qualified check"} {
+	for _, c := range []string{"qualified", "qualified lists", "qualified check", "qualified register", "qualified registered", "qualified unregister"} {
 		if out, _, status := milterd(t, append(strings.Fields(c), "--help")...); status != 0 || !strings.HasPrefix(out, "Usage: milterd "+c) {
 			t.Errorf("%s --help: status %d\n%s", c, status, out)
 		}

@@ -26,9 +26,9 @@ const (
 
 // Policy is what the organisation demands.
 type Policy struct {
-	Trust             Trust
-	Purpose           Purpose // "" means ForSignature
-	RequireRegistered bool    // only certificates that Person.Registered has
+	Trust        Trust
+	Purpose      Purpose      // "" means ForSignature
+	Registration Registration // "" means NotNeeded
 }
 
 // Candidate is a certificate that wants to sign, with what came with it.
@@ -47,8 +47,9 @@ type Report struct {
 	Purpose     Purpose          `json:"purpose"`
 	Subject     string           `json:"subject"` // RFC 4514
 	Issuer      string           `json:"issuer"`
-	Serial      string           `json:"serial"` // hex
-	Fingerprint string           `json:"sha256"` // of the certificate, hex: what Person.Registered holds
+	Serial      string           `json:"serial"`          // hex
+	Fingerprint string           `json:"sha256"`          // of the certificate, hex
+	Match       Match            `json:"match,omitempty"` // with the person
 	Entry       *trustlist.Entry `json:"entry,omitempty"`
 	Checks      []Check          `json:"checks"` // in their order; only the last can have failed
 }
@@ -78,7 +79,7 @@ type Check struct {
 func (p Policy) Accept(c Candidate, at time.Time) (*Report, error) {
 	a := p.begin(c.Leaf, c.Issuers, at)
 	if a.trust() && a.statements() && a.revocation(c.CRLs, c.OCSPs) && a.purpose == ForSignature {
-		a.person(c.Person, p.RequireRegistered)
+		a.person(c.Person, p.Registration)
 	}
 	if a.refusal != nil {
 		return a.report, a.refusal
@@ -219,7 +220,8 @@ func (a *acceptance) revocation(crls, ocsps [][]byte) bool {
 	return a.note("revocation", "EN 319 102-1, 5.2.5; RFC 6960", outcome, detail, r)
 }
 
-func (a *acceptance) person(who Person, registeredOnly bool) bool {
-	outcome, detail, r := checkPerson(a.leaf, who, registeredOnly)
+func (a *acceptance) person(who Person, policy Registration) bool {
+	match, outcome, detail, r := checkPerson(a.leaf, who, policy)
+	a.report.Match = match
 	return a.note("person", "EN 319 412-1, 5.1.3", outcome, detail, r)
 }

@@ -262,7 +262,7 @@ func TestRefusals(t *testing.T) {
 
 		{"wrong person", func(t *testing.T, d *desk) { d.c.Person.Serial = "PNOEE-38001085718" }, qualified.WrongPerson},
 		{"wrong person, registered", func(t *testing.T, d *desk) {
-			d.c.Person.Serial, d.c.Person.Registered = "PNOEE-38001085718", []string{qualified.Fingerprint(d.c.Leaf)}
+			d.c.Person.Serial, d.c.Person.Registered = "PNOEE-38001085718", []*x509.Certificate{d.c.Leaf}
 		}, qualified.WrongPerson},
 		{"another name", func(t *testing.T, d *desk) {
 			d.c.Person = qualified.Person{GivenName: "Mari", Surname: "Männik"}
@@ -277,9 +277,12 @@ func TestRefusals(t *testing.T) {
 		{"half a name", func(t *testing.T, d *desk) { d.c.Person = qualified.Person{Surname: "Männik"} }, qualified.PersonUnknown},
 		{"nothing known", func(t *testing.T, d *desk) { d.c.Person = qualified.Person{} }, qualified.PersonUnknown},
 		{"another certificate registered", func(t *testing.T, d *desk) {
-			d.c.Person = qualified.Person{Registered: []string{strings.Repeat("0", 64)}}
+			r := good()
+			r.Serial = "PNOEE-38001085718"
+			id, err := d.Issue(r)
+			d.c.Person = qualified.Person{Registered: []*x509.Certificate{must(t, id, err).Cert}}
 		}, qualified.WrongPerson},
-		{"not registered", func(t *testing.T, d *desk) { d.policy.RequireRegistered = true }, qualified.NotRegistered},
+		{"not registered", func(t *testing.T, d *desk) { d.policy.Registration = qualified.Required }, qualified.NotRegistered},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t, good())
@@ -329,8 +332,8 @@ func TestAccepted(t *testing.T) {
 		{"by its serial number in another case", func(t *testing.T, d *desk) { d.c.Person = qualified.Person{Serial: "pnoee-60001019906"} }, ""},
 		{"by its name alone", func(t *testing.T, d *desk) { d.c.Person.Serial = "" }, "person"},
 		{"registered", func(t *testing.T, d *desk) {
-			d.policy.RequireRegistered = true
-			d.c.Person = qualified.Person{Registered: []string{strings.ToUpper(qualified.Fingerprint(d.c.Leaf))}}
+			d.policy.Registration = qualified.Required
+			d.c.Person = qualified.Person{Registered: []*x509.Certificate{d.c.Leaf}}
 		}, ""},
 		{"the name is composed otherwise", func(t *testing.T, d *desk) {
 			d.c.Person = qualified.Person{GivenName: "liis MARI", Surname: "Ma\u0308nnik"}

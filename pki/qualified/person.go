@@ -1,10 +1,12 @@
 package qualified
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -17,11 +19,33 @@ import (
 // name and Registered must match, and a Serial that is filled in must (two
 // people can have one name).
 type Person struct {
-	Serial     string   // serialNumber of the subject, "PNOEE-38001085718" (EN 319 412-1, clause 5.1.3)
-	GivenName  string   // as the directory has it
-	Surname    string   // as the directory has it
-	Registered []string // SHA-256 of certificates registered before, hex: Report.Fingerprint
+	Serial     string              // serialNumber of the subject, "PNOEE-38001085718" (EN 319 412-1, clause 5.1.3)
+	GivenName  string              // as the directory has it
+	Surname    string              // as the directory has it
+	Registered []*x509.Certificate // registered for them: in the directory, or here
+	Removed    []*x509.Certificate // were registered here, and were taken away: not taken, whatever the directory has
 }
+
+// Registration says how much registered certificates count.
+type Registration string
+
+// The choices.
+const (
+	NotNeeded Registration = "no"        // they are recognised like a name, and none is needed
+	FirstUse  Registration = "first-use" // a certificate is registered when it is first used; from then on a name alone is nobody
+	Required  Registration = "required"  // no other ones are taken
+)
+
+// Match says by what a certificate was recognised as its person's.
+type Match string
+
+// The matches.
+const (
+	BySerial     Match = "serial"     // the identifier that the directory has
+	ByRegister   Match = "registered" // this very certificate is registered
+	ByIdentifier Match = "identifier" // its subject's identifier is that of a registered one: a new card of the same person
+	ByName       Match = "name"       // given name and surname, and nothing else
+)
 
 // Fingerprint names a certificate: SHA-256 of its DER, in hex.
 func Fingerprint(c *x509.Certificate) string {
@@ -31,24 +55,60 @@ func Fingerprint(c *x509.Certificate) string {
 
 // checkPerson compares the subject with who is to sign (EN 319 412-2, clause 4.2.4: a
 // qualified certificate for signatures names a natural person).
-func checkPerson(leaf *x509.Certificate, who Person, registeredOnly bool) (Outcome, string, *Refusal) {
-	registered := slices.ContainsFunc(who.Registered, func(f string) bool { return strings.EqualFold(f, Fingerprint(leaf)) })
+func checkPerson(leaf *x509.Certificate, who Person, policy Registration) (Match, Outcome, string, *Refusal) {
+	match, r := recognise(leaf, who)
+	switch {
+	case r != nil:
+		return "", "", "", r
+	case policy == Required && !slices.ContainsFunc(who.Registered, leaf.Equal):
+		return "", "", "", refuse(NotRegistered, nil)
+	case match == ByName && policy == FirstUse && len(who.Registered)+len(who.Removed) > 0:
+		return "", "", "", refuse(NotRegistered, fmt.Errorf("the name matches, but other certificates are registered"))
+	}
+	switch match {
+	case BySerial:
+		return match, Passed, "The subject's serialNumber is the signatory's.", nil
+	case ByRegister:
+		return match, Passed, "The certificate is registered for the signatory.", nil
+	case ByIdentifier:
+		return match, Passed, "The subject's serialNumber is that of a certificate which is registered for the signatory.", nil
+	}
+	return match, Noted, "Given name and surname are the signatory's; no identifier was configured to compare with.", nil
+}
+
+// recognise says by what a certificate is its person's, the strongest first.
+func recognise(leaf *x509.Certificate, who Person) (Match, *Refusal) {
 	serial, named := strings.TrimSpace(who.Serial), who.GivenName != "" && who.Surname != ""
+	registered := slices.ContainsFunc(who.Registered, leaf.Equal)
 	switch {
 	case serial != "" && !sameSerial(serial, leaf.Subject.SerialNumber):
-		return "", "", refuse(WrongPerson, fmt.Errorf("the subject's serialNumber is not the expected one"))
-	case registeredOnly && !registered:
-		return "", "", refuse(NotRegistered, nil)
+		return "", refuse(WrongPerson, fmt.Errorf("the subject's serialNumber is not the expected one"))
+	case slices.ContainsFunc(who.Removed, leaf.Equal):
+		return "", refuse(Removed, nil)
 	case serial != "":
-		return Passed, "The subject's serialNumber is the signatory's.", nil
+		return BySerial, nil
 	case registered:
-		return Passed, "The certificate is registered for the signatory.", nil
+		return ByRegister, nil
+	case slices.ContainsFunc(who.Registered, func(c *x509.Certificate) bool { return sameIdentifier(leaf, c) }):
+		return ByIdentifier, nil
 	case named && sameName(who.GivenName, attribute(leaf, "2.5.4.42")) && sameName(who.Surname, attribute(leaf, "2.5.4.4")):
-		return Noted, "Given name and surname are the signatory's; no identifier was configured to compare with.", nil
+		return ByName, nil
 	case !named && len(who.Registered) == 0:
-		return "", "", refuse(PersonUnknown, nil)
+		return "", refuse(PersonUnknown, nil)
 	}
-	return "", "", refuse(WrongPerson, fmt.Errorf("neither the name nor a registered certificate matches"))
+	return "", refuse(WrongPerson, fmt.Errorf("neither the name nor a registered certificate matches"))
+}
+
+// naturalPerson is the form of identifiers that mean the same whoever issued the
+// certificate (EN 319 412-1, clause 5.1.3): passport, identity card, national and tax numbers.
+var naturalPerson = regexp.MustCompile(`^(?i:PAS|IDC|PNO|TAX|TIN)[A-Za-z]{2}-.`)
+
+// sameIdentifier says whether two certificates name one person by an identifier. One of another
+// form is unique only among the certificates of its issuer (EN 319 412-2, clause 4.2.4).
+func sameIdentifier(a, b *x509.Certificate) bool {
+	serial := strings.TrimSpace(a.Subject.SerialNumber)
+	return serial != "" && sameSerial(serial, b.Subject.SerialNumber) &&
+		(naturalPerson.MatchString(serial) || bytes.Equal(a.RawIssuer, b.RawIssuer))
 }
 
 // sameSerial compares identifiers; their letters mean the same in either case.

@@ -16,6 +16,9 @@ const (
 	NotForSeal         Reason = "not-for-seal"               // wanted for a seal
 	NoQSCD             Reason = "no-qscd"                    // the key is not in a qualified device
 	AuthenticationOnly Reason = "authentication-certificate" // the card's other certificate
+	SigningOnly        Reason = "signing-certificate"        // the card's other certificate, where one for logging in is wanted
+	NotForLogin        Reason = "not-for-login"              // no clientAuth, or not a card's
+	NameAlone          Reason = "name-alone"                 // nothing but the name says whose it is
 	WrongKeyUsage      Reason = "wrong-key-usage"            // no contentCommitment
 	Malformed          Reason = "malformed-certificate"      // statements that cannot be read
 	Contradictory      Reason = "contradictory-list"         // the list says a thing and its opposite
@@ -29,6 +32,7 @@ const (
 	WrongPerson        Reason = "wrong-person"        // it is somebody else's
 	PersonUnknown      Reason = "person-unknown"      // nothing configured to compare with
 	NotRegistered      Reason = "certificate-not-registered"
+	Removed            Reason = "certificate-removed"       // by its person, or by an administrator
 	UntrustedService   Reason = Reason(trustlist.Untrusted) // and the other words of package trustlist
 	WithdrawnService   Reason = Reason(trustlist.NotGranted)
 	UnreadableService  Reason = Reason(trustlist.Unreadable)
@@ -66,6 +70,9 @@ var texts = map[Reason]string{
 	NotForSeal:         "This certificate is not for electronic seals.",
 	NoQSCD:             "The key of this certificate is not in a qualified signature device, such as an eID card, so it cannot make a Qualified signature.",
 	AuthenticationOnly: "This is the certificate for logging in: please choose the signing certificate of your card.",
+	SigningOnly:        "This is the certificate for signatures: please choose the card's certificate for logging in.",
+	NotForLogin:        "This certificate is not one by which a card says who its holder is.",
+	NameAlone:          "The card bears your name, but two people can have one name: nothing here says that it is you. Please prove it in another way, or have your administrator register your certificate.",
 	WrongKeyUsage:      "This certificate is not meant for signing documents: please choose the signing certificate of your card.",
 	Malformed:          "What this certificate says about itself cannot be read.",
 	Contradictory:      "The trusted list contradicts itself about this certificate." + administrator,
@@ -78,7 +85,8 @@ var texts = map[Reason]string{
 	DowngradedHash:     "This certificate, or one above it, was made with a hash that is broken (SHA-1 or MD5).",
 	WrongPerson:        "This certificate belongs to somebody else: only the person who was asked can sign.",
 	PersonUnknown:      "Nothing is known by which this certificate could be recognised as yours." + administrator,
-	NotRegistered:      "This certificate is not registered for you." + administrator,
+	NotRegistered:      "This certificate is not registered for you: please register it under Devices, or ask your administrator.",
+	Removed:            "This certificate was removed from your devices: please register it there again, or ask your administrator.",
 	UntrustedService:   "The provider of this certificate is in no trusted list as an issuer of qualified certificates.",
 	WithdrawnService:   "The provider of this certificate did not have the status of a qualified one, by its trusted list.",
 	UnreadableService:  "The trusted list says something about the provider of this certificate that is not understood here." + administrator,

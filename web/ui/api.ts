@@ -39,9 +39,9 @@ export interface Key { id: string; subject: string; until: string; page: boolean
 export interface Qualifying extends Preparation { certificate: string; hash: string }
 export interface Enrolment { id: string; enrolment: string; number: string; device: string; ways?: string[]; approved: boolean; by?: string; seconds: number }
 export interface Enrolled { device: string; certificate?: Certificate; look: Visit }
-export interface Device { id: string; kind: "passkey" | "totp"; name: string; enrolled: string; approved_by: string; used?: string; revoked?: string }
+export interface Device { id: string; kind: "passkey" | "totp" | "certificate"; name: string; enrolled: string; approved_by: string; used?: string; revoked?: string; until?: string }
 export interface Pending { enrolment: string; number: string; device: string; begun: string }
-export interface Devices { devices: Device[]; pending: Pending[] }
+export interface Devices { devices: Device[]; pending: Pending[]; card?: boolean }
 /** Held is a mail that waits for its supposed sender. */
 export interface Held {
   organisation: string; who: Person; received: string; until: string; subject: string;
@@ -103,6 +103,9 @@ export const givePassword = ask<Enrolment>("enrol/password");
 export const approveEnrolment = ask<object>("enrol/approve");
 export const enrolmentOptions = ask<Begun>("enrol/options");
 export const finishEnrolment = ask<Enrolled>("enrol/finish");
+export const beginCard = ask<{ ceremony: string; nonce: string }>("enrol/card/begin");
+export const giveCard = ask<Enrolment>("enrol/card");
+export const registerCertificate = ask<Devices>("enrol/certificate");
 export const beginTOTP = ask<{ ceremony: string; uri: string; qr: string }>("totp/begin");
 export const finishTOTP = ask<Enrolled>("totp/finish");
 const issue = ask<Certificate>("key/issue"), renew = ask<Certificate>("key/renew");

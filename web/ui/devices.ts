@@ -2,13 +2,13 @@
 
 import { Device, Devices, Pending, Refused, Visit, approveEnrolment, getDevices, revokeDevice } from "./api";
 import { busy, h, icon, say } from "./dom";
-import { approvalOf } from "./enrol";
+import { approvalOf, register } from "./enrol";
 import { failure } from "./failure";
 import { ownKey } from "./keys";
 import { confirm } from "./passkey";
 import { dialog, outdated } from "./sheet";
 import { enrols } from "./ways";
-import { t, when } from "./words";
+import { day, t, when } from "./words";
 
 /** showDevices opens the list; look is called when the session should be looked up again. */
 export function showDevices(v: Visit, enrol: () => void, look: () => void): void {
@@ -35,8 +35,10 @@ export function showDevices(v: Visit, enrol: () => void, look: () => void): void
     const gone = all.devices.filter((x) => x.revoked);
     const add = enrols(v) && !devices.some((x) => x.id === here) &&
       h("button", { type: "button", class: "button", onclick: () => { d.close(); enrol(); } }, icon("plus"), h("span", {}, t("enrol.open")));
+    const card = all.card && !matchMedia("(pointer: coarse)").matches && // phones have no reader
+      h("button", { type: "button", class: "button", onclick: () => { d.close(); register(v, () => showDevices(v, enrol, look)); } }, icon("key"), h("span", { class: "fit" }, t("register.open")));
     body.replaceChildren(...all.pending.map(ask), h("ul", { class: "devices" }, ...devices.map(row)),
-      ...(devices.length ? [] : [h("p", {}, t("devices.none"))]), error, ...(add ? [add] : []),
+      ...(devices.length ? [] : [h("p", {}, t("devices.none"))]), error, ...(add ? [add] : []), ...(card ? [card] : []),
       ...(gone.length ? [h("details", { class: "more" }, h("summary", {}, t("devices.removed", { n: gone.length })), h("ul", { class: "devices" }, ...gone.map(row)))] : []),
       h("div", { class: "acts" }, h("button", { type: "button", class: "button grow", onclick: () => d.close() }, t("close"))));
   };
@@ -66,10 +68,11 @@ export function showDevices(v: Visit, enrol: () => void, look: () => void): void
       remove.textContent = t("devices.sure");
       remove.setAttribute("aria-label", t("devices.sure-of", { name: x.name }));
     } }, t("devices.remove"));
-    return h("li", {}, icon(x.kind === "totp" ? "clock" : "device"),
+    const certificate = x.kind === "certificate";
+    return h("li", {}, icon(certificate ? "seal" : x.kind === "totp" ? "clock" : "device"),
       h("span", {}, h("strong", {}, x.name), x.id === here && h("span", { class: "here" }, t("devices.here")),
-        h("span", { class: "quiet" }, t("devices.enrolled", { time: when(x.enrolled), by: by(x.approved_by) })),
-        h("span", { class: "quiet" }, x.revoked ? t("devices.revoked", { time: when(x.revoked) }) : x.used ? t("devices.used", { time: when(x.used) }) : t("devices.unused"))),
+        h("span", { class: "quiet" }, t(certificate ? "devices.registered" : "devices.enrolled", { time: when(x.enrolled), by: by(x.approved_by) })),
+        h("span", { class: "quiet" }, x.until && !x.revoked ? t("devices.until", { day: day(x.until) }) : x.revoked ? t("devices.revoked", { time: when(x.revoked) }) : x.used ? t("devices.used", { time: when(x.used) }) : t("devices.unused"))),
       !x.revoked && remove);
   };
 
@@ -83,5 +86,6 @@ export function showDevices(v: Visit, enrol: () => void, look: () => void): void
 /** by says in the visitor's language what approved a device. */
 function by(what: string): string {
   if (what.startsWith("device ")) return t("by.device", { name: what.slice(7) });
-  return t("by." + (what === "directory password" ? "password" : "administrator"));
+  const words: Record<string, string> = { "directory password": "password", "identity card": "card", "first signature": "signature" };
+  return t("by." + (words[what] ?? "administrator"));
 }

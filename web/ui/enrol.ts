@@ -1,9 +1,10 @@
 // A device becomes one of its person's: a second proof, then a passkey (or an
-// authenticator app where the browser has none), and a key of its own.
+// authenticator app where the browser has none), and a key of its own. Or, by the
+// same proofs, the certificate of an identity card is registered as its person's.
 
 import {
-  Enrolled, Enrolment, Refused, Visit, approveEnrolment, beginEnrolment, beginTOTP, enrolmentOptions, enrolmentState, finishEnrolment, finishTOTP,
-  givePassword,
+  Enrolled, Enrolment, Refused, Visit, approveEnrolment, beginCard, beginEnrolment, beginTOTP, enrolmentOptions, enrolmentState, finishEnrolment,
+  finishTOTP, giveCard, givePassword, registerCertificate,
 } from "./api";
 import { hex, sha256 } from "./bytes";
 import { AppField } from "./code";
@@ -11,9 +12,11 @@ import { Kid, busy, h, icon, id, say } from "./dom";
 import { failure } from "./failure";
 import { begunEnrolment, keepEnrolment, keepKey, makeKey } from "./keys";
 import { confirm, create } from "./passkey";
+import { unqualified } from "./qualified";
 import { dialog, outdated } from "./sheet";
 import { enrols } from "./ways";
-import { t } from "./words";
+import { cardAuthenticate, cardCertificate, cardHere } from "./webeid";
+import { lang, t } from "./words";
 
 /** approvalOf is what an approving passkey's challenge is made of. */
 export const approvalOf = async (enrolment: string): Promise<string> => hex(await sha256(new TextEncoder().encode(enrolment)));
@@ -28,9 +31,9 @@ class Enrolling {
   private timer = 0;
   private key = makeKey(); // while a password is typed
 
-  constructor(private readonly v: Visit, private readonly done: (v: Visit | null) => void) {
+  constructor(private readonly v: Visit, private readonly done: (v: Visit | null) => void, private readonly card = false) {
     this.mail = v.who.mail;
-    this.d = dialog(t("enrol.title"), h("p", {}, t("enrol.why")), this.body);
+    this.d = dialog(t(card ? "register.title" : "enrol.title"), h("p", {}, t(card ? "register.why" : "enrol.why")), this.body);
     this.d.addEventListener("close", () => clearTimeout(this.timer));
     this.show(h("div", { class: "step" }, h("span", { class: "spin", "aria-hidden": "true" }), t("enrol.begin")));
     void this.work(async () => {
@@ -72,18 +75,19 @@ class Enrolling {
         return this.done(null);
       }
       if (why === "enrolment-gone") await keepEnrolment(this.mail);
-      this.error.textContent = failure(e);
+      this.error.textContent = unqualified(e);
     }
   }
 
   private draw(): void {
     clearTimeout(this.timer);
     if (this.e.approved) return this.drawLast();
-    const ways = (this.e.ways ?? []).filter((w) => w in this.parts);
+    // Phones have no reader for cards.
+    const ways = (this.e.ways ?? []).filter((w) => w in this.parts && (w !== "card" || !matchMedia("(pointer: coarse)").matches));
     if (!ways.length) this.error.textContent = t("enrol.no-way");
     const parts = ways.map((w, i) => {
       const name = id();
-      const part = h("details", { class: "way", name: "way" }, h("summary", {}, icon({ password: "lock", device: "device", administrator: "seal" }[w]!), t("way." + w)),
+      const part = h("details", { class: "way", name: "way" }, h("summary", {}, icon({ password: "lock", device: "device", card: "key", administrator: "seal" }[w]!), t("way." + w)),
         ...this.parts[w as keyof Enrolling["parts"]](name));
       part.toggleAttribute("open", i === 0);
       return part;
@@ -110,7 +114,7 @@ class Enrolling {
             field.value = "";
           }
           this.draw();
-          if (enrols(this.v) === "passkey") await this.register(); // the tap still counts
+          if (!this.card && enrols(this.v) === "passkey") await this.register(); // the tap still counts
         }, go);
       } }, h("label", { for: name }, t("way.password.label", { mail: this.mail })), field, go)];
     },
@@ -121,6 +125,16 @@ class Enrolling {
         await this.look();
       }, here) }, t("way.device.here"));
       return [h("p", {}, t("way.device.how")), this.number(), here];
+    },
+    card: (): Kid[] => {
+      const go = h("button", { type: "button", class: "button primary", onclick: () => void this.work(async () => {
+        if (!(await cardHere())) throw new Refused("card-extension", "");
+        const { ceremony, nonce } = await beginCard({ id: this.e.id });
+        this.e = await giveCard({ id: this.e.id, ceremony, card: await cardAuthenticate(nonce, lang) });
+        say(t("enrol.approved"));
+        this.draw();
+      }, go) }, icon("key"), h("span", { class: "fit" }, t("way.card.do")));
+      return [h("p", {}, t("way.card.how")), go];
     },
     administrator: (): Kid[] => [h("p", {}, t("way.administrator.how")), this.number()],
   };
@@ -147,8 +161,14 @@ class Enrolling {
 
   private name!: HTMLInputElement;
 
-  /** drawLast is after the second proof: the passkey, or the app. */
+  /** drawLast is after the second proof: the passkey, or the app; or the card's certificate. */
   private drawLast(): void {
+    if (this.card) {
+      const go = h("button", { type: "button", class: "button primary", onclick: () => void this.work(() => this.registerCard(), go) },
+        icon("key"), h("span", { class: "fit" }, t("register.do")));
+      this.show(h("p", { class: "have" }, icon("check"), h("span", {}, t("enrol.approved"))), h("p", { class: "quiet" }, t("register.how")), go);
+      return go.focus();
+    }
     const field = id();
     this.name = h("input", { id: field, type: "text", maxlength: 60, value: this.e.device, autocomplete: "off" });
     const head = [h("p", { class: "have" }, icon("check"), h("span", {}, t("enrol.approved"))),
@@ -158,6 +178,16 @@ class Enrolling {
       this.show(...head, h("p", { class: "quiet" }, t("enrol.passkey.how")), go);
       go.focus();
     } else void this.work(() => this.drawApp(head));
+  }
+
+  private async registerCard(): Promise<void> {
+    if (!(await cardHere())) throw new Refused("card-extension", "");
+    const { certificate } = await cardCertificate(lang);
+    await registerCertificate({ id: this.e.id, certificate });
+    await keepEnrolment(this.mail);
+    this.d.close();
+    this.done(null);
+    say(t("register.done"));
   }
 
   private async register(): Promise<void> {
@@ -198,3 +228,6 @@ class Enrolling {
 
 /** enrol opens the sheet; done gets the session as it is then, or null to look again. */
 export const enrol = (v: Visit, done: (v: Visit | null) => void): void => void new Enrolling(v, done);
+
+/** register opens the sheet for the certificate of a card; done is called at its end. */
+export const register = (v: Visit, done: () => void): void => void new Enrolling(v, done, true);

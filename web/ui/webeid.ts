@@ -46,9 +46,20 @@ function ask(action: string, params: object): Promise<any> {
 /** cardHere says whether the extension is. */
 export const cardHere = (): Promise<boolean> => ask("status", { libraryVersion: "2.0.0" }).then(() => true, () => false);
 
+/** CardAnswer is Web eID's authentication token, format web-eid:1. */
+export interface CardAnswer { unverifiedCertificate: string; algorithm: string; signature: string; format: string; appVersion: string }
+
+/** cardAuthenticate has the card say whose it is, over this page's origin and a nonce of the server; the card asks for its PIN. */
+export async function cardAuthenticate(challengeNonce: string, lang: string): Promise<CardAnswer> {
+  const r = await ask("authenticate", { libraryVersion: "2.0.0", challengeNonce, options: { lang } });
+  const fields = ["unverifiedCertificate", "algorithm", "signature", "format", "appVersion"];
+  if (fields.some((f) => typeof r[f] !== "string")) throw new Refused("card-failed", "");
+  return Object.fromEntries(fields.map((f) => [f, r[f]])) as unknown as CardAnswer; // what else it says is not signed
+}
+
 /** cardCertificate asks for the card's certificate for signatures, and what its key can do. */
 export async function cardCertificate(lang: string): Promise<{ certificate: string; algorithms: CardAlgorithm[] }> {
-  const r = await ask("get-signing-certificate", { libraryVersion: "2.0.0", lang });
+  const r = await ask("get-signing-certificate", { libraryVersion: "2.0.0", options: { lang } });
   if (typeof r.certificate !== "string" || !Array.isArray(r.supportedSignatureAlgorithms)) throw new Refused("card-failed", "");
   return { certificate: r.certificate, algorithms: r.supportedSignatureAlgorithms.map((a: CardAlgorithm) =>
     ({ cryptoAlgorithm: String(a.cryptoAlgorithm), hashFunction: String(a.hashFunction), paddingScheme: String(a.paddingScheme) })) };
@@ -56,7 +67,7 @@ export async function cardCertificate(lang: string): Promise<{ certificate: stri
 
 /** cardSign has the card sign a digest, base64 both ways; the card asks for its PIN. */
 export async function cardSign(certificate: string, hash: string, hashFunction: string, lang: string): Promise<string> {
-  const r = await ask("sign", { libraryVersion: "2.0.0", certificate, hash, hashFunction, lang });
+  const r = await ask("sign", { libraryVersion: "2.0.0", certificate, hash, hashFunction, options: { lang } });
   if (typeof r.signature !== "string") throw new Refused("card-failed", "");
   return r.signature;
 }
