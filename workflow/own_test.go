@@ -36,9 +36,34 @@ func (r *recorder) Prepare(_ context.Context, s *workflow.Session, doc, person i
 	p := &workflow.Prepared{Suffix: fmt.Appendf(nil, "own %s %s ?\n", s.People[person].Mail, look.Typed)}
 	p.SHA256 = sha256.Sum256(slices.Concat(head, p.Suffix))
 	p.Size = int64(len(head) + len(p.Suffix))
+	if len(key.Chain) == 0 {
+		p.Digest = p.SHA256[:]
+		return p, nil
+	}
 	p.Attributes = fmt.Appendf(nil, "attributes of %x by %x", p.SHA256, sha256.Sum256(key.Chain[0]))
 	p.Signer, _ = json.Marshal(key.Chain)
 	return p, nil
+}
+
+// made is what somebody else makes in the place of a CMS.
+type made struct {
+	Chain                     [][]byte
+	Digest, Attributes, Value []byte
+}
+
+func (r *recorder) Take(p *workflow.Prepared, b []byte) ([][]byte, error) {
+	var m made
+	if json.Unmarshal(b, &m) != nil || string(m.Digest) != string(p.Digest) || len(m.Chain) == 0 {
+		return nil, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong."}
+	}
+	taken := *p
+	taken.Signer, _ = json.Marshal(m.Chain)
+	taken.Attributes, taken.Value, taken.Made = m.Attributes, m.Value, b
+	if err := r.CheckValue(&taken, m.Value); err != nil {
+		return nil, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong.", Err: err}
+	}
+	*p = taken
+	return m.Chain, nil
 }
 
 func (r *recorder) CheckValue(p *workflow.Prepared, value []byte) error {
