@@ -4,6 +4,7 @@
 // protocol itself is package csc's.
 //
 // Limits: a person is known to a provider by their mail address, and by
-// milterd's own token; keys whose certificate is made for each signature
-// (one-shot) are refused. Whether a certificate is qualified is decided elsewhere.
+// milterd's own token. Where the certificate is made for each signature (one-shot), what is
+// signed for is the digest of a ByteRange, and what comes back is a complete CMS: for
+// PDFs only. Whether a certificate is qualified is decided elsewhere.
 package remote
