@@ -17,6 +17,7 @@ import (
 	"milterd/auth"
 	"milterd/signature/asic"
 	"milterd/signature/cades"
+	"milterd/signature/cms"
 	"milterd/signature/pades"
 	"milterd/workflow"
 )
@@ -38,6 +39,7 @@ type own struct {
 	lasting time.Duration     // of certificates
 	swap    func(p *workflow.Prepared, content []byte, own *x509.Certificate) []byte
 	log     []string // calls that changed something
+	refused []string // what was put on record
 }
 
 const (
@@ -183,12 +185,19 @@ func (f *fake) write(v workflow.Visit, shown []workflow.Shown, a workflow.Appear
 			p.Documents = append(p.Documents, *out)
 			continue
 		}
-		prep, err := pades.Prepare(head, pades.Params{Certificate: cert, Time: time.Now(), TokenSize: 0, Name: v.Who().Name})
+		params := pades.Params{Certificate: cert, Time: time.Now(), TokenSize: 0, Name: v.Who().Name}
+		if cert == nil {
+			params.Algorithm, params.Reserve = cms.ES256, 8<<10
+		}
+		prep, err := pades.Prepare(head, params)
 		if err != nil {
 			return nil, err
 		}
 		whole := append(slices.Clone(head), prep.Suffix...)
 		out := workflow.Prepared{Document: sh.Document, Revision: sh.Revision, Head: sh.SHA256, Attributes: prep.Attributes}
+		if cert == nil {
+			out.Digest = prep.Digest
+		}
 		if f.swap != nil {
 			whole = f.swap(&out, whole, cert)
 		}

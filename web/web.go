@@ -36,6 +36,7 @@ type Desk interface {
 	Prepared(ctx context.Context, v workflow.Visit, id string) (*workflow.Preparation, *workflow.Qualification, error)
 	Leave(ctx context.Context, v workflow.Visit, id string) (until time.Time, err error)
 	FinishQualified(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string) error
+	Refused(ctx context.Context, v workflow.Visit, id, client string, err error) error
 	RemoveDevice(ctx context.Context, v workflow.Visit, id, client string) error
 }
 

@@ -29,12 +29,12 @@ export interface Begun { ceremony: string; options: { publicKey: any } }
 /** Proof is one of the three. */
 export interface Proof { code?: string; totp?: string; passkey?: Passkey }
 export interface Certificate { serial: string; chain: string[]; until: string; seconds: number }
-export interface Prepared { document: number; revision: number; head: string; sha256: string; size: number; attributes: string }
+export interface Prepared { document: number; revision: number; head: string; sha256: string; size: number; attributes: string; digest?: string }
 export interface Preparation { id: string; seconds: number; documents?: Prepared[] }
 /** Factor is what a person types, or does elsewhere, to agree at a provider. */
 export interface Factor { id: string; label?: string; typed: boolean; sent?: boolean; numeric?: boolean; hidden?: boolean }
 /** Key is a person's at a trust service provider. */
-export interface Key { id: string; subject: string; until: string; page: boolean; factors?: Factor[] }
+export interface Key { id: string; subject: string; until: string; once?: boolean; page: boolean; factors?: Factor[] }
 /** Qualifying is a preparation for a qualified certificate. */
 export interface Qualifying extends Preparation { certificate: string; hash: string }
 export interface Enrolment { id: string; enrolment: string; number: string; device: string; ways?: string[]; approved: boolean; by?: string; seconds: number }

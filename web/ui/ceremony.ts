@@ -60,8 +60,8 @@ export class Kept {
 
   constructor(private readonly view: Viewer) { addEventListener("pagehide", this.letGo); }
 
-  /** check looks at every prepared document, and shows it. */
-  async check(p: Preparation, certificate: Bytes, hash = "SHA-256"): Promise<{ id: string; attributes: Bytes[] }> {
+  /** check looks at every prepared document, and shows it; a certificate that comes with the signature is null. */
+  async check(p: Preparation, certificate: Bytes | null, hash = "SHA-256"): Promise<{ id: string; attributes: Bytes[] }> {
     const gone = (this.gone = new AbortController());
     this.timer = window.setInterval(() => void keep({ id: p.id }).catch((e) => {
       if (reason(e) !== "preparation-gone" || this.gone !== gone) return;

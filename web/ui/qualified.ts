@@ -74,13 +74,13 @@ export function askQualified(a: Act): void {
   };
 
   /** prepare waits for a colleague who is signing, and checks what it gets. */
-  const prepare = async (appearance: Appearance, more: object): Promise<Qualifying> => {
+  const prepare = async (appearance: Appearance, more: object, once = false): Promise<Qualifying> => {
     for (;;) {
       step("preparing");
       try {
         const p = await prepareQualified({ shown: a.view.shown, appearance, ...more });
         step("checking");
-        await kept.check(p, unb64(p.certificate), p.hash);
+        await kept.check(p, once ? null : unb64(p.certificate ?? ""), p.hash);
         return p;
       } catch (e) {
         if (!(e instanceof Refused) || e.reason !== "busy" || !d.open) throw e;
@@ -114,10 +114,11 @@ export function askQualified(a: Act): void {
   };
 
   const withKey = async (provider: string, key: Key, appearance: Appearance): Promise<void> => {
-    const p = await prepare(appearance, { provider, key: key.id });
+    const p = await prepare(appearance, { provider, key: key.id }, key.once);
     step("");
-    if (key.page) goTo(provider, p.id);
-    else askFactors(provider, key.factors ?? [], p.id);
+    const note = key.once ? [h("p", { class: "quiet small" }, t("qualified.once", { provider }))] : [];
+    if (key.page) goTo(provider, p.id, note);
+    else askFactors(provider, key.factors ?? [], p.id, note);
   };
 
   const acts = (press: HTMLButtonElement): HTMLElement =>
@@ -143,7 +144,7 @@ export function askQualified(a: Act): void {
 
   const chooseKey = (provider: string, keys: Key[], appearance: Appearance): void => {
     const name = id();
-    const pick = h("select", { id: name }, ...keys.map((k) => h("option", { value: k.id }, t("qualified.key", { subject: k.subject, until: day(k.until) }))));
+    const pick = h("select", { id: name }, ...keys.map((k) => h("option", { value: k.id }, k.once ? t("qualified.new") : t("qualified.key", { subject: k.subject, until: day(k.until) }))));
     const press: HTMLButtonElement = h("button", { type: "button", class: "button primary grow",
       onclick: () => attempt(press, () => withKey(provider, keys.find((k) => k.id === pick.value)!, appearance)) }, t("continue"));
     body.replaceChildren(h("label", { for: name }, t("qualified.which")), pick, acts(press));
@@ -151,7 +152,7 @@ export function askQualified(a: Act): void {
   };
 
   /** askFactors takes what the provider wants to hear. */
-  const askFactors = (provider: string, factors: Factor[], preparation: string): void => {
+  const askFactors = (provider: string, factors: Factor[], preparation: string, note: HTMLElement[]): void => {
     const fields = factors.filter((f) => f.typed).map((f) => {
       const name = id();
       const input = h("input", { id: name, type: f.hidden ? "password" : "text", autocomplete: f.sent ? "one-time-code" : "off",
@@ -179,13 +180,13 @@ export function askQualified(a: Act): void {
         fields.forEach((f) => { f.input.value = ""; });
         finish(await authorizeProvider({ id: preparation, answers }));
       });
-    } }, h("p", {}, t("qualified.agree", { provider })), ...fields.map((f) => f.el), acts(press));
+    } }, h("p", {}, t("qualified.agree", { provider })), ...note, ...fields.map((f) => f.el), acts(press));
     body.replaceChildren(form);
     (fields[0]?.send ?? fields[0]?.input ?? press).focus();
   };
 
   /** goTo is the way to the provider's own page; what this page must know when it is back waits in the tab. */
-  const goTo = (provider: string, preparation: string): void => {
+  const goTo = (provider: string, preparation: string, note: HTMLElement[]): void => {
     const press: HTMLButtonElement = h("button", { type: "button", class: "button primary grow", onclick: () => attempt(press, async () => {
       const { address, kept: sealed } = await leaveForProvider({ id: preparation, lang });
       sessionStorage.setItem(away, JSON.stringify({ token: theToken(), id: preparation, kept: sealed }));
@@ -193,7 +194,7 @@ export function askQualified(a: Act): void {
       signed = true; // not given up: it goes on over there
       location.assign(address);
     }) }, icon("key"), h("span", { class: "fit" }, t("qualified.go", { provider })));
-    body.replaceChildren(h("p", {}, t("qualified.page", { provider })), acts(press));
+    body.replaceChildren(h("p", {}, t("qualified.page", { provider })), ...note, acts(press));
     press.focus();
   };
 
