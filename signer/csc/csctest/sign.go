@@ -377,7 +377,7 @@ func (s *Server) message(c *credential, m *method, digest []byte, b Behaviour) (
 	signed := cms.SignedData{Algorithm: m.cms, Certificates: []*x509.Certificate{leaf}, Attributes: attributes, Value: value}
 	signed.Certificates = append(signed.Certificates, cms.Issuers(c.chain[1:])...)
 	if b == TooLarge {
-		signed.Certificates = append(signed.Certificates, cms.Issuers([][]byte{append([]byte{0x30, 0x83, 1, 0, 0}, make([]byte, 64<<10)...)})...)
+		signed.Certificates = append(signed.Certificates, cms.Issuers([][]byte{append([]byte{0x30, 0x83, 1, 0, 5, 4, 0x83, 1, 0, 0}, make([]byte, 64<<10)...)})...)
 	}
 	der, err := signed.Marshal()
 	if err != nil {
