@@ -149,9 +149,9 @@ func TestOneShotSignsPDFsOnly(t *testing.T) {
 	s := open(t, d, o)
 	v := d.visit(t, s, john)
 	_, err := d.prepareWith(t, v, a.remote(t, d, v, time.Hour).oneShot())
-	want(t, "prepare", reason(err), "one-shot-no-pdf")
+	want(t, "prepare", reason(err), "pdf-only")
 	want(t, "lease", d.session(t, s.ID).Lease, workflow.Lease{})
-	if trail := d.trail(t, s.ID); !strings.HasSuffix(trail, "refused:one-shot-no-pdf") {
+	if trail := d.trail(t, s.ID); !strings.HasSuffix(trail, "refused:pdf-only") {
 		t.Errorf("on record: %s", trail)
 	}
 }

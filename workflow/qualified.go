@@ -115,7 +115,7 @@ type Offer struct {
 // PrepareQualified is Prepare with a qualified certificate: the Qualifier looks at
 // it first, or in FinishQualified where it comes with the signature. The *Refusal's
 // Reason is one of the Qualifier's, of Prepare's but for those about certificates, or
-// "level-unavailable", "one-shot-no-pdf".
+// "level-unavailable", "pdf-only".
 func (d *Desk) PrepareQualified(ctx context.Context, v Visit, shown []Shown, a Appearance, o Offer, client string) (*Preparation, error) {
 	p, err := d.prepareOwn(ctx, v, shown, a, client, func() (ownKey, error) {
 		if d.Qualifier == nil {
@@ -184,7 +184,7 @@ func (d *Desk) FinishQualified(ctx context.Context, v Visit, id string, values [
 func late(s *Session, o Offer) (ownKey, error) {
 	for _, i := range s.Mailed() {
 		if !s.Documents[i].Grows() {
-			return ownKey{}, refuse("one-shot-no-pdf", o.By+" makes a new certificate for each signature, which can be used for PDF documents only. Please sign in another way.", nil)
+			return ownKey{}, refuse("pdf-only", o.By+" makes a new certificate for each signature, which can be used for PDF documents only. Please sign in another way.", nil)
 		}
 	}
 	return ownKey{qualified: &Qualification{By: o.By, Credential: o.Credential, Algorithm: o.Algorithm}}, nil
