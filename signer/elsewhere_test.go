@@ -60,7 +60,8 @@ func TestMadeElsewhere(t *testing.T) {
 	sess, head, p := late(t, s)
 	d := a.device(t, sess.People[0].Person, 30*24*time.Hour)
 	made := d.message(t, p.Digest, d.chain[1:]...)
-	chain, err := s.Take(p, made)
+	key, err := s.Take(context.Background(), p, head, made)
+	chain := key.Chain
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestMadeElsewhere(t *testing.T) {
 	judge(t, s, out, 2)
 	outsiders(t, out, a.dir, 2)
 	sess, other, bare := late(t, s) // its issuers come from who vouched, into the DSS
-	if _, err := s.Take(bare, d.message(t, bare.Digest)); err != nil {
+	if _, err := s.Take(context.Background(), bare, other, d.message(t, bare.Digest)); err != nil {
 		t.Fatal(err)
 	}
 	sess.People[0].Act.Qualified = &workflow.Qualification{Chain: d.chain}
@@ -116,7 +117,7 @@ func TestTakeRefuses(t *testing.T) {
 	t.Parallel()
 	a := registered(t, pki.P256)
 	s := ownClock(a.Authority)
-	sess, _, p := late(t, s)
+	sess, head, p := late(t, s)
 	d := a.device(t, sess.People[0].Person, time.Hour)
 	good := d.message(t, p.Digest)
 	leaf, err := x509.ParseCertificate(d.chain[0])
@@ -143,23 +144,23 @@ func TestTakeRefuses(t *testing.T) {
 		"cut":          {good[:len(good)-1], "foreign-signature"},
 		"far too much": {slices.Concat(good, make([]byte, madeElsewhere*2)), "signature-too-large"},
 	} {
-		chain, err := s.Take(p, c.made)
+		key, err := s.Take(context.Background(), p, head, c.made)
 		var r *workflow.Refusal
-		if !errors.As(err, &r) || r.Reason != c.want || r.Text == "" || chain != nil {
+		if !errors.As(err, &r) || r.Reason != c.want || r.Text == "" || key.Chain != nil {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 		if after, _ := json.Marshal(p); !bytes.Equal(before, after) {
 			t.Errorf("%s: something of it is kept", name)
 		}
 	}
-	if _, err := s.Take(p, good); err != nil {
+	if _, err := s.Take(context.Background(), p, head, good); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
-	if _, err := s.Take(p, good); err == nil {
+	if _, err := s.Take(context.Background(), p, head, good); err == nil {
 		t.Error("taken twice")
 	}
 	own := prepare(t, s, advanced(1), 0, d, laidOut(t, s, advanced(1), document(t, "contract.pdf")))
-	if _, err := s.Take(own, d.message(t, make([]byte, 32))); err == nil {
+	if _, err := s.Take(context.Background(), own, nil, d.message(t, make([]byte, 32))); err == nil {
 		t.Error("for a certificate that was known")
 	}
 }

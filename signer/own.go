@@ -39,6 +39,9 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 		p, err := s.prepareFile(ctx, sess, document, person, at, key, head)
 		return p, fileRefusal(err)
 	}
+	if key.Whole {
+		return prepareWhole(pdf.FieldName(sess.ID, person), document, head), nil
+	}
 	var leaf *x509.Certificate // nil if it comes with the signature
 	if len(key.Chain) > 0 {
 		certs, err := parse(key.Chain[:1])

@@ -375,7 +375,7 @@ func (pr *preparation) addDigests(detail map[string]string, s *Session) {
 		detail[n+" prepared sha-256"] = p.SHA256.String()
 		if len(p.Attributes) > 0 {
 			detail[n+" attributes sha-256"] = attributes.String()
-		} else {
+		} else if len(p.Digest) > 0 {
 			detail[n+" byte range digest"] = hex.EncodeToString(p.Digest)
 		}
 	}

@@ -51,19 +51,19 @@ type made struct {
 	Digest, Attributes, Value []byte
 }
 
-func (r *recorder) Take(p *workflow.Prepared, b []byte) ([][]byte, error) {
+func (r *recorder) Take(_ context.Context, p *workflow.Prepared, head, b []byte) (workflow.Key, error) {
 	var m made
-	if json.Unmarshal(b, &m) != nil || string(m.Digest) != string(p.Digest) || len(m.Chain) == 0 {
-		return nil, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong."}
+	if sha256.Sum256(head) != p.Head || json.Unmarshal(b, &m) != nil || string(m.Digest) != string(p.Digest) || len(m.Chain) == 0 {
+		return workflow.Key{}, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong."}
 	}
 	taken := *p
 	taken.Signer, _ = json.Marshal(m.Chain)
 	taken.Attributes, taken.Value, taken.Made = m.Attributes, m.Value, b
 	if err := r.CheckValue(&taken, m.Value); err != nil {
-		return nil, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong.", Err: err}
+		return workflow.Key{}, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong.", Err: err}
 	}
 	*p = taken
-	return m.Chain, nil
+	return workflow.Key{Chain: m.Chain, Algorithm: "ES256"}, nil
 }
 
 func (r *recorder) CheckValue(p *workflow.Prepared, value []byte) error {

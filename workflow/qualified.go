@@ -3,6 +3,7 @@ package workflow
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -53,6 +54,7 @@ const ByCard = "Web eID"
 type ownKey struct {
 	cert      *Certificate
 	qualified *Qualification
+	whole     bool // Key.Whole
 }
 
 func (k ownKey) level() Level {
@@ -73,7 +75,7 @@ func (k ownKey) serial() string {
 // key is what a Signer needs of it.
 func (k ownKey) key(d *Desk) Key {
 	if k.qualified != nil {
-		return Key{Chain: k.qualified.Chain, Algorithm: k.qualified.Algorithm}
+		return Key{Chain: k.qualified.Chain, Algorithm: k.qualified.Algorithm, Whole: k.whole}
 	}
 	return Key{Chain: append([][]byte{k.cert.DER}, d.Certifier.Issuers()...)}
 }
@@ -110,6 +112,7 @@ type Offer struct {
 	Credential string
 	Algorithm  string
 	Chain      [][]byte // DER, the signatory's own first; empty if it comes with the signature
+	Whole      bool     // By gets the document and gives it back signed; the Chain is empty then
 }
 
 // PrepareQualified is Prepare with a qualified certificate: the Qualifier looks at
@@ -184,10 +187,10 @@ func (d *Desk) FinishQualified(ctx context.Context, v Visit, id string, values [
 func late(s *Session, o Offer) (ownKey, error) {
 	for _, i := range s.Mailed() {
 		if !s.Documents[i].Grows() {
-			return ownKey{}, refuse("pdf-only", o.By+" makes a new certificate for each signature, which can be used for PDF documents only. Please sign in another way.", nil)
+			return ownKey{}, refuse("pdf-only", "Only PDF documents can be signed with "+o.By+". Please sign in another way.", nil)
 		}
 	}
-	return ownKey{qualified: &Qualification{By: o.By, Credential: o.Credential, Algorithm: o.Algorithm}}, nil
+	return ownKey{qualified: &Qualification{By: o.By, Credential: o.Credential, Algorithm: o.Algorithm}, whole: o.Whole}, nil
 }
 
 // take verifies what was made elsewhere for a preparation whose certificate was not
@@ -196,23 +199,31 @@ func (d *Desk) take(ctx context.Context, v Visit, pr *preparation, made [][]byte
 	if d.Qualifier == nil {
 		return refuse("level-unavailable", "No qualified certificates are taken here.", nil)
 	}
-	var chain [][]byte
+	var key Key
 	for i := range pr.Documents {
-		came, err := d.Signer.Take(&pr.Documents[i], made[i])
+		p := &pr.Documents[i]
+		head, err := d.Store.Content(ctx, v.Session.ID, p.Document, p.Revision)
+		switch {
+		case errors.Is(err, ErrGone):
+			return gone()
+		case err != nil:
+			return storeAway(err)
+		}
+		came, err := d.Signer.Take(ctx, p, head, made[i])
 		switch {
 		case err != nil:
 			return err
 		case i == 0:
-			chain = came
-		case !bytes.Equal(came[0], chain[0]):
+			key = came
+		case !bytes.Equal(came.Chain[0], key.Chain[0]) || came.Algorithm != key.Algorithm:
 			return refuse("several-certificates", "The documents came back signed with different certificates. Nothing was taken; please sign again.", nil)
 		}
 	}
-	q, err := d.Qualifier.Qualify(ctx, v.Who().Person, chain)
+	q, err := d.Qualifier.Qualify(ctx, v.Who().Person, key.Chain)
 	if err != nil {
 		return err
 	}
-	q.By, q.Credential, q.Algorithm = pr.Qualified.By, pr.Qualified.Credential, pr.Qualified.Algorithm
+	q.By, q.Credential, q.Algorithm = pr.Qualified.By, pr.Qualified.Credential, key.Algorithm
 	pr.Qualified, pr.Certificate = q, q.Serial
 	return nil
 }
