@@ -200,7 +200,7 @@ const refusalLimit = 20
 // unnoted are the refusals that say nothing about what came: it was too early or
 // too late, or we were not able.
 var unnoted = []string{"not-signatory", "preparing", "ended", "not-viewed", "bad-appearance", "busy",
-	"store-away", "time-away", "too-many-tries", "too-many-certificates", "wrong-code", "code-expired", "qtsp-away", "qtsp-busy"}
+	"store-away", "time-away", "too-many-tries", "too-many-certificates", "wrong-code", "code-expired", "qtsp-away", "qtsp-busy", "openotp-away"}
 
 // Foreign puts on record that a request with a visitor's link came from another
 // site, and why it was refused.

@@ -1,7 +1,8 @@
 // Package remote has signatories' keys at trust service providers (QTSP) sign
 // what was prepared: it finds a person's certificate, has the person agree, by
 // what they type or on the provider's own page, and brings back the values. The
-// protocol itself is package csc's.
+// protocol itself is package csc's. Phones does the same with a server of the
+// organisation's (package openotp), which gets the documents themselves.
 //
 // Limits: a person is known to a provider by their mail address, and by
 // milterd's own token. Where the certificate is made for each signature (one-shot), what is
