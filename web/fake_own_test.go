@@ -40,6 +40,7 @@ type own struct {
 	swap    func(p *workflow.Prepared, content []byte, own *x509.Certificate) []byte
 	log     []string // calls that changed something
 	refused []string // what was put on record
+	whole   bool     // what is prepared now is given away as it stands
 }
 
 const (
@@ -183,6 +184,16 @@ func (f *fake) write(v workflow.Visit, shown []workflow.Shown, a workflow.Appear
 			out.SHA256, out.Size = sha256.Sum256(manifest), int64(len(manifest))
 			p.contents[sh.Document] = append([]byte{}, manifest...)
 			p.Documents = append(p.Documents, *out)
+			continue
+		}
+		if f.whole {
+			out, whole := workflow.Prepared{Document: sh.Document, Revision: sh.Revision, Head: sh.SHA256}, slices.Clone(head)
+			if f.swap != nil {
+				whole = f.swap(&out, whole, cert)
+			}
+			out.SHA256, out.Size = sha256.Sum256(whole), int64(len(whole))
+			p.contents[sh.Document] = whole
+			p.Documents = append(p.Documents, out)
 			continue
 		}
 		params := pades.Params{Certificate: cert, Time: time.Now(), TokenSize: 0, Name: v.Who().Name}

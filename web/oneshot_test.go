@@ -61,7 +61,10 @@ func TestOneShotSwapped(t *testing.T) {
 		"a byte": {"the signature would be over something else (messageDigest)", "message-digest",
 			func(_ *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { b[len(b)-20] ^= 1; return b }},
 		"attributes": {"the signature would say something else than it should (signed attributes)", "attributes",
-			func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte { p.Attributes = []byte{0x31, 0}; return b }},
+			func(p *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
+				p.Attributes = []byte{0x31, 0}
+				return b
+			}},
 		"Contents": {"the place for the signature is not empty (Contents)", "contents",
 			func(_ *workflow.Prepared, b []byte, _ *x509.Certificate) []byte {
 				copy(b[strings.LastIndex(string(b), "0000>"):], "00a0>")

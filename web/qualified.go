@@ -29,7 +29,7 @@ const remoteTime = 100 * time.Second
 
 // qualifiedRoutes are the calls for signatures with qualified certificates.
 func (s *site) qualifiedRoutes(mux *http.ServeMux) {
-	if s.Remote == nil && !s.Card {
+	if s.Remote == nil && !s.Card && s.Phones == nil {
 		return
 	}
 	mux.HandleFunc("GET /r", s.signPage)
@@ -40,6 +40,7 @@ func (s *site) qualifiedRoutes(mux *http.ServeMux) {
 	mux.Handle("POST /api/qualified/leave", s.api(4<<10, s.qualifiedCall(s.qualifiedLeave)))
 	mux.Handle("POST /api/qualified/return", s.api(64<<10, s.qualifiedCall(s.qualifiedReturn)))
 	mux.Handle("POST /api/qualified/finish", s.api(64<<10, s.qualifiedCall(s.qualifiedFinish)))
+	s.phoneRoutes(mux)
 	if s.Passkeys == nil && s.TOTP == nil {
 		s.preparedRoutes(mux)
 	}
@@ -150,6 +151,8 @@ func (s *site) qualifiedPrepare(ctx context.Context, c *call) error {
 	}
 	offer := workflow.Offer{By: workflow.ByCard, Chain: [][]byte{in.Certificate}}
 	switch {
+	case s.Phones != nil && in.Provider == s.Phones.Name():
+		offer = s.phoneOffer()
 	case in.Provider != "":
 		all, err := s.find(ctx, c, in.Provider)
 		if err != nil {

@@ -101,7 +101,7 @@ func TestQualifiedBadRequests(t *testing.T) {
 		}
 	}
 	for path, body := range qualifiedBodies(tok) {
-		large := strings.TrimSuffix(body, "}") + strings.Repeat(" ", maxSignBody) + "}"
+		large := strings.TrimSuffix(body, "}") + strings.Repeat(" ", maxPhoneBody) + "}"
 		if res, body := st.post(t, "/api/"+path, large, st.proven); res.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("a large body at %s: %s %s", path, res.Status, body)
 		}

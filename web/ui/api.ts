@@ -21,7 +21,7 @@ export interface Visit {
   subject: string; message?: string; created: string; deadline: string; ended?: string; reason?: string; purged?: boolean;
   download?: boolean; proven: boolean; sender: { name: string; mail: string }; who: Person; people?: Person[];
   signatures: [number, number]; documents?: Doc[];
-  opens: string[]; proofs?: string[]; passkeys?: number; totps?: number; enrol?: boolean; providers?: string[]; card?: boolean;
+  opens: string[]; proofs?: string[]; passkeys?: number; totps?: number; enrol?: boolean; providers?: string[]; phones?: string; card?: boolean;
 }
 /** Passkey is the answer to a ceremony; Begun is what asks for it. */
 export interface Passkey { ceremony: string; response: object }
@@ -120,6 +120,10 @@ export const authorizeProvider = ask<Visit>("qualified/authorize");
 export const leaveForProvider = ask<{ address: string; kept: string }>("qualified/leave");
 export const returnFromProvider = ask<Visit>("qualified/return");
 export const finishQualified = ask<Visit>("qualified/finish");
+export const orderPhone = ask<{ kept: string; image?: string }>("qualified/phone/order");
+export const checkPhone = ask<Visit & { pending?: boolean; kept?: string }>("qualified/phone/check");
+export const touchPhone = ask<{ image: string }>("qualified/phone/touch");
+export const cancelPhone = ask<object>("qualified/phone/cancel");
 /** abandon lets a preparation go, also while the page is being left; failed is the check that it did not pass. */
 export const abandon = (id: string, failed = ""): void => void send("abandon", { id, failed }, true).catch(() => undefined);
 

@@ -36,6 +36,13 @@ export async function check(bytes: Bytes, shown: number, p: Prepared, certificat
   return same(attributes(digest, named), unb64(p.attributes ?? ""), digest, named);
 }
 
+/** unchanged wants exactly what the page has shown: it is given away as it stands. */
+export async function unchanged(bytes: Bytes, shown: number, p: Prepared): Promise<Bytes> {
+  if (bytes.length !== shown || p.size !== shown || hex(await sha256(bytes)) !== p.sha256) refuse("digest");
+  if (p.attributes || p.digest) refuse("attributes");
+  return new Uint8Array();
+}
+
 /** same wants the server's attributes to be the page's own, and says what in them is not. */
 function same(own: Bytes, theirs: Bytes, digest: Bytes, named: Bytes): Bytes {
   if (!equal(own, theirs)) {
