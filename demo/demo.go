@@ -32,8 +32,9 @@ type Options struct {
 	Verbose bool           // show the log
 	Out     io.Writer      // what a person reads
 
-	provider bool // with a stand-in for a trust service provider
-	seal     bool // which holds the organisation's seal, too
+	provider bool   // with a stand-in for a trust service provider
+	seal     bool   // which holds the organisation's seal, too
+	phones   string // more of the configuration: where a server asks people's phones
 }
 
 // Run runs the demo until ctx ends, or with Once until it is done; then ok says
@@ -225,6 +226,7 @@ unsynchronised = true
 			}
 			text += more
 		}
+		text += o.phones
 	}
 	if err := os.WriteFile(h.config, []byte(text), 0o644); err != nil {
 		return nil, err

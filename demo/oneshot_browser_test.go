@@ -42,84 +42,25 @@ func TestOneShotInChromium(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := &run{house: h, out: t.Output(), dir: t.TempDir()}
 	b := chromium.Blank(t, chromium.Launch(t), chromium.Phone)
 	b.Expect = []string{"400", "503", "favicon.ico"}
 
-	// ask mails a request of jane's, opens it for its signatory and picks the key.
-	ask := func(who Person, local, key string, more ...Part) (next func(func(*Message) bool) *Message) {
+	x := &browsing{t: t, house: h, run: &run{house: h, out: t.Output(), dir: t.TempDir()}, b: b}
+	ask := func(who Person, local, key string, more ...Part) next {
 		t.Helper()
-		before := len(h.boxes.In(""))
-		to := []string{local + "@" + SignDomain}
-		raw, err := Draft{From: jane, To: to, Subject: "[Qualified] contract", Text: "Please sign.", File: Sample(), More: more}.Compose()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := Submit(h.mail.Address(), jane.Mail, password, jane.Mail, to, raw); err != nil {
-			t.Fatal(err)
-		}
-		next = func(fits func(*Message) bool) *Message {
-			t.Helper()
-			m, err := r.next(ctx, who.Mail, before, fits)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
-		invitation := next(func(m *Message) bool { return m.Link() != "" && m.Code() == "" })
-		b.Do(chromedp.Navigate("about:blank"), chromedp.Navigate(invitation.Link()))
-		b.Until("the page", `document.querySelector("h1")`)
-		if chromium.Eval[bool](b, `document.body.innerText.includes("Send me a code")`) {
-			b.Press("Send me a code")
-			code := next(func(m *Message) bool { return m.Code() != "" }).Code()
-			b.Fill(".digits", code)
-			b.Press("Open the documents")
-		}
-		b.Until("the button", `document.querySelector(".bar .primary") && !document.querySelector(".bar .primary").disabled`)
-		chromium.Eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
+		n := x.ask(who, local, more...)
 		b.Press("Sign with " + StandIn)
 		b.Sees("A new certificate, made for this signature")
 		b.Do(chromedp.SetValue("dialog select", key))
 		b.Press("Continue")
 		b.Sees("makes a certificate for this signature only")
-		return next
-	}
-	judge := func(who Person, next func(func(*Message) bool) *Message, want int) {
-		t.Helper()
-		result := next(func(m *Message) bool { return len(m.Attachments) > want })
-		seen := 0
-		for _, a := range result.Attachments {
-			if strings.HasPrefix(a.Name, "contract") {
-				seen++
-				judgeQualified(t, h, who, a.Content)
-				judgeEvidence(t, h, a)
-			}
-		}
-		if seen != want {
-			t.Errorf("%d signed documents, want %d", seen, want)
-		}
-	}
-	session := func() *workflow.Session {
-		t.Helper()
-		all, err := h.program.Store.List(ctx, workflow.Filter{Limit: 1})
-		if err != nil || len(all) != 1 {
-			t.Fatalf("%d sessions, %v", len(all), err)
-		}
-		return all[0]
-	}
-	last := func() workflow.Event {
-		t.Helper()
-		events, err := h.program.Store.Events(ctx, session().ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return events[len(events)-1]
+		return n
 	}
 
 	t.Log("what must not be taken")
 	second := Sample()
 	second.Name, second.Content = "contract-annex.pdf", slices.Concat(second.Content, []byte("\n% annex\n"))
-	next := ask(jane, "self", "once-pin", second)
+	got := ask(jane, "self", "once-pin", second)
 	b.Shot("oneshot-pin")
 	sign := func() {
 		t.Helper()
@@ -146,8 +87,8 @@ func TestOneShotInChromium(t *testing.T) {
 		h.provider.next = c.spoil
 		sign()
 		b.Sees(c.says)
-		s := session()
-		if e := last(); e.Kind != workflow.EventRefused || e.Detail["reason"] != c.why || e.Actor != jane.Mail {
+		s := x.session()
+		if e := x.last(); e.Kind != workflow.EventRefused || e.Detail["reason"] != c.why || e.Actor != jane.Mail {
 			t.Errorf("%s: on record as %s: %v", c.why, e.Kind, e.Detail)
 		}
 		if p := s.People[0]; p.State != workflow.Waiting || p.Act != nil || len(s.Documents[0].Revisions) != 2 {
@@ -161,7 +102,7 @@ func TestOneShotInChromium(t *testing.T) {
 	calls := len(h.provider.Requests())
 	sign()
 	b.Until("signed", `document.querySelector(".outcome")`)
-	judge(jane, next, 2)
+	x.judge(jane, got, 2)
 	asked := 0
 	for _, q := range h.provider.Requests()[calls:] {
 		if q.Call == "credentials/authorize" || q.Call == "signatures/signDoc" {
@@ -171,20 +112,20 @@ func TestOneShotInChromium(t *testing.T) {
 	if asked != 2 {
 		t.Errorf("%d calls for both documents, want one authorisation and one signDoc", asked)
 	}
-	first := session().People[0].Act.Qualified
+	first := x.session().People[0].Act.Qualified
 
 	t.Log("the provider's page")
-	next = ask(john, "john.doe", "once-page")
+	got = ask(john, "john.doe", "once-page")
 	b.Shot("oneshot-go")
 	b.Press("Go on to " + StandIn)
 	b.Until("the provider's page", `document.querySelector("#pin")`)
 	b.Fill("#user", john.Mail)
 	b.Fill("#pin", standInPIN)
 	b.Click("#authorise")
-	judge(john, next, 1)
+	x.judge(john, got, 1)
 	b.Sees("Download")
 
-	s := session()
+	s := x.session()
 	q := s.People[s.Signatories()[0]].Act.Qualified
 	if q.Serial == first.Serial || !strings.HasPrefix(q.Vouched, "trusted list of ") || q.By != StandIn || len(q.Checks) == 0 {
 		t.Errorf("the evidence says %+v", q)
@@ -197,7 +138,7 @@ func TestOneShotInChromium(t *testing.T) {
 	h.provider.next = func(q *qualifiedtest.Request) { q.Expired = true }
 	sign()
 	b.Sees("it is disabled, has ended")
-	if e := last(); e.Kind != workflow.EventRefused || e.Detail["reason"] != "credential-unusable" {
+	if e := x.last(); e.Kind != workflow.EventRefused || e.Detail["reason"] != "credential-unusable" {
 		t.Errorf("on record as %s: %v", e.Kind, e.Detail)
 	}
 
@@ -206,4 +147,86 @@ func TestOneShotInChromium(t *testing.T) {
 			t.Error("signHash was called for a certificate that nobody knew")
 		}
 	}
+}
+
+// next waits for somebody's next mail of a kind.
+type next func(func(*Message) bool) *Message
+
+// browsing is a browser at the pages of a house.
+type browsing struct {
+	t *testing.T
+	*house
+	run *run
+	b   *chromium.Tab
+}
+
+// ask mails a request of jane's at level Qualified, opens it for its signatory, and presses Sign.
+func (x *browsing) ask(who Person, local string, more ...Part) next {
+	x.t.Helper()
+	b, jane, before := x.b, x.people[0], len(x.boxes.In(""))
+	to := []string{local + "@" + SignDomain}
+	raw, err := Draft{From: jane, To: to, Subject: "[Qualified] contract", Text: "Please sign.", File: Sample(), More: more}.Compose()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if err := Submit(x.mail.Address(), jane.Mail, password, jane.Mail, to, raw); err != nil {
+		x.t.Fatal(err)
+	}
+	n := func(fits func(*Message) bool) *Message {
+		x.t.Helper()
+		m, err := x.run.next(x.t.Context(), who.Mail, before, fits)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		return m
+	}
+	invitation := n(func(m *Message) bool { return m.Link() != "" && m.Code() == "" })
+	b.Do(chromedp.Navigate("about:blank"), chromedp.Navigate(invitation.Link()))
+	b.Until("the page", `document.querySelector("h1")`)
+	if chromium.Eval[bool](b, `document.body.innerText.includes("Send me a code")`) {
+		b.Press("Send me a code")
+		code := n(func(m *Message) bool { return m.Code() != "" }).Code()
+		b.Fill(".digits", code)
+		b.Press("Open the documents")
+	}
+	b.Until("the button", `document.querySelector(".bar .primary") && !document.querySelector(".bar .primary").disabled`)
+	chromium.Eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
+	return n
+}
+
+// judge waits for so many signed documents, and has everybody look at them.
+func (x *browsing) judge(who Person, n next, want int) {
+	x.t.Helper()
+	result := n(func(m *Message) bool { return len(m.Attachments) > want })
+	seen := 0
+	for _, a := range result.Attachments {
+		if strings.HasPrefix(a.Name, "contract") {
+			seen++
+			judgeQualified(x.t, x.house, who, a.Content)
+			judgeEvidence(x.t, x.house, a)
+		}
+	}
+	if seen != want {
+		x.t.Errorf("%d signed documents, want %d", seen, want)
+	}
+}
+
+// session is the newest.
+func (x *browsing) session() *workflow.Session {
+	x.t.Helper()
+	all, err := x.program.Store.List(x.t.Context(), workflow.Filter{Limit: 1})
+	if err != nil || len(all) != 1 {
+		x.t.Fatalf("%d sessions, %v", len(all), err)
+	}
+	return all[0]
+}
+
+// last is the newest entry of its trail.
+func (x *browsing) last() workflow.Event {
+	x.t.Helper()
+	events, err := x.program.Store.Events(x.t.Context(), x.session().ID)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return events[len(events)-1]
 }
