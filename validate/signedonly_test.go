@@ -59,3 +59,27 @@ func TestSignedOnly(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is put behind a document: what is taken for a signature and nothing else is one
+// that Validate finds over the whole, after which nothing came.
+func FuzzSignedOnly(f *testing.F) {
+	fx := newFixture(f)
+	head := cmstest.Document(0)
+	for _, file := range [][]byte{
+		fx.sign(head, "A", true), fx.sign(head, "Theirs", true), fx.sign(fx.sign(head, "A", true), "B", true), fx.stamp(head),
+		fx.update(head, func(u *cos.Update, _ *cos.File) { u.Add(cos.Dict{}) }), fx.dss(fx.sign(head, "A", false), nil),
+	} {
+		f.Add(file[len(head):])
+	}
+	f.Fuzz(func(t *testing.T, suffix []byte) {
+		data := slices.Concat(head, suffix)
+		field, err := validate.SignedOnly(data, len(head))
+		if err != nil {
+			return
+		}
+		r, err := validate.Validate(data, validate.Options{Now: now})
+		if err != nil || len(r.Signatures) != 1 || r.Signatures[0].Field != field || !r.Signatures[0].Whole || len(r.Later) > 0 {
+			t.Errorf("taken: %q, %v, %+v", field, err, r)
+		}
+	})
+}

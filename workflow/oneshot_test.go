@@ -169,3 +169,26 @@ func TestRefusedElsewhere(t *testing.T) {
 		want(t, reason, d.trail(t, s.ID) == before+" refused:"+reason, noted)
 	}
 }
+
+// A document that is given away: nothing is written, and its bytes are what is signed.
+func TestGivenAway(t *testing.T) {
+	d, q, s, vj, _, kj, _ := qualifiedDesk(t)
+	k := kj.oneShot()
+	k.offer.Whole, k.offer.Algorithm = true, ""
+	p := d.mustPrepareWith(t, vj, k)
+	for i, doc := range p.Documents {
+		b, err := d.PreparedContent(t.Context(), vj, p.ID, doc.Document)
+		if err != nil || string(b) != d.content(t, s.ID, i) || len(doc.Digest) > 0 || len(doc.Attributes) > 0 {
+			t.Fatalf("document %d was prepared as %q: %v", i+1, b, err)
+		}
+	}
+	e := d.last(t, s.ID)
+	if e.Detail["document 1 prepared sha-256"] == "" || e.Detail["document 1 byte range digest"] != "" {
+		t.Errorf("on record: %v", e.Detail)
+	}
+	q.err = &workflow.Refusal{Code: 550, Reason: "no-qscd", Text: "Not this one."}
+	want(t, "no device", reason(d.FinishQualified(t.Context(), vj, p.ID, kj.make(t, kj.offer.Chain, p), "")), "no-qscd")
+	q.err = nil
+	want(t, "finish", reason(d.FinishQualified(t.Context(), vj, p.ID, kj.make(t, kj.offer.Chain, p), "")), "<nil>")
+	want(t, "algorithm", d.session(t, s.ID).People[1].Act.Qualified.Algorithm, "ES256")
+}

@@ -33,6 +33,9 @@ func (r *recorder) Prepare(_ context.Context, s *workflow.Session, doc, person i
 	if fail != nil {
 		return nil, fail
 	}
+	if key.Whole {
+		return &workflow.Prepared{SHA256: sha256.Sum256(head), Size: int64(len(head))}, nil
+	}
 	p := &workflow.Prepared{Suffix: fmt.Appendf(nil, "own %s %s ?\n", s.People[person].Mail, look.Typed)}
 	p.SHA256 = sha256.Sum256(slices.Concat(head, p.Suffix))
 	p.Size = int64(len(head) + len(p.Suffix))
