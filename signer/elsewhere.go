@@ -25,7 +25,7 @@ func (s *Signer) Take(ctx context.Context, p *workflow.Prepared, head, made []by
 	}
 	var key workflow.Key
 	if own, ok := bytes.CutPrefix(p.Signer, []byte(wholeMark)); ok {
-		key, err = takeWhole(p, string(own), head, made, token)
+		key, err = takeWhole(ctx, p, string(own), head, made, token)
 	} else {
 		key, err = take(p, made, token)
 	}

@@ -2,7 +2,9 @@ package signer
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,14 +37,14 @@ func prepareWhole(own string, document int, head []byte) *workflow.Prepared {
 // all of it, with the attributes of B-B and no others, in a field that is the
 // signatory's own or new and out of sight. What it makes of p is what Prepare
 // and Take make of a signature by a provider: Complete sees no difference.
-func takeWhole(p *workflow.Prepared, own string, head, made []byte, token int) (key workflow.Key, err error) {
+func takeWhole(ctx context.Context, p *workflow.Prepared, own string, head, made []byte, token int) (key workflow.Key, err error) {
 	if sha256.Sum256(head) != p.SHA256 {
 		return key, fmt.Errorf("another document was sent: %w", workflow.ErrConflict)
 	}
 	data := slices.Concat(head, made)
-	field, err := validate.SignedOnly(data, len(head))
+	field, err := signedOnly(ctx, data, len(head))
 	if err != nil {
-		return key, fmt.Errorf("%w: %w", errForeignDocument, err)
+		return key, err
 	}
 	sig, err := theirs(head, data, field, own)
 	if err != nil {
@@ -72,6 +74,42 @@ func takeWhole(p *workflow.Prepared, own string, head, made []byte, token int) (
 	p.Suffix, p.Size, p.SHA256 = bytes.Clone(made), int64(len(data)), sha256.Sum256(data)
 	p.Attributes, p.Value, p.Made = m.Attributes, m.Value, bytes.Clone(der)
 	return key, nil
+}
+
+// taskSignedOnly is what a child is asked: others have made the file (design.md, decision 15).
+const taskSignedOnly = "signed only"
+
+// onlySigned is what it answers: the field that was signed, or what else was done.
+type onlySigned struct{ Field, Why string }
+
+func init() {
+	pdf.AddTask(taskSignedOnly, func(options json.RawMessage, data []byte) (any, error) {
+		var size int
+		if err := json.Unmarshal(options, &size); err != nil {
+			return nil, fmt.Errorf("size: %w", err)
+		}
+		field, err := validate.SignedOnly(data, size)
+		if err != nil {
+			return onlySigned{Why: err.Error()}, nil
+		}
+		return onlySigned{Field: field}, nil
+	})
+}
+
+// signedOnly is validate.SignedOnly in a process that has limits.
+func signedOnly(ctx context.Context, data []byte, size int) (field string, err error) {
+	var a onlySigned
+	err = pdf.RunInChild(ctx, taskSignedOnly, size, data, &a)
+	var r *workflow.Refusal
+	switch {
+	case errors.As(err, &r): // it reached a limit, or broke its reader
+		return "", fmt.Errorf("%w: %w", errForeignDocument, err)
+	case err != nil:
+		return "", err
+	case a.Why != "" || a.Field == "":
+		return "", fmt.Errorf("%w: %s", errForeignDocument, a.Why)
+	}
+	return a.Field, nil
 }
 
 // theirs gives the signature that SignedOnly has found sound in its form.
