@@ -80,7 +80,11 @@ export class Kept {
           continue;
         }
         const bytes = concat(shown, await loadPrepared(p.id, d.document, shown.length));
-        attributes.push(certificate === "whole" ? await unchanged(bytes, shown.length, d) : await check(bytes, shown.length, d, certificate, hash));
+        if (certificate === "whole") { // and it shows it already
+          attributes.push(await unchanged(bytes, shown.length, d));
+          continue;
+        }
+        attributes.push(await check(bytes, shown.length, d, certificate, hash));
         await this.view.preview(d, bytes).catch(() => refuse("unreadable"));
       }
       return (this.prepared = { id: p.id, attributes });
