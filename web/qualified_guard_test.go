@@ -212,7 +212,7 @@ func TestReturnPage(t *testing.T) {
 // Whatever a provider or a trusted list is refused for has words in each language.
 func TestQualifiedReasonsAreTranslated(t *testing.T) {
 	var reasons []string
-	for _, file := range []string{"../pki/qualified/refusal.go", "../signer/csc/errors.go", "../pki/trustlist/entry.go"} {
+	for _, file := range []string{"../pki/qualified/refusal.go", "../signer/csc/errors.go", "../signer/openotp/errors.go", "../pki/trustlist/entry.go"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestQualifiedReasonsAreTranslated(t *testing.T) {
 	if len(reasons) < 40 {
 		t.Fatalf("only %d reasons were found", len(reasons))
 	}
-	reasons = append(reasons, "no-provider", "no-card", "level-unavailable", "not-agreed", "qualified-certificate-revoked", "qualified-certificate-expired")
+	reasons = append(reasons, "no-provider", "no-card", "level-unavailable", "not-agreed", "pdf-only", "several-certificates", "foreign-signature", "foreign-document", "signature-too-large", "qualified-certificate-revoked", "qualified-certificate-expired")
 	for _, lang := range []string{"en", "de", "fr"} {
 		b, err := os.ReadFile("static/i18n/" + lang + ".json")
 		if err != nil {
