@@ -20,7 +20,7 @@ const (
 	kindPassword   = "password" // Ceremony: a try that counts
 	passwordWindow = time.Hour
 	passwordDay    = 24 * time.Hour
-	perDay         = 3 // times the tries of an hour: who has somebody's mailbox must not guess on and on
+	perDay         = 3    // times the tries of an hour: who has somebody's mailbox must not guess on and on
 	maxPassword    = 1024 // bytes
 )
 

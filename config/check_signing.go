@@ -86,7 +86,7 @@ func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 	lists := q.LOTLSigners != ""
 	switch {
 	case !q.Offered() && (lists || q.Anchors != ""):
-		bad("qualified.card", "nobody could sign, want card = true, or a [[qualified.provider]]")
+		bad("qualified.card", "nobody could sign, want card = true, a [[qualified.provider]], or [qualified.openotp]")
 	case q.Offered() && !lists && q.Anchors == "":
 		bad("qualified.lotl_signers", "is missing: without trusted lists or anchors no certificate counts as qualified")
 	case q.Offered() && !lists && q.LOTL != "":
@@ -107,6 +107,16 @@ func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 		if slices.ContainsFunc(q.Providers[:i], func(o Provider) bool { return o.Name == p.Name }) {
 			bad("qualified.provider.name", "%q stands there twice", p.Name)
 		}
+	}
+	switch o := q.OpenOTP; {
+	case o.URL == "" && o != (OpenOTP{}):
+		bad("qualified.openotp.url", "is missing, want the address of the server's SOAP interface")
+	case o.URL != "" && o.Name == "":
+		bad("qualified.openotp.name", "is missing, want the name that signatories read")
+	case o.URL != "" && o.Client == "":
+		bad("qualified.openotp.client", "is missing, want the client id by which the server finds its policy")
+	case slices.ContainsFunc(q.Providers, func(p Provider) bool { return o.URL != "" && p.Name == o.Name }):
+		bad("qualified.openotp.name", "%q is the name of a [[qualified.provider]], too", o.Name)
 	}
 	k := c.Keys
 	switch known := slices.ContainsFunc(q.Providers, func(p Provider) bool { return p.Name == k.SealProvider }); {

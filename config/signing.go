@@ -63,6 +63,28 @@ type Qualified struct {
 	// Trust service providers that hold signatories' keys and sign by the Cloud
 	// Signature Consortium's API, one table for each.
 	Providers []Provider `toml:"provider"`
+	// An OpenOTP server of the organisation's that has people sign on their phones
+	// with qualified certificates (SignScope eIDAS). Unlike a provider, it gets the
+	// documents, and gives them back signed; PDF only.
+	OpenOTP OpenOTP `toml:"openotp"`
+}
+
+// OpenOTP is a server that has people sign on their phones.
+type OpenOTP struct {
+	// Name, as signatories read it.
+	Name string `toml:"name" example:"Corp Phones"`
+	// Address of its SOAP interface, or empty for none. People are known there by
+	// their mail address.
+	URL string `toml:"url" example:"https://webadm.corp.com:8443/openotp/"`
+	// File that holds the API key, on one line; empty where the server wants none.
+	APIKeyFile string `toml:"api_key_file" example:"/etc/milterd/openotp.key"`
+	// Client id, by which the server finds its policy.
+	Client string `toml:"client" example:"milterd"`
+	// Domain there in which people are looked up, or empty for the server's default.
+	Domain string `toml:"domain" example:"Default"`
+	// PEM file with the authorities of its TLS certificate; empty for those of the
+	// system.
+	CA string `toml:"ca" example:"/etc/milterd/openotp-ca.pem"`
 }
 
 // Provider is a trust service provider that signs remotely.
@@ -98,7 +120,7 @@ type Provider struct {
 }
 
 // Offered reports whether Qualified signatures can be made.
-func (q Qualified) Offered() bool { return q.Card || len(q.Providers) > 0 }
+func (q Qualified) Offered() bool { return q.Card || len(q.Providers) > 0 || q.OpenOTP.URL != "" }
 
 // Keys says where the organisation's keys are.
 type Keys struct {

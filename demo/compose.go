@@ -31,6 +31,7 @@ type Draft struct {
 	Subject string
 	Text    string
 	File    Part // none if its Content is empty
+	More    []Part
 }
 
 // Compose writes the draft as a mail client would.
@@ -58,15 +59,18 @@ func (d Draft) Compose() ([]byte, error) {
 	}
 	io.WriteString(text, strings.ReplaceAll(d.Text, "\n", "\r\n"))
 	text.Close()
-	if len(d.File.Content) > 0 {
+	for _, part := range append([]Part{d.File}, d.More...) {
+		if len(part.Content) == 0 {
+			continue
+		}
 		var ah gomail.AttachmentHeader
-		ah.SetContentType(d.File.Type, nil)
-		ah.SetFilename(d.File.Name)
+		ah.SetContentType(part.Type, nil)
+		ah.SetFilename(part.Name)
 		file, err := w.CreateAttachment(ah)
 		if err != nil {
 			return nil, fmt.Errorf("composing a mail: %w", err)
 		}
-		file.Write(d.File.Content)
+		file.Write(part.Content)
 		file.Close()
 	}
 	if err := w.Close(); err != nil {

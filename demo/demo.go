@@ -32,9 +32,10 @@ type Options struct {
 	Verbose bool           // show the log
 	Out     io.Writer      // what a person reads
 
-	provider bool // with a stand-in for a trust service provider
-	cards    bool // identity cards enrol devices, and certificates are registered at first use
-	seal     bool // which holds the organisation's seal, too
+	provider bool   // with a stand-in for a trust service provider
+	cards    bool   // identity cards enrol devices, and certificates are registered at first use
+	seal     bool   // which holds the organisation's seal, too
+	phones   string // more of the configuration: where a server asks people's phones
 }
 
 // Run runs the demo until ctx ends, or with Once until it is done; then ok says
@@ -230,6 +231,7 @@ unsynchronised = true
 			}
 			text += more
 		}
+		text += o.phones
 	}
 	if err := os.WriteFile(h.config, []byte(text), 0o644); err != nil {
 		return nil, err

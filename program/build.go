@@ -73,6 +73,7 @@ type Program struct {
 	trust       trusts            // whose certificates count as qualified; empty for nobody's
 	sealed      pki.Identity      // what documents are sealed with
 	remote      *remote.Providers // nil where level Qualified is not offered
+	phones      *remote.Phones    // nil where no OpenOTP server is configured
 }
 
 // Paths inside the data folder.
@@ -201,7 +202,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		held = in
 	}
 	handler, err := web.New(web.Config{Held: held, Verifier: verifier{p.anchors}, MaxFile: int64(c.Limits.Mail), Desk: p.Desk, Mailbox: &auth.Mailbox{Store: p.Store, Keys: keys, Now: time.Now},
-		Remote: p.providers(), Card: c.Qualified.Card, Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
+		Remote: p.providers(), Phones: p.phonesOrNil(), Card: c.Qualified.Card, Passkeys: p.Enrolments.Passkeys, Enrolments: p.Enrolments, TOTP: &auth.TOTP{Enrolments: p.Enrolments}, Credentials: p.Store, Proofs: p.proofs(),
 		Organisation: c.Organisation.Name, URL: c.URL, Domain: c.Domain, Proxies: c.HTTP.Forwarders(), Log: log,
 		Mount: map[string]httpHandler{"/pki/": p.Authority.Handler()}})
 	if err != nil {
@@ -217,6 +218,14 @@ func (p *Program) providers() web.Remote {
 		return nil
 	}
 	return p.remote
+}
+
+// phonesOrNil is a nil interface where there are none.
+func (p *Program) phonesOrNil() web.Phones {
+	if p.phones == nil {
+		return nil
+	}
+	return p.phones
 }
 
 // intake puts the room behind the doors together.

@@ -18,6 +18,7 @@ import (
 	"milterd/pki/qualified"
 	"milterd/pki/trustlist"
 	"milterd/signer/csc"
+	"milterd/signer/openotp"
 	"milterd/signer/remote"
 	"milterd/workflow"
 )
@@ -254,7 +255,51 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 		}
 		p.remote.Clients = append(p.remote.Clients, client)
 	}
+	if c.OpenOTP.URL == "" {
+		return nil
+	}
+	client, err := p.openOTP(c.OpenOTP)
+	if err != nil {
+		return err
+	}
+	p.phones = &remote.Phones{Client: client, Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	return nil
+}
+
+func (p *Program) openOTP(c config.OpenOTP) (*openotp.Client, error) {
+	of := openotp.Server{Name: c.Name, URL: c.URL, Client: c.Client, Domain: c.Domain, Issuer: p.Config.Organisation.Name}
+	if c.APIKeyFile != "" {
+		key, err := os.ReadFile(c.APIKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("qualified.openotp.api_key_file: %w", err)
+		}
+		of.APIKey = csc.Secret(strings.TrimRight(string(key), "\r\n"))
+	}
+	var err error
+	if of.Roots, err = readRoots(c.CA); err != nil {
+		return nil, fmt.Errorf("qualified.openotp.ca: %w", err)
+	}
+	client, err := openotp.New(of)
+	if err != nil {
+		return nil, fmt.Errorf("qualified.openotp: %w", err)
+	}
+	return client, nil
+}
+
+// readRoots reads a PEM file of authorities; nil, those of the system, without one.
+func readRoots(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	certs, err := readCertificates(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, c := range certs {
+		pool.AddCert(c)
+	}
+	return pool, nil
 }
 
 func (p *Program) provider(c config.Provider) (*csc.Client, error) {
@@ -268,15 +313,8 @@ func (p *Program) provider(c config.Provider) (*csc.Client, error) {
 	if c.AuthorizeURL != "" {
 		of.RedirectURI = p.Config.URL + "/r"
 	}
-	if c.CA != "" {
-		certs, err := readCertificates(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("qualified.provider.ca: %w", err)
-		}
-		of.Roots = x509.NewCertPool()
-		for _, c := range certs {
-			of.Roots.AddCert(c)
-		}
+	if of.Roots, err = readRoots(c.CA); err != nil {
+		return nil, fmt.Errorf("qualified.provider.ca: %w", err)
 	}
 	client, err := csc.New(of)
 	if err != nil {

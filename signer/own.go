@@ -39,9 +39,16 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 		p, err := s.prepareFile(ctx, sess, document, person, at, key, head)
 		return p, fileRefusal(err)
 	}
-	certs, err := parse(key.Chain[:min(1, len(key.Chain))])
-	if err != nil {
-		return nil, err
+	if key.Whole {
+		return prepareWhole(pdf.FieldName(sess.ID, person), document, head), nil
+	}
+	var leaf *x509.Certificate // nil if it comes with the signature
+	if len(key.Chain) > 0 {
+		certs, err := parse(key.Chain[:1])
+		if err != nil {
+			return nil, err
+		}
+		leaf = certs[0]
 	}
 	field, err := s.field(sess, document, person, head)
 	if err != nil {
@@ -49,13 +56,13 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	}
 	who := &sess.People[person]
 	params := pades.Params{
-		Certificate: certs[0],
-		Chain:       cms.Issuers(key.Chain[1:]),
+		Certificate: leaf,
+		Chain:       cms.Issuers(key.Chain[min(1, len(key.Chain)):]),
 		Algorithm:   cms.Algorithm(key.Algorithm),
 		Field:       field,
 		Row:         row(sess, document),
 		Paraphs:     pdf.ParaphName(sess.ID, person),
-		Look:        pdf.SignatoryLook(look, who.Name, who.Mail, sess.Level, s.c.Organisation, at, issued(sess.Level, certs[0])...),
+		Look:        pdf.SignatoryLook(look, who.Name, who.Mail, sess.Level, s.c.Organisation, at, issued(sess.Level, leaf)...),
 		Time:        at,
 		Name:        who.Name,
 		Reason:      OwnReason(sess.Level, who.Name),
@@ -67,6 +74,9 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	if params.TokenSize = size; s.c.ForeignTime {
 		params.TokenSize = max(size, minToken)
 	}
+	if leaf == nil {
+		params.Reserve = madeElsewhere
+	}
 	prep, err := pades.Prepare(head, params)
 	if errors.Is(err, pades.ErrExpired) {
 		return nil, expired(err)
@@ -76,6 +86,9 @@ func (s *Signer) prepare(ctx context.Context, sess *workflow.Session, document, 
 	}
 	out := &workflow.Prepared{Document: document, Suffix: prep.Suffix, Attributes: prep.Attributes, Size: int64(len(head) + len(prep.Suffix))}
 	out.SHA256 = prep.Whole(head)
+	if leaf == nil {
+		out.Digest = prep.Digest
+	}
 	out.Signer, err = prep.MarshalBinary()
 	return out, err
 }
@@ -92,6 +105,9 @@ func OwnReason(level workflow.Level, name string) string {
 func issued(level workflow.Level, c *x509.Certificate) []string {
 	if level != workflow.Qualified {
 		return nil
+	}
+	if c == nil {
+		return []string{"Qualified certificate made for this signature"}
 	}
 	by := c.Issuer.CommonName
 	if by == "" && len(c.Issuer.Organization) > 0 {
@@ -143,6 +159,9 @@ func readBack(p *workflow.Prepared) (*ownWork, error) {
 	if w.certs, err = parse(w.prep.Certificates[:min(1, len(w.prep.Certificates))]); err != nil {
 		return nil, err
 	}
+	if p.Made != nil { // its own attributes, which FinishCMS verifies again
+		return w, nil
+	}
 	want, err := cms.SignedAttributes(w.prep.Algorithm, w.prep.Digest, w.certs[0])
 	if err != nil {
 		return nil, err
@@ -159,16 +178,16 @@ type ownWork struct {
 	certs []*x509.Certificate // the signatory's own
 }
 
-// Complete embeds p.Value with its time, then the revocation data that makes it B-LT.
+// Complete embeds p.Value, or p.Made, with its time, then the revocation data that makes it B-LT.
 func (s *Signer) Complete(ctx context.Context, sess *workflow.Session, document, person int, head []byte, p *workflow.Prepared) ([]workflow.Increment, error) {
-	made, err := s.complete(ctx, sess, document, head, p)
+	made, err := s.complete(ctx, sess, document, person, head, p)
 	if err != nil {
 		return nil, fmt.Errorf("completing the signature of %s: %w", sess.People[person].Mail, refusal(err))
 	}
 	return made, nil
 }
 
-func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document int, head []byte, p *workflow.Prepared) ([]workflow.Increment, error) {
+func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document, person int, head []byte, p *workflow.Prepared) ([]workflow.Increment, error) {
 	if !sess.Documents[document].Grows() {
 		made, err := s.completeFile(ctx, sess, document, head, p)
 		return made, fileRefusal(err)
@@ -183,13 +202,22 @@ func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document 
 	if s.c.Now().After(own.certs[0].NotAfter) { // no time to come could lie within its life
 		return nil, expired(nil)
 	}
-	chain, err := parse(own.prep.Certificates)
+	certs := own.prep.Certificates
+	if act := sess.People[person].Act; p.Made != nil && act != nil && act.Qualified != nil {
+		certs = act.Qualified.Chain // who made it may have left out issuers
+	}
+	chain, err := parse(certs)
 	if err != nil {
 		return nil, err
 	}
 	w := s.work(ctx, sess, document, head)
 	w.field = own.prep.Field
-	suffix, err := own.prep.Finish(ctx, p.Value, w.times)
+	var suffix []byte
+	if p.Made != nil {
+		suffix, err = own.prep.FinishCMS(ctx, p.Made, w.times)
+	} else {
+		suffix, err = own.prep.Finish(ctx, p.Value, w.times)
+	}
 	switch {
 	case errors.Is(err, pades.ErrExpired):
 		return nil, expired(err)

@@ -17,6 +17,7 @@ import (
 	"milterd/auth"
 	"milterd/signature/asic"
 	"milterd/signature/cades"
+	"milterd/signature/cms"
 	"milterd/signature/pades"
 	"milterd/workflow"
 )
@@ -38,6 +39,8 @@ type own struct {
 	lasting time.Duration     // of certificates
 	swap    func(p *workflow.Prepared, content []byte, own *x509.Certificate) []byte
 	log     []string // calls that changed something
+	refused []string // what was put on record
+	whole   bool     // what is prepared now is given away as it stands
 }
 
 const (
@@ -183,12 +186,29 @@ func (f *fake) write(v workflow.Visit, shown []workflow.Shown, a workflow.Appear
 			p.Documents = append(p.Documents, *out)
 			continue
 		}
-		prep, err := pades.Prepare(head, pades.Params{Certificate: cert, Time: time.Now(), TokenSize: 0, Name: v.Who().Name})
+		if f.whole {
+			out, whole := workflow.Prepared{Document: sh.Document, Revision: sh.Revision, Head: sh.SHA256}, slices.Clone(head)
+			if f.swap != nil {
+				whole = f.swap(&out, whole, cert)
+			}
+			out.SHA256, out.Size = sha256.Sum256(whole), int64(len(whole))
+			p.contents[sh.Document] = whole
+			p.Documents = append(p.Documents, out)
+			continue
+		}
+		params := pades.Params{Certificate: cert, Time: time.Now(), TokenSize: 0, Name: v.Who().Name}
+		if cert == nil {
+			params.Algorithm, params.Reserve = cms.ES256, 8<<10
+		}
+		prep, err := pades.Prepare(head, params)
 		if err != nil {
 			return nil, err
 		}
 		whole := append(slices.Clone(head), prep.Suffix...)
 		out := workflow.Prepared{Document: sh.Document, Revision: sh.Revision, Head: sh.SHA256, Attributes: prep.Attributes}
+		if cert == nil {
+			out.Digest = prep.Digest
+		}
 		if f.swap != nil {
 			whole = f.swap(&out, whole, cert)
 		}

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -18,13 +19,14 @@ import (
 	"testing"
 	"time"
 
+	"milterd/signature/cms"
 	"milterd/signer/remote"
 	"milterd/workflow"
 )
 
 // The fake's providers, each with its own way.
 const (
-	byPIN  = "Alpha Trust"                                               // two keys, a PIN
+	byPIN  = "Alpha Trust"                                               // two keys, and one whose certificate is made for each signature; a PIN
 	byCode = "Beta Sign"                                                 // a PIN, and a code that is sent
 	byPage = "Gamma Qualified Trust Services of the Chamber of Commerce" // its own page
 )
@@ -98,7 +100,9 @@ func (r *fakeRemote) Find(_ context.Context, provider string, _ workflow.Person,
 		other := k
 		k.Factors = []remote.Factor{pin}
 		other.Credential, other.Subject, other.Factors = "key2", "JANE DOE, notary in the district of Upper Example", k.Factors
-		return []remote.Credential{k, other}, nil
+		once := other
+		once.Credential, once.Subject, once.Until, once.Chain = "once", "", time.Time{}, nil
+		return []remote.Credential{k, other, once}, nil
 	case byCode:
 		k.Factors = []remote.Factor{pin, {ID: "OTP", Typed: true, Sent: true, Numeric: true, Label: "Code from the text message"}}
 	case byPage:
@@ -118,7 +122,30 @@ func (r *fakeRemote) Sign(_ context.Context, q *workflow.Qualification, attribut
 	if answers["PIN"] != fakePIN || q.By == byCode && answers["OTP"] != fakeSent {
 		return nil, refusal("invalid-authentication", "Wrong.", nil)
 	}
+	if len(q.Chain) == 0 {
+		return r.messages(attributes)
+	}
 	return r.values(attributes), nil
+}
+
+// messages are complete, over digests.
+func (r *fakeRemote) messages(digests [][]byte) (out [][]byte, err error) {
+	cert, err := x509.ParseCertificate(r.cert)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range digests {
+		attributes, err := cms.SignedAttributes(cms.ES256, d, cert)
+		if err != nil {
+			return nil, err
+		}
+		der, err := cms.SignedData{Algorithm: cms.ES256, Certificates: []*x509.Certificate{cert}, Attributes: attributes, Value: r.values([][]byte{attributes})[0]}.Marshal()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, der)
+	}
+	return out, nil
 }
 
 func (r *fakeRemote) values(attributes [][]byte) (out [][]byte) {
@@ -164,12 +191,16 @@ func (f *fake) PrepareQualified(_ context.Context, v workflow.Visit, shown []wor
 	if err := f.once("prepare by " + o.By); err != nil {
 		return nil, err
 	}
-	cert, err := x509.ParseCertificate(o.Chain[0])
-	if err != nil {
-		return nil, err
+	var cert *x509.Certificate
+	if len(o.Chain) > 0 {
+		var err error
+		if cert, err = x509.ParseCertificate(o.Chain[0]); err != nil {
+			return nil, err
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.whole = o.Whole
 	return f.write(v, shown, a, cert, &workflow.Qualification{By: o.By, Credential: o.Credential, Algorithm: o.Algorithm, Chain: o.Chain})
 }
 
@@ -197,9 +228,47 @@ func (f *fake) FinishQualified(ctx context.Context, v workflow.Visit, id string,
 	if p.qualified == nil {
 		return refusal("wrong-level", "Another.", nil)
 	}
+	if len(p.qualified.Chain) == 0 {
+		return f.finishOnce(v, p, values)
+	}
 	return f.Finish(ctx, v, id, values, client, func(workflow.Tx, []workflow.Digest) (workflow.Proof, error) {
 		return workflow.Proof{Method: "qualified signature"}, nil
 	})
+}
+
+// finishOnce takes complete messages; package workflow has the tests of what is not taken.
+func (f *fake) finishOnce(v workflow.Visit, p *fakePreparation, messages [][]byte) error {
+	if err := f.once("finish once"); err != nil {
+		return err
+	}
+	for i, der := range messages {
+		if f.whole {
+			continue // the fake of the phones has made it
+		}
+		m, err := cms.Parse(der)
+		if err == nil {
+			_, err = m.Verify(p.Documents[i].Digest)
+		}
+		if err != nil {
+			return refusal("foreign-signature", "Wrong.", err)
+		}
+	}
+	f.change(v, func(_ *workflow.Session, p *workflow.Participant) { p.State, p.Decided = workflow.Signing, time.Now() })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.values, f.proof, f.preparation = messages, workflow.Proof{Method: "qualified signature"}, nil
+	return nil
+}
+
+// Refused notes what would go on record.
+func (f *fake) Refused(_ context.Context, _ workflow.Visit, id, _ string, err error) error {
+	var r *workflow.Refusal
+	if errors.As(err, &r) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.refused = append(f.refused, id+" "+r.Reason)
+	}
+	return err
 }
 
 // qualifiedStage is Jane's session at level Qualified.
@@ -216,13 +285,17 @@ func qualifiedStage(t *testing.T, names ...string) (*stage, string) {
 func qualifiedBodies(tok string) map[string]string {
 	out := map[string]string{}
 	for path, rest := range map[string]string{
-		"qualified/keys":      `"provider":"` + byPIN + `"`,
-		"qualified/prepare":   `"provider":"` + byPIN + `","key":"key","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"Jane Doe"}`,
-		"qualified/challenge": `"id":"p","factor":"OTP"`,
-		"qualified/authorize": `"id":"p","answers":{"PIN":"` + fakePIN + `"}`,
-		"qualified/leave":     `"id":"p","lang":"en"`,
-		"qualified/return":    `"id":"p","kept":"AAAA","query":"code=fakecode&state=fakestate"`,
-		"qualified/finish":    `"id":"p","values":["AAAA"]`,
+		"qualified/keys":         `"provider":"` + byPIN + `"`,
+		"qualified/prepare":      `"provider":"` + byPIN + `","key":"key","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"Jane Doe"}`,
+		"qualified/challenge":    `"id":"p","factor":"OTP"`,
+		"qualified/authorize":    `"id":"p","answers":{"PIN":"` + fakePIN + `"}`,
+		"qualified/leave":        `"id":"p","lang":"en"`,
+		"qualified/return":       `"id":"p","kept":"AAAA","query":"code=fakecode&state=fakestate"`,
+		"qualified/finish":       `"id":"p","values":["AAAA"]`,
+		"qualified/phone/order":  `"id":"p"`,
+		"qualified/phone/check":  `"id":"p","kept":"AAAA"`,
+		"qualified/phone/touch":  `"id":"p","kept":"AAAA","push":true`,
+		"qualified/phone/cancel": `"id":"p","kept":"AAAA"`,
 	} {
 		out[path] = strings.Join([]string{`{"token":"`, tok, `",`, rest, `}`}, "")
 	}

@@ -240,6 +240,7 @@ type stage struct {
 	log    *bytes.Buffer
 	proofs auth.Proofs // that the site was built with
 	remote *fakeRemote
+	phones *fakePhones
 }
 
 // locked makes a buffer safe for the server's many goroutines.
@@ -260,8 +261,8 @@ func newStage(t *testing.T) *stage {
 	for _, name := range []string{"contract.pdf", "annex.pdf", "scan.pdf"} {
 		f.content[name] = sample(t, name)
 	}
-	st := &stage{fake: f, log: &bytes.Buffer{}, proofs: auth.DefaultProofs(), remote: newFakeRemote(t, f)}
-	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Passkeys: fakePasskeys{f}, Enrolments: fakeEnrolments{f}, TOTP: fakeTOTP{f}, Credentials: f, Remote: st.remote, Card: true,
+	st := &stage{fake: f, log: &bytes.Buffer{}, proofs: auth.DefaultProofs(), remote: newFakeRemote(t, f), phones: &fakePhones{fake: f}}
+	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Passkeys: fakePasskeys{f}, Enrolments: fakeEnrolments{f}, TOTP: fakeTOTP{f}, Credentials: f, Remote: st.remote, Phones: st.phones, Card: true,
 		Proofs: st.proofs, Organisation: "Example GmbH", Domain: "sign.corp.test",
 		Log: slog.New(slog.NewTextHandler(locked{&sync.Mutex{}, st.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	return st

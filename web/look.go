@@ -37,6 +37,7 @@ type look struct {
 	TOTPs        int            `json:"totps,omitempty"`
 	Enrol        bool           `json:"enrol,omitempty"`     // after proof: devices can be enrolled here
 	Providers    []string       `json:"providers,omitempty"` // after proof, for Qualified: who signs remotely
+	Phones       string         `json:"phones,omitempty"`    // after proof, for Qualified: the server that asks them, and gets the documents
 	Card         bool           `json:"card,omitempty"`      // after proof, for Qualified: identity cards do
 }
 
@@ -107,6 +108,9 @@ func (s *site) look(ctx context.Context, v workflow.Visit, proven bool) (look, e
 		out.Proofs, out.Enrol = s.Proofs[ses.Level], s.Enrolments != nil
 		if ses.Level == workflow.Qualified {
 			out.Card = s.Card
+			if s.Phones != nil {
+				out.Phones = s.Phones.Name()
+			}
 			if s.Remote != nil {
 				out.Providers = s.Remote.Names()
 			}

@@ -14,6 +14,7 @@ type lookPrepared struct {
 	SHA256     workflow.Digest `json:"sha256"`
 	Size       int64           `json:"size"`
 	Attributes []byte          `json:"attributes"`
+	Digest     []byte          `json:"digest,omitempty"` // of the ByteRange, where the certificate comes with the signature
 }
 
 // prepare has the revisions written that the device's key will sign.
@@ -50,7 +51,7 @@ type lookPreparation struct {
 func (s *site) preparation(p *workflow.Preparation) lookPreparation {
 	out := lookPreparation{ID: p.ID, Seconds: s.seconds(p.Expires)}
 	for _, d := range p.Documents {
-		out.Documents = append(out.Documents, lookPrepared{d.Document, d.Revision, d.Head, d.SHA256, d.Size, d.Attributes})
+		out.Documents = append(out.Documents, lookPrepared{d.Document, d.Revision, d.Head, d.SHA256, d.Size, d.Attributes, d.Digest})
 	}
 	return out
 }

@@ -19,9 +19,9 @@ type Remote interface {
 	Names() []string
 	Find(ctx context.Context, provider string, who workflow.Person, documents int) ([]remote.Credential, error)
 	Challenge(ctx context.Context, q *workflow.Qualification, factor string) (question string, err error)
-	Sign(ctx context.Context, q *workflow.Qualification, attributes [][]byte, answers map[string]string) ([][]byte, error)
-	Leave(ctx context.Context, q *workflow.Qualification, preparation, mail string, attributes [][]byte, lang string) (address string, kept []byte, err error)
-	Return(ctx context.Context, q *workflow.Qualification, preparation, mail string, attributes [][]byte, kept []byte, query url.Values) ([][]byte, error)
+	Sign(ctx context.Context, q *workflow.Qualification, signed [][]byte, answers map[string]string) ([][]byte, error)
+	Leave(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, lang string) (address string, kept []byte, err error)
+	Return(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, kept []byte, query url.Values) ([][]byte, error)
 }
 
 // remoteTime is how long providers may take, all of their calls for one of ours.
@@ -29,7 +29,7 @@ const remoteTime = 100 * time.Second
 
 // qualifiedRoutes are the calls for signatures with qualified certificates.
 func (s *site) qualifiedRoutes(mux *http.ServeMux) {
-	if s.Remote == nil && !s.Card {
+	if s.Remote == nil && !s.Card && s.Phones == nil {
 		return
 	}
 	mux.HandleFunc("GET /r", s.signPage)
@@ -40,6 +40,7 @@ func (s *site) qualifiedRoutes(mux *http.ServeMux) {
 	mux.Handle("POST /api/qualified/leave", s.api(4<<10, s.qualifiedCall(s.qualifiedLeave)))
 	mux.Handle("POST /api/qualified/return", s.api(64<<10, s.qualifiedCall(s.qualifiedReturn)))
 	mux.Handle("POST /api/qualified/finish", s.api(64<<10, s.qualifiedCall(s.qualifiedFinish)))
+	s.phoneRoutes(mux)
 	if s.Passkeys == nil && s.TOTP == nil {
 		s.preparedRoutes(mux)
 	}
@@ -63,8 +64,9 @@ func (s *site) qualifiedCall(do func(context.Context, *call) error) func(context
 type lookKey struct {
 	ID      string          `json:"id"`
 	Subject string          `json:"subject"`
-	Until   time.Time       `json:"until"`
-	Page    bool            `json:"page"` // its person agrees on the provider's page
+	Until   time.Time       `json:"until,omitzero"`
+	Once    bool            `json:"once,omitempty"` // its certificate is made for each signature; no Subject and Until then
+	Page    bool            `json:"page"`           // its person agrees on the provider's page
 	Factors []remote.Factor `json:"factors"`
 }
 
@@ -84,7 +86,7 @@ func (s *site) qualifiedKeys(ctx context.Context, c *call) error {
 		Keys []lookKey `json:"keys"`
 	}{}
 	for _, k := range all {
-		out.Keys = append(out.Keys, lookKey{k.Credential, k.Subject, k.Until, k.Page, k.Factors})
+		out.Keys = append(out.Keys, lookKey{k.Credential, k.Subject, k.Until, len(k.Chain) == 0, k.Page, k.Factors})
 	}
 	return c.answer(out)
 }
@@ -149,6 +151,8 @@ func (s *site) qualifiedPrepare(ctx context.Context, c *call) error {
 	}
 	offer := workflow.Offer{By: workflow.ByCard, Chain: [][]byte{in.Certificate}}
 	switch {
+	case s.Phones != nil && in.Provider == s.Phones.Name():
+		offer = s.phoneOffer()
 	case in.Provider != "":
 		all, err := s.find(ctx, c, in.Provider)
 		if err != nil {
@@ -174,14 +178,18 @@ func (s *site) qualifiedPrepare(ctx context.Context, c *call) error {
 	}
 	out := struct {
 		lookPreparation
-		Certificate []byte `json:"certificate"`
-		Hash        string `json:"hash"` // as WebCrypto and Web eID name it
-	}{s.preparation(p), offer.Chain[0], algorithms[cms.Algorithm(offer.Algorithm)].Hash}
+		Certificate []byte `json:"certificate"` // empty if it comes with the signature
+		Hash        string `json:"hash"`        // as WebCrypto and Web eID name it
+	}{s.preparation(p), nil, algorithms[cms.Algorithm(offer.Algorithm)].Hash}
+	if len(offer.Chain) > 0 {
+		out.Certificate = offer.Chain[0]
+	}
 	return c.answer(out)
 }
 
-// remotePrepared is a preparation of the visitor's whose value a provider makes.
-func (s *site) remotePrepared(ctx context.Context, c *call, id string) (attributes [][]byte, q *workflow.Qualification, err error) {
+// remotePrepared is a preparation of the visitor's that a provider signs: its signed
+// attributes, or digests of ByteRanges where the certificate comes with the signature.
+func (s *site) remotePrepared(ctx context.Context, c *call, id string) (signed [][]byte, q *workflow.Qualification, err error) {
 	p, q, err := s.Desk.Prepared(ctx, c.visit, id)
 	if err != nil {
 		return nil, nil, err
@@ -190,9 +198,13 @@ func (s *site) remotePrepared(ctx context.Context, c *call, id string) (attribut
 		return nil, nil, refusal("preparation-gone", "What was prepared for your signature is out of date. Please sign again.", nil)
 	}
 	for _, d := range p.Documents {
-		attributes = append(attributes, d.Attributes)
+		if len(q.Chain) == 0 {
+			signed = append(signed, d.Digest)
+		} else {
+			signed = append(signed, d.Attributes)
+		}
 	}
-	return attributes, q, nil
+	return signed, q, nil
 }
 
 func (s *site) qualifiedChallenge(ctx context.Context, c *call) error {
@@ -231,13 +243,13 @@ func (s *site) qualifiedAuthorize(ctx context.Context, c *call) error {
 	if !s.guesses.allow(c.token, s.now()) {
 		return refusal("too-fast", "Too many tries; wait a moment.", nil)
 	}
-	attributes, q, err := s.remotePrepared(ctx, c, in.ID)
+	signed, q, err := s.remotePrepared(ctx, c, in.ID)
 	if err != nil {
 		return err
 	}
-	values, err := s.Remote.Sign(ctx, q, attributes, in.Answers)
+	values, err := s.Remote.Sign(ctx, q, signed, in.Answers)
 	if err != nil {
-		return err
+		return s.Desk.Refused(ctx, c.visit, in.ID, c.client, err)
 	}
 	return s.finishQualified(ctx, c, in.ID, values)
 }
@@ -255,11 +267,11 @@ func (s *site) qualifiedLeave(ctx context.Context, c *call) error {
 	if !slices.Contains([]string{"", "en", "de", "fr"}, in.Lang) {
 		return refusal("bad-request", "There is no such language here.", nil)
 	}
-	attributes, q, err := s.remotePrepared(ctx, c, in.ID)
+	signed, q, err := s.remotePrepared(ctx, c, in.ID)
 	if err != nil {
 		return err
 	}
-	address, kept, err := s.Remote.Leave(ctx, q, in.ID, c.visit.Who().Mail, attributes, in.Lang)
+	address, kept, err := s.Remote.Leave(ctx, q, in.ID, c.visit.Who().Mail, signed, in.Lang)
 	if err != nil {
 		return err
 	}
@@ -287,13 +299,13 @@ func (s *site) qualifiedReturn(ctx context.Context, c *call) error {
 	if err != nil {
 		return refusal("bad-request", "The provider's page sent the browser back with something that cannot be read.", nil)
 	}
-	attributes, q, err := s.remotePrepared(ctx, c, in.ID)
+	signed, q, err := s.remotePrepared(ctx, c, in.ID)
 	if err != nil {
 		return err
 	}
-	values, err := s.Remote.Return(ctx, q, in.ID, c.visit.Who().Mail, attributes, in.Kept, query)
+	values, err := s.Remote.Return(ctx, q, in.ID, c.visit.Who().Mail, signed, in.Kept, query)
 	if err != nil {
-		return err
+		return s.Desk.Refused(ctx, c.visit, in.ID, c.client, err)
 	}
 	return s.finishQualified(ctx, c, in.ID, values)
 }

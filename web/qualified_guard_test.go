@@ -101,7 +101,7 @@ func TestQualifiedBadRequests(t *testing.T) {
 		}
 	}
 	for path, body := range qualifiedBodies(tok) {
-		large := strings.TrimSuffix(body, "}") + strings.Repeat(" ", maxSignBody) + "}"
+		large := strings.TrimSuffix(body, "}") + strings.Repeat(" ", maxPhoneBody) + "}"
 		if res, body := st.post(t, "/api/"+path, large, st.proven); res.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("a large body at %s: %s %s", path, res.Status, body)
 		}
@@ -212,7 +212,7 @@ func TestReturnPage(t *testing.T) {
 // Whatever a provider or a trusted list is refused for has words in each language.
 func TestQualifiedReasonsAreTranslated(t *testing.T) {
 	var reasons []string
-	for _, file := range []string{"../pki/qualified/refusal.go", "../signer/csc/errors.go", "../pki/trustlist/entry.go"} {
+	for _, file := range []string{"../pki/qualified/refusal.go", "../signer/csc/errors.go", "../signer/openotp/errors.go", "../pki/trustlist/entry.go"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestQualifiedReasonsAreTranslated(t *testing.T) {
 	if len(reasons) < 40 {
 		t.Fatalf("only %d reasons were found", len(reasons))
 	}
-	reasons = append(reasons, "no-provider", "no-card", "level-unavailable", "not-agreed", "card-token", "card-answer", "certificate-known", "qualified-certificate-revoked", "qualified-certificate-expired")
+	reasons = append(reasons, "no-provider", "no-card", "level-unavailable", "not-agreed", "card-token", "card-answer", "certificate-known", "qualified-certificate-revoked", "qualified-certificate-expired", "pdf-only", "several-certificates", "foreign-signature", "foreign-document", "signature-too-large")
 	for _, lang := range []string{"en", "de", "fr"} {
 		b, err := os.ReadFile("static/i18n/" + lang + ".json")
 		if err != nil {

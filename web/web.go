@@ -36,6 +36,7 @@ type Desk interface {
 	Prepared(ctx context.Context, v workflow.Visit, id string) (*workflow.Preparation, *workflow.Qualification, error)
 	Leave(ctx context.Context, v workflow.Visit, id string) (until time.Time, err error)
 	FinishQualified(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string) error
+	Refused(ctx context.Context, v workflow.Visit, id, client string, err error) error
 	RemoveDevice(ctx context.Context, v workflow.Visit, id, client string) error
 }
 
@@ -58,6 +59,7 @@ type Config struct {
 	Enrolments   Enrolments     // nil: no device can be enrolled
 	TOTP         TOTP           // nil: no one-time passwords
 	Remote       Remote         // nil: no keys at trust service providers
+	Phones       Phones         // nil: no signatures on phones by a server that gets the documents
 	Card         bool           // identity cards sign, too (Web eID)
 	Credentials  Credentials    // what is enrolled; needed with the three before
 	Proofs       auth.Proofs    // that each level accepts; nil: Standard by code

@@ -43,7 +43,15 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 	if len(values) != len(pr.Documents) {
 		return refuse("wrong-values", fmt.Sprintf("%d signature values came for %d documents. Please sign again.", len(values), len(pr.Documents)), nil)
 	}
+	if pr.Qualified.late() {
+		if err := d.take(ctx, v, pr, values); err != nil {
+			return err
+		}
+	}
 	for i, value := range values {
+		if pr.Documents[i].Made != nil {
+			continue
+		}
 		if err := d.Signer.CheckValue(&pr.Documents[i], value); err != nil {
 			return err
 		}
@@ -192,7 +200,7 @@ const refusalLimit = 20
 // unnoted are the refusals that say nothing about what came: it was too early or
 // too late, or we were not able.
 var unnoted = []string{"not-signatory", "preparing", "ended", "not-viewed", "bad-appearance", "busy",
-	"store-away", "time-away", "too-many-tries", "too-many-certificates", "wrong-code", "code-expired"}
+	"store-away", "time-away", "too-many-tries", "too-many-certificates", "wrong-code", "code-expired", "qtsp-away", "qtsp-busy", "openotp-away"}
 
 // Foreign puts on record that a request with a visitor's link came from another
 // site, and why it was refused.

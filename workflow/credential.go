@@ -118,9 +118,13 @@ type Prepared struct {
 	SHA256     Digest `json:"sha256"`     // of head and Suffix: the revision that the page loads
 	Size       int64  `json:"size"`       // of the same
 	Suffix     []byte `json:"suffix"`     // with Contents all zero; of what is no PDF, the manifest, which follows nothing
-	Attributes []byte `json:"attributes"` // DER of the signed attributes: this is what the device signs
+	Attributes []byte `json:"attributes"` // DER of the signed attributes: this is what the device signs; empty before Take
 	Signer     []byte `json:"signer"`     // the Signer's own
 	Value      []byte `json:"value,omitempty"`
+
+	// Where the certificate is known only with the signature, which is made elsewhere:
+	Digest []byte `json:"digest,omitempty"` // of all but the place for the signature: this is what is signed for
+	Made   []byte `json:"made,omitempty"`   // the complete signature, as Take found it good
 }
 
 // SignedBy is what stays of a signatory's own signature as evidence.

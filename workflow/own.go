@@ -3,6 +3,7 @@ package workflow
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ const (
 type Preparation struct {
 	ID        string
 	Expires   time.Time  // unless Keep is called before
-	Documents []Prepared // without Suffix, Signer and Value
+	Documents []Prepared // without Suffix, Signer, Value and Made
 }
 
 // preparation is what its Ceremony keeps.
@@ -252,7 +253,7 @@ var CheckFailures = map[string]string{
 	"byte-range":     "the signature would not have covered the document as it was shown, and all that is new but the signature itself",
 	"contents":       "the place for the signature was not empty",
 	"manifest":       "the container's manifest named another file, or another content of it, than the page had shown",
-	"message-digest": "the signed attributes named the digest of something else",
+	"message-digest": "what was to be signed was the digest of something else",
 	"certificate":    "the signed attributes named another certificate than that of its device",
 	"attributes":     "the signed attributes said more, or something else, than a signature's",
 	"unreadable":     "a prepared document could not be shown",
@@ -352,7 +353,7 @@ func (pr *preparation) holds(s *Session, person int, id string) bool {
 func (pr *preparation) page(id string, until time.Time) *Preparation {
 	out := &Preparation{ID: id, Expires: until, Documents: slices.Clone(pr.Documents)}
 	for i := range out.Documents {
-		out.Documents[i].Suffix, out.Documents[i].Signer, out.Documents[i].Value = nil, nil, nil
+		out.Documents[i].Suffix, out.Documents[i].Signer, out.Documents[i].Value, out.Documents[i].Made = nil, nil, nil, nil
 	}
 	return out
 }
@@ -372,7 +373,11 @@ func (pr *preparation) addDigests(detail map[string]string, s *Session) {
 		n := "document " + strconv.Itoa(p.Document+1)
 		detail[n] = s.Documents[p.Document].Name
 		detail[n+" prepared sha-256"] = p.SHA256.String()
-		detail[n+" attributes sha-256"] = attributes.String()
+		if len(p.Attributes) > 0 {
+			detail[n+" attributes sha-256"] = attributes.String()
+		} else if len(p.Digest) > 0 {
+			detail[n+" byte range digest"] = hex.EncodeToString(p.Digest)
+		}
 	}
 }
 

@@ -33,12 +33,40 @@ func (r *recorder) Prepare(_ context.Context, s *workflow.Session, doc, person i
 	if fail != nil {
 		return nil, fail
 	}
+	if key.Whole {
+		return &workflow.Prepared{SHA256: sha256.Sum256(head), Size: int64(len(head))}, nil
+	}
 	p := &workflow.Prepared{Suffix: fmt.Appendf(nil, "own %s %s ?\n", s.People[person].Mail, look.Typed)}
 	p.SHA256 = sha256.Sum256(slices.Concat(head, p.Suffix))
 	p.Size = int64(len(head) + len(p.Suffix))
+	if len(key.Chain) == 0 {
+		p.Digest = p.SHA256[:]
+		return p, nil
+	}
 	p.Attributes = fmt.Appendf(nil, "attributes of %x by %x", p.SHA256, sha256.Sum256(key.Chain[0]))
 	p.Signer, _ = json.Marshal(key.Chain)
 	return p, nil
+}
+
+// made is what somebody else makes in the place of a CMS.
+type made struct {
+	Chain                     [][]byte
+	Digest, Attributes, Value []byte
+}
+
+func (r *recorder) Take(_ context.Context, p *workflow.Prepared, head, b []byte) (workflow.Key, error) {
+	var m made
+	if sha256.Sum256(head) != p.Head || json.Unmarshal(b, &m) != nil || string(m.Digest) != string(p.Digest) || len(m.Chain) == 0 {
+		return workflow.Key{}, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong."}
+	}
+	taken := *p
+	taken.Signer, _ = json.Marshal(m.Chain)
+	taken.Attributes, taken.Value, taken.Made = m.Attributes, m.Value, b
+	if err := r.CheckValue(&taken, m.Value); err != nil {
+		return workflow.Key{}, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong.", Err: err}
+	}
+	*p = taken
+	return workflow.Key{Chain: m.Chain, Algorithm: "ES256"}, nil
 }
 
 func (r *recorder) CheckValue(p *workflow.Prepared, value []byte) error {

@@ -278,12 +278,21 @@ type Signer interface {
 
 	// Prepare writes the revision that will hold a signatory's own signature:
 	// field, look, claimed time, the certificate. Revision and Head are the
-	// caller's to fill.
+	// caller's to fill. With an empty key.Chain the certificate comes with the
+	// signature: a PDF only, Attributes are not set, and Digest is, unless key.Whole:
+	// then nothing is written, and the document itself is given away.
 	Prepare(ctx context.Context, s *Session, document, person int, look Appearance, at time.Time, key Key, head []byte) (*Prepared, error)
 	// CheckValue verifies a signature value (ECDSA: r‖s or DER) over
 	// p.Attributes; a *Refusal "bad-value" if it is wrong.
 	CheckValue(p *Prepared, value []byte) error
-	// Complete embeds p.Value, gets its time (B-T) and adds revocation data
+	// Take verifies what somebody else has made of what was prepared with an empty
+	// key.Chain: a complete signature (CMS), or with key.Whole the bytes that lead from
+	// head to the signed document. It fills in Attributes, Value and Made, and gives
+	// what it was made with; nobody has judged the certificates. A *Refusal
+	// "foreign-signature", "foreign-document" or "signature-too-large" if it is not
+	// exactly what was asked for.
+	Take(ctx context.Context, p *Prepared, head, made []byte) (Key, error)
+	// Complete embeds p.Value, or p.Made, gets its time (B-T) and adds revocation data
 	// issued after it (B-LT). It has verified what it returns. A *Refusal
 	// "certificate-expired" or "certificate-revoked" says that the person must sign again.
 	Complete(ctx context.Context, s *Session, document, person int, head []byte, p *Prepared) ([]Increment, error)
@@ -291,8 +300,9 @@ type Signer interface {
 
 // Key is what a signatory's own value will be made with.
 type Key struct {
-	Chain     [][]byte // DER, the signatory's certificate first
+	Chain     [][]byte // DER, the signatory's certificate first; empty if it comes with the signature
 	Algorithm string   // as package cms names it; empty: the usual one of the key
+	Whole     bool     // somebody else makes the signed document, with a certificate that nobody knows yet
 }
 
 // Archivist keeps archive timestamps from ageing.

@@ -1,7 +1,9 @@
 package workflow
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -17,7 +19,8 @@ type Qualifier interface {
 }
 
 // Qualification is why a certificate was taken for a Qualified signature. It
-// stays as evidence.
+// stays as evidence. While a certificate is awaited with its signature, there are By,
+// Credential and Algorithm only.
 type Qualification struct {
 	By         string           `json:"by"`                   // ByCard, or the name of the QTSP
 	Credential string           `json:"credential,omitempty"` // the key's name at the QTSP
@@ -51,6 +54,9 @@ type QualifiedCheck struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
+// late reports that the certificate comes with the signature.
+func (q *Qualification) late() bool { return q != nil && len(q.Chain) == 0 }
+
 // ByCard is Qualification.By for an eID card at the signatory's own reader.
 const ByCard = "Web eID"
 
@@ -59,6 +65,7 @@ const ByCard = "Web eID"
 type ownKey struct {
 	cert      *Certificate
 	qualified *Qualification
+	whole     bool // Key.Whole
 }
 
 func (k ownKey) level() Level {
@@ -79,15 +86,18 @@ func (k ownKey) serial() string {
 // key is what a Signer needs of it.
 func (k ownKey) key(d *Desk) Key {
 	if k.qualified != nil {
-		return Key{Chain: k.qualified.Chain, Algorithm: k.qualified.Algorithm}
+		return Key{Chain: k.qualified.Chain, Algorithm: k.qualified.Algorithm, Whole: k.whole}
 	}
 	return Key{Chain: append([][]byte{k.cert.DER}, d.Certifier.Issuers()...)}
 }
 
 // usable is asked within the transaction that uses it.
 func (k ownKey) usable(tx Tx, now time.Time) error {
-	if k.qualified == nil {
+	switch {
+	case k.qualified == nil:
 		return usable(tx, k.cert, now)
+	case k.qualified.late():
+		return nil
 	}
 	if now.After(k.qualified.NotAfter) {
 		return certificateExpired()
@@ -97,6 +107,10 @@ func (k ownKey) usable(tx Tx, now time.Time) error {
 
 // add tells an event of it.
 func (k ownKey) add(detail map[string]string) {
+	if q := k.qualified; q.late() {
+		detail["certificate"], detail["qualified by"] = "comes with the signature", q.By
+		return
+	}
 	detail["certificate"] = k.serial()
 	if q := k.qualified; q != nil {
 		detail["qualified by"], detail["subject"], detail["issuer"], detail["vouched for"] = q.By, q.Subject, q.Issuer, q.Vouched
@@ -108,12 +122,14 @@ type Offer struct {
 	By         string // ByCard, or the name of the QTSP
 	Credential string
 	Algorithm  string
-	Chain      [][]byte // DER, the signatory's own first
+	Chain      [][]byte // DER, the signatory's own first; empty if it comes with the signature
+	Whole      bool     // By gets the document and gives it back signed; the Chain is empty then
 }
 
 // PrepareQualified is Prepare with a qualified certificate: the Qualifier looks at
-// it first. The *Refusal's Reason is one of the Qualifier's, of Prepare's but for
-// those about certificates, or "level-unavailable".
+// it first, or in FinishQualified where it comes with the signature. The *Refusal's
+// Reason is one of the Qualifier's, of Prepare's but for those about certificates, or
+// "level-unavailable", "pdf-only".
 func (d *Desk) PrepareQualified(ctx context.Context, v Visit, shown []Shown, a Appearance, o Offer, client string) (*Preparation, error) {
 	p, err := d.prepareOwn(ctx, v, shown, a, client, func() (ownKey, error) {
 		if d.Qualifier == nil {
@@ -121,6 +137,9 @@ func (d *Desk) PrepareQualified(ctx context.Context, v Visit, shown []Shown, a A
 		}
 		if v.Session.Level != Qualified { // reserve says so, too, but the outside need not be asked
 			return ownKey{}, wrongLevel()
+		}
+		if len(o.Chain) == 0 {
+			return late(v.Session, o)
 		}
 		q, err := d.Qualifier.Qualify(ctx, v.Who().Person, o.Chain)
 		if err != nil {
@@ -154,7 +173,9 @@ func (d *Desk) Leave(ctx context.Context, v Visit, id string) (until time.Time, 
 }
 
 // FinishQualified is Finish where the value itself is the proof: only the
-// signatory can have had it made. Reasons are those of Finish.
+// signatory can have had it made. Where the certificate comes with the signature, values
+// are complete ones. Reasons are those of Finish, and there those of the Qualifier and of
+// Signer.Take, too, and "several-certificates".
 func (d *Desk) FinishQualified(ctx context.Context, v Visit, id string, values [][]byte, client string) error {
 	consume := func(tx Tx, _ []Digest) (Proof, error) {
 		c, err := tx.Ceremony(id, d.now())
@@ -174,4 +195,55 @@ func (d *Desk) FinishQualified(ctx context.Context, v Visit, id string, values [
 		return Proof{Method: "qualified signature", Challenge: id, At: d.now(), Client: client, Device: pr.Qualified.By}, nil
 	}
 	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, Qualified, consume))
+}
+
+// late is the key of an offer whose certificate comes with the signature.
+func late(s *Session, o Offer) (ownKey, error) {
+	for _, i := range s.Mailed() {
+		if !s.Documents[i].Grows() {
+			return ownKey{}, refuse("pdf-only", "Only PDF documents can be signed with "+o.By+". Please sign in another way.", nil)
+		}
+	}
+	return ownKey{qualified: &Qualification{By: o.By, Credential: o.Credential, Algorithm: o.Algorithm}, whole: o.Whole}, nil
+}
+
+// take verifies what was made elsewhere for a preparation whose certificate was not
+// known, and decides about the certificate that came with it, one for all documents.
+func (d *Desk) take(ctx context.Context, v Visit, pr *preparation, made [][]byte) error {
+	if d.Qualifier == nil {
+		return refuse("level-unavailable", "No qualified certificates are taken here.", nil)
+	}
+	var key Key
+	for i := range pr.Documents {
+		p := &pr.Documents[i]
+		head, err := d.Store.Content(ctx, v.Session.ID, p.Document, p.Revision)
+		switch {
+		case errors.Is(err, ErrGone):
+			return gone()
+		case err != nil:
+			return storeAway(err)
+		}
+		came, err := d.Signer.Take(ctx, p, head, made[i])
+		switch {
+		case err != nil:
+			return err
+		case i == 0:
+			key = came
+		case !bytes.Equal(came.Chain[0], key.Chain[0]) || came.Algorithm != key.Algorithm:
+			return refuse("several-certificates", "The documents came back signed with different certificates. Nothing was taken; please sign again.", nil)
+		}
+	}
+	q, err := d.Qualifier.Qualify(ctx, v.Who().Person, key.Chain)
+	if err != nil {
+		return err
+	}
+	q.By, q.Credential, q.Algorithm = pr.Qualified.By, pr.Qualified.Credential, key.Algorithm
+	pr.Qualified, pr.Certificate = q, q.Serial
+	return nil
+}
+
+// Refused puts on record why nothing came of a visitor's preparation, where others had
+// to sign what was prepared, and gives the error back.
+func (d *Desk) Refused(ctx context.Context, v Visit, id, client string, err error) error {
+	return d.noteRefusal(ctx, v, EventRefused, id, client, err)
 }

@@ -93,7 +93,7 @@ func TestEvidence(t *testing.T) {
 		"changed":                    {[]string{"--evidence", changed, "--trust", rootFile, "-c", "/nonexistent"}, exitFailed, "damaged or was changed"},
 		"cut short":                  {[]string{"--evidence", cut, "--trust", rootFile, "-c", "/nonexistent"}, exitFailed, "damaged or was changed"},
 		"empty":                      {[]string{"--evidence", empty, "--trust", rootFile, "-c", "/nonexistent"}, exitFailed, "damaged or was changed"},
-		"two documents without it":   {[]string{original, original, "-c", "/nonexistent"}, exitUsage, "verify wants one PDF"},
+		"two documents without it":   {[]string{original, original, "-c", "/nonexistent"}, exitUsage, "verify wants one file"},
 		"a list that is none":        {[]string{original, "--crl", original, "-c", "/nonexistent"}, exitUsage, "contract.pdf"},
 		"evidence as if it were PDF": {[]string{target, "--trust", rootFile, "-c", "/nonexistent"}, exitIndeterminate, ""},
 	} {

@@ -395,6 +395,9 @@ func FuzzParse(f *testing.F) {
 		if len(m.Attributes) == 0 || m.Algorithm.Hash() == 0 || m.Hash() != m.Algorithm.Hash() {
 			t.Error("parsed without attributes or algorithm")
 		}
+		if m.CheckPlain() == nil && (!m.SigningTime.IsZero() || len(m.Timestamps) > 0 || len(m.Archives) > 0 || m.Role != "") {
+			t.Error("taken for plain, and claims more")
+		}
 		// Nothing but the real content's digest may verify.
 		if _, err := m.Verify(bytes.Repeat([]byte{7}, m.Hash().Size())); err == nil {
 			t.Error("a digest of anything verifies")

@@ -78,6 +78,57 @@ func (p *Preparation) finishCMS(ctx context.Context, der []byte, ts Timestamper)
 	return embed(p.Suffix, p.Offset, p.Room, der)
 }
 
+// Take gives a preparation without a certificate the complete CMS that a provider made
+// over p.Digest, and with it certificate and attributes. The CMS must be what
+// Finish would have made without a time: detached, one signer whose certificate is
+// in it, p's algorithm and digest, the attributes of B-B and no others, and room for
+// token more bytes must be left. FinishCMS with the same CMS ends it. The chain that it
+// gives is what came with it, DER, the signer's certificate first. The error wraps
+// ErrTooLarge, or an error of package cms.
+func (p *Preparation) Take(der []byte, token int) (m *cms.Message, chain [][]byte, err error) {
+	if len(p.Certificates) > 0 {
+		return nil, nil, errors.New("taking a provider's signature: prepared for a certificate")
+	}
+	if m, chain, err = p.take(der, token); err != nil {
+		return nil, nil, fmt.Errorf("taking a provider's signature: %w", err)
+	}
+	p.Certificates, p.Attributes, p.certs = chain, m.Attributes, nil
+	return m, chain, nil
+}
+
+func (p *Preparation) take(der []byte, token int) (*cms.Message, [][]byte, error) {
+	if len(der)+token > p.Room {
+		return nil, nil, fmt.Errorf("%w: %d bytes and a time of %d for a place of %d", ErrTooLarge, len(der), token, p.Room)
+	}
+	m, err := cms.Parse(der)
+	if err != nil {
+		return nil, nil, err
+	}
+	signer, err := m.SignerCertificate()
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := cms.Provided(der, p.Algorithm, p.Digest, signer); err != nil {
+		return nil, nil, err
+	}
+	if err := m.CheckPlain(); err != nil {
+		return nil, nil, err
+	}
+	if m.Algorithm != p.Algorithm {
+		return nil, nil, fmt.Errorf("%w: %s where %s was prepared", cms.ErrAlgorithm, m.Algorithm, p.Algorithm)
+	}
+	if _, err := cms.VerifyValue(signer, p.Algorithm, m.Attributes, m.Value); err != nil { // PSS with the usual salt, as evidence will have it
+		return nil, nil, err
+	}
+	chain := [][]byte{signer.Raw}
+	for _, c := range m.Certificates {
+		if !c.Equal(signer) {
+			chain = append(chain, c.Raw)
+		}
+	}
+	return m, chain, nil
+}
+
 // Sign prepares and finishes with a key in this process (or one that PKCS #11
 // makes look like it). The key must be the one of p.Certificate.
 func Sign(ctx context.Context, head []byte, p Params, key crypto.Signer, ts Timestamper) ([]byte, error) {

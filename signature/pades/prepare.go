@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"hash"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 // Params says who signs what with.
 type Params struct {
-	Certificate *x509.Certificate
+	Certificate *x509.Certificate   // nil: known only with the signature, see Take; Algorithm and Reserve are needed then
 	Chain       []*x509.Certificate // its issuers, embedded with it (only Raw is read); the root may be left out
 	Algorithm   cms.Algorithm       // empty: the usual one of the certificate's key
 	Field       string              // full name of an empty field; a name that no field has adds one, and so does ""
@@ -27,7 +28,7 @@ type Params struct {
 	Reason      string
 	Location    string
 	TokenSize   int // bytes of a timestamp token as measured; 0 if there will be none
-	Reserve     int // at least so many bytes for the CMS, where a provider makes it; at most 1 MiB
+	Reserve     int // at least so many bytes for the CMS, where a provider makes it; without a Certificate, so many beside the token; at most 1 MiB
 }
 
 // maxReserve bounds the place for a CMS.
@@ -45,7 +46,7 @@ type Preparation struct {
 	Offset       int           `json:"offset"`    // of the first hex digit of Contents in Suffix
 	Room         int           `json:"room"`      // bytes that Contents can hold
 	Digest       []byte        `json:"digest"`    // of the ByteRange, under the hash of Algorithm
-	Attributes   []byte        `json:"-"`         // DER of the signed attributes: this is what gets signed
+	Attributes   []byte        `json:"-"`         // DER of the signed attributes: this is what gets signed; empty until Take where the certificate is not known
 
 	certs  []*x509.Certificate
 	hashed hash.Hash // the head, with SHA-256; nil where it was hashed otherwise
@@ -78,10 +79,17 @@ func Prepare(head []byte, p Params) (*Preparation, error) {
 
 func prepare(head []byte, p Params) (*Preparation, error) {
 	var err error
-	if p.Algorithm, err = cms.Usable(p.Certificate, p.Algorithm, p.Time); err != nil {
-		return nil, err
+	var certs []*x509.Certificate
+	if p.Certificate == nil {
+		if p.Algorithm.Hash() == 0 || p.Reserve <= 0 {
+			return nil, errors.New("no certificate, and no algorithm or room for one that comes later")
+		}
+	} else {
+		if p.Algorithm, err = cms.Usable(p.Certificate, p.Algorithm, p.Time); err != nil {
+			return nil, err
+		}
+		certs = append([]*x509.Certificate{p.Certificate}, p.Chain...)
 	}
-	certs := append([]*x509.Certificate{p.Certificate}, p.Chain...)
 	size, err := reserve(p, certs)
 	if err != nil {
 		return nil, err
@@ -119,6 +127,9 @@ func prepare(head []byte, p Params) (*Preparation, error) {
 	}
 	prep.Digest = h.Sum(nil)
 	prep.Offset, prep.Room = placed.Contents()
+	if certs == nil {
+		return prep, nil
+	}
 	for _, c := range certs {
 		prep.Certificates = append(prep.Certificates, c.Raw)
 	}
@@ -133,8 +144,14 @@ func reserve(p Params, certs []*x509.Certificate) (int, error) {
 	if p.TokenSize > 0 {
 		token = p.TokenSize + p.TokenSize/4 + 1024
 	}
-	n, err := cms.Size(p.Algorithm, certs, token)
-	if n = max(n+32, p.Reserve); err == nil && n > maxReserve {
+	var n int
+	var err error
+	if len(certs) == 0 {
+		n = p.Reserve + token
+	} else if n, err = cms.Size(p.Algorithm, certs, token); err == nil {
+		n = max(n+32, p.Reserve)
+	}
+	if err == nil && n > maxReserve {
 		err = fmt.Errorf("%d bytes for a signature: %w", n, cos.ErrLimit)
 	}
 	return n, err

@@ -87,6 +87,9 @@ func New(s Server) (*Client, error) {
 	}}, nil
 }
 
+// Name is the server's, for people.
+func (c *Client) Name() string { return c.s.Name }
+
 // Format shows nothing of a client: its server's key is in it.
 func (Client) Format(f fmt.State, _ rune) { fmt.Fprint(f, "OpenOTP client") }
 

@@ -45,7 +45,8 @@ func (p *Providers) Names() []string {
 	return out
 }
 
-// Credential is a person's key at a provider.
+// Credential is a person's key at a provider. Without a Chain its certificate is made for
+// each signature; Subject and Until are empty then.
 type Credential struct {
 	workflow.Offer
 	Way
@@ -91,12 +92,7 @@ func (p *Providers) Find(ctx context.Context, name string, who workflow.Person, 
 		p.Log.Info("a certificate at a provider cannot be used", "provider", name, "err", err)
 	}
 	var out []Credential
-	oneShot := false
 	for _, k := range all {
-		if k.OneShot() {
-			oneShot = true
-			continue
-		}
 		if k.Qualifier == "eu_eidas_qeseal" || k.Multisign < documents || len(k.Algorithms) == 0 || len(out) == maxCredentials {
 			continue
 		}
@@ -105,8 +101,6 @@ func (p *Providers) Find(ctx context.Context, name string, who workflow.Person, 
 	switch {
 	case len(out) > 0:
 		return out, nil
-	case oneShot:
-		return nil, refuse(string(csc.OneShot), fmt.Sprintf("%s makes a new certificate for each signature, which cannot be used here.", name), nil)
 	case len(all) > 0:
 		return nil, refuse("no-credential", fmt.Sprintf("None of your certificates at %s can sign these documents.", name), nil)
 	}
@@ -115,7 +109,10 @@ func (p *Providers) Find(ctx context.Context, name string, who workflow.Person, 
 
 func credential(provider string, k *csc.Credential) Credential {
 	out := Credential{Offer: workflow.Offer{By: provider, Credential: k.ID, Algorithm: string(k.Algorithms[0])},
-		Subject: k.Leaf().Subject.CommonName, Until: k.Leaf().NotAfter, Way: Way{Page: k.Mode == csc.OAuth2Code}}
+		Way: Way{Page: k.Mode == csc.OAuth2Code}}
+	if leaf := k.Leaf(); leaf != nil {
+		out.Subject, out.Until = leaf.Subject.CommonName, leaf.NotAfter
+	}
 	for _, cert := range k.Chain {
 		out.Chain = append(out.Chain, cert.Raw)
 	}
@@ -138,9 +135,10 @@ func (p *Providers) Challenge(ctx context.Context, q *workflow.Qualification, fa
 	return question, p.refusal(err)
 }
 
-// Sign has the attributes signed by what the person typed, answers by the
-// factors' ids. The values are in the attributes' order.
-func (p *Providers) Sign(ctx context.Context, q *workflow.Qualification, attributes [][]byte, answers map[string]string) ([][]byte, error) {
+// Sign has what is given signed by what the person typed, answers by the factors' ids:
+// signed attributes, or digests of ByteRanges where q has no Chain. What comes back is in
+// their order: values, or complete CMS.
+func (p *Providers) Sign(ctx context.Context, q *workflow.Qualification, signed [][]byte, answers map[string]string) ([][]byte, error) {
 	c, k, err := p.known(ctx, q)
 	if err != nil {
 		return nil, err
@@ -149,14 +147,23 @@ func (p *Providers) Sign(ctx context.Context, q *workflow.Qualification, attribu
 	for id, a := range answers {
 		given[id] = csc.Secret(a)
 	}
-	a, err := c.Authorize(ctx, nil, request(k, q, attributes), given)
+	a, err := c.Authorize(ctx, nil, request(k, q, signed), given)
 	if err != nil {
 		return nil, p.refusal(err)
 	}
 	if err := p.wait(ctx, c, a); err != nil {
 		return nil, err
 	}
-	values, err := c.SignHash(ctx, a)
+	return p.signed(ctx, c, q, a)
+}
+
+// signed spends an authorisation.
+func (p *Providers) signed(ctx context.Context, c *csc.Client, q *workflow.Qualification, a *csc.Activation) ([][]byte, error) {
+	sign := c.SignHash
+	if len(q.Chain) == 0 {
+		sign = c.SignDoc
+	}
+	values, err := sign(ctx, a)
 	return values, p.refusal(err)
 }
 
@@ -181,12 +188,12 @@ func (p *Providers) wait(ctx context.Context, c *csc.Client, a *csc.Activation) 
 
 // Leave begins the way to the provider's page: where the browser goes, and what it
 // must keep until it is back, which only Return can read.
-func (p *Providers) Leave(ctx context.Context, q *workflow.Qualification, preparation, mail string, attributes [][]byte, lang string) (address string, kept []byte, err error) {
+func (p *Providers) Leave(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, lang string) (address string, kept []byte, err error) {
 	c, k, err := p.known(ctx, q)
 	if err != nil {
 		return "", nil, err
 	}
-	r, err := c.Begin(request(k, q, attributes), lang)
+	r, err := c.Begin(request(k, q, signed), lang)
 	if err != nil {
 		return "", nil, p.refusal(err)
 	}
@@ -200,7 +207,7 @@ func (p *Providers) Leave(ctx context.Context, q *workflow.Qualification, prepar
 
 // Return ends it: kept is what Leave gave, query what the browser brought back
 // from the provider's page.
-func (p *Providers) Return(ctx context.Context, q *workflow.Qualification, preparation, mail string, attributes [][]byte, kept []byte, query url.Values) ([][]byte, error) {
+func (p *Providers) Return(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, kept []byte, query url.Values) ([][]byte, error) {
 	c, err := p.client(q.By)
 	if err != nil {
 		return nil, err
@@ -213,7 +220,7 @@ func (p *Providers) Return(ctx context.Context, q *workflow.Qualification, prepa
 	if err := json.Unmarshal(plain, r); err != nil {
 		return nil, fmt.Errorf("a kept redirect: %w", err)
 	}
-	want := request(nil, q, attributes)
+	want := request(nil, q, signed)
 	if r.CredentialID != q.Credential || r.Algorithm != want.Algorithm || !slices.EqualFunc(r.Digests, want.Digests, slices.Equal) {
 		return nil, refuse("preparation-gone", "What was prepared for your signature is out of date. Please sign again.", errors.New("the redirect was for other digests"))
 	}
@@ -221,13 +228,16 @@ func (p *Providers) Return(ctx context.Context, q *workflow.Qualification, prepa
 	if err != nil {
 		return nil, p.refusal(err)
 	}
-	values, err := c.SignHash(ctx, a)
-	return values, p.refusal(err)
+	return p.signed(ctx, c, q, a)
 }
 
-func request(k *csc.Credential, q *workflow.Qualification, attributes [][]byte) csc.Request {
+func request(k *csc.Credential, q *workflow.Qualification, signed [][]byte) csc.Request {
 	r := csc.Request{Credential: k, Algorithm: cms.Algorithm(q.Algorithm)}
-	for _, a := range attributes {
+	if len(q.Chain) == 0 {
+		r.Digests = signed
+		return r
+	}
+	for _, a := range signed {
 		h := r.Algorithm.Hash().New()
 		h.Write(a) // never fails (hash.Hash)
 		r.Digests = append(r.Digests, h.Sum(nil))
@@ -245,6 +255,10 @@ func (p *Providers) known(ctx context.Context, q *workflow.Qualification) (*csc.
 	k, err := c.Credential(ctx, nil, q.Credential)
 	if err != nil {
 		return nil, nil, p.refusal(err)
+	}
+	if len(q.Chain) == 0 { // a certificate that is there now is of an authorisation before this one
+		k.Chain = nil
+		return c, k, nil
 	}
 	leaf, err := x509.ParseCertificate(q.Chain[0])
 	if err != nil {

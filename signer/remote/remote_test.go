@@ -191,7 +191,7 @@ func TestFind(t *testing.T) {
 		"one at a time":       {with(func(c *csctest.Credential) { c.Multisign = 1 }), john.Mail, provider, "no-credential", 550},
 		"a seal":              {with(func(c *csctest.Credential) { c.Qualifier = "eu_eidas_qeseal" }), john.Mail, provider, "no-credential", 550},
 		"disabled":            {with(func(c *csctest.Credential) { c.Disabled = true }), john.Mail, provider, "no-credential", 550},
-		"one-shot":            {with(func(c *csctest.Credential) { c.OneShot = true }), john.Mail, provider, "one-shot-certificate", 550},
+		"one-shot, one alone": {with(func(c *csctest.Credential) { c.OneShot, c.Multisign = true, 1 }), john.Mail, provider, "no-credential", 550},
 		"no such provider":    {p256, john.Mail, "Elsewhere", "no-provider", 550},
 		"provider, no name":   {p256, john.Mail, "", "no-provider", 550},
 		"provider, same name": {p256, john.Mail, strings.ToLower(provider), "no-provider", 550},

@@ -21,7 +21,7 @@ export interface Visit {
   subject: string; message?: string; created: string; deadline: string; ended?: string; reason?: string; purged?: boolean;
   download?: boolean; proven: boolean; sender: { name: string; mail: string }; who: Person; people?: Person[];
   signatures: [number, number]; documents?: Doc[];
-  opens: string[]; proofs?: string[]; passkeys?: number; totps?: number; enrol?: boolean; providers?: string[]; card?: boolean;
+  opens: string[]; proofs?: string[]; passkeys?: number; totps?: number; enrol?: boolean; providers?: string[]; phones?: string; card?: boolean;
 }
 /** Passkey is the answer to a ceremony; Begun is what asks for it. */
 export interface Passkey { ceremony: string; response: object }
@@ -29,12 +29,12 @@ export interface Begun { ceremony: string; options: { publicKey: any } }
 /** Proof is one of the three. */
 export interface Proof { code?: string; totp?: string; passkey?: Passkey }
 export interface Certificate { serial: string; chain: string[]; until: string; seconds: number }
-export interface Prepared { document: number; revision: number; head: string; sha256: string; size: number; attributes: string }
+export interface Prepared { document: number; revision: number; head: string; sha256: string; size: number; attributes: string; digest?: string }
 export interface Preparation { id: string; seconds: number; documents?: Prepared[] }
 /** Factor is what a person types, or does elsewhere, to agree at a provider. */
 export interface Factor { id: string; label?: string; typed: boolean; sent?: boolean; numeric?: boolean; hidden?: boolean }
 /** Key is a person's at a trust service provider. */
-export interface Key { id: string; subject: string; until: string; page: boolean; factors?: Factor[] }
+export interface Key { id: string; subject: string; until: string; once?: boolean; page: boolean; factors?: Factor[] }
 /** Qualifying is a preparation for a qualified certificate. */
 export interface Qualifying extends Preparation { certificate: string; hash: string }
 export interface Enrolment { id: string; enrolment: string; number: string; device: string; ways?: string[]; approved: boolean; by?: string; seconds: number }
@@ -123,6 +123,10 @@ export const authorizeProvider = ask<Visit>("qualified/authorize");
 export const leaveForProvider = ask<{ address: string; kept: string }>("qualified/leave");
 export const returnFromProvider = ask<Visit>("qualified/return");
 export const finishQualified = ask<Visit>("qualified/finish");
+export const orderPhone = ask<{ kept: string; image?: string }>("qualified/phone/order");
+export const checkPhone = ask<Visit & { pending?: boolean; kept?: string }>("qualified/phone/check");
+export const touchPhone = ask<{ image: string }>("qualified/phone/touch");
+export const cancelPhone = ask<object>("qualified/phone/cancel");
 /** abandon lets a preparation go, also while the page is being left; failed is the check that it did not pass. */
 export const abandon = (id: string, failed = ""): void => void send("abandon", { id, failed }, true).catch(() => undefined);
 

@@ -3,7 +3,7 @@
 
 import { Appearance, Preparation, Proof, Refused, Visit, abandon, finish, keep, loadPrepared, prepare, sign } from "./api";
 import { Bytes, b64, concat, hex, sha256 } from "./bytes";
-import { check, checkFile, refuse } from "./check";
+import { check, checkFile, refuse, unchanged } from "./check";
 import { Own, ensureKey, forgetKey, signWith } from "./keys";
 import { confirm } from "./passkey";
 import { Viewer } from "./viewer";
@@ -60,8 +60,8 @@ export class Kept {
 
   constructor(private readonly view: Viewer) { addEventListener("pagehide", this.letGo); }
 
-  /** check looks at every prepared document, and shows it. */
-  async check(p: Preparation, certificate: Bytes, hash = "SHA-256"): Promise<{ id: string; attributes: Bytes[] }> {
+  /** check looks at every prepared document, and shows it; a certificate that comes with the signature is null, "whole" gives the documents away as they stand. */
+  async check(p: Preparation, certificate: Bytes | null | "whole", hash = "SHA-256"): Promise<{ id: string; attributes: Bytes[] }> {
     const gone = (this.gone = new AbortController());
     this.timer = window.setInterval(() => void keep({ id: p.id }).catch((e) => {
       if (reason(e) !== "preparation-gone" || this.gone !== gone) return;
@@ -76,10 +76,14 @@ export class Kept {
         const shown = this.view.bytes(d.document)!;
         const file = this.view.document(d.document)!;
         if (file.form) {
-          attributes.push(await checkFile(file, shown, await loadPrepared(p.id, d.document, 0), d, certificate, hash));
+          attributes.push(await checkFile(file, shown, await loadPrepared(p.id, d.document, 0), d, certificate === "whole" ? null : certificate, hash));
           continue;
         }
         const bytes = concat(shown, await loadPrepared(p.id, d.document, shown.length));
+        if (certificate === "whole") { // and it shows it already
+          attributes.push(await unchanged(bytes, shown.length, d));
+          continue;
+        }
         attributes.push(await check(bytes, shown.length, d, certificate, hash));
         await this.view.preview(d, bytes).catch(() => refuse("unreadable"));
       }

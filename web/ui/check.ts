@@ -13,9 +13,10 @@ export const refuse = (what: string): never => { throw new Refused("check-failed
  * on from the shown bytes, that its ByteRange leaves out one hex string of
  * zeros behind those and nothing else, and that the attributes are exactly those
  * of a signature over the rest with this certificate, whose key signs by hash. It returns the attributes
- * as the page itself has written them: those are signed.
+ * as the page itself has written them: those are signed. Where the certificate comes with the
+ * signature (null), there are no attributes yet: the digest that is signed for must be that of the rest.
  */
-export async function check(bytes: Bytes, shown: number, p: Prepared, certificate: Bytes, hash: string): Promise<Bytes> {
+export async function check(bytes: Bytes, shown: number, p: Prepared, certificate: Bytes | null, hash: string): Promise<Bytes> {
   if (bytes.length !== p.size || hex(await sha256(bytes)) !== p.sha256) refuse("digest");
   const tail = new TextDecoder("latin1").decode(bytes.subarray(shown)); // one character a byte
   const place = tail.lastIndexOf("/ByteRange");
@@ -26,8 +27,20 @@ export async function check(bytes: Bytes, shown: number, p: Prepared, certificat
   const before = tail.slice(0, gap - shown).trimEnd();
   if (!before.endsWith("/Contents") || !/^<0+>$/.test(tail.slice(gap - shown, after - shown))) refuse("contents");
   const digest = await digestOf(hash, concat(bytes.subarray(0, gap), bytes.subarray(after)));
+  if (!certificate) {
+    if (p.attributes) refuse("attributes");
+    if (!equal(digest, unb64(p.digest ?? ""))) refuse("message-digest");
+    return new Uint8Array();
+  }
   const named = await sha256(certificate);
   return same(attributes(digest, named), unb64(p.attributes ?? ""), digest, named);
+}
+
+/** unchanged wants exactly what the page has shown: it is given away as it stands. */
+export async function unchanged(bytes: Bytes, shown: number, p: Prepared): Promise<Bytes> {
+  if (bytes.length !== shown || p.size !== shown || hex(await sha256(bytes)) !== p.sha256) refuse("digest");
+  if (p.attributes || p.digest) refuse("attributes");
+  return new Uint8Array();
 }
 
 /** same wants the server's attributes to be the page's own, and says what in them is not. */
@@ -48,7 +61,8 @@ const plainText = (s: string): string => s.replace(/&(amp|#39|#34);/g, (_, e) =>
  * manifest that names the shown file by its digest and nothing else; around a file
  * in a message, they name that digest themselves.
  */
-export async function checkFile(d: Doc, shown: Bytes, manifest: Bytes, p: Prepared, certificate: Bytes, hash: string): Promise<Bytes> {
+export async function checkFile(d: Doc, shown: Bytes, manifest: Bytes, p: Prepared, certificate: Bytes | null, hash: string): Promise<Bytes> {
+  if (!certificate) return refuse("certificate");
   let over = shown, mime = d.type ?? "";
   if (manifest.length !== p.size || hex(await sha256(manifest)) !== p.sha256) refuse("digest");
   if (d.form === "asic") {

@@ -158,7 +158,7 @@ function drawReview(v: Visit): void {
 function bar(v: Visit, docs: Doc[], view: Viewer): HTMLElement {
   const act = (): Act => ({ visit: v, docs, view, away, done: after, enrol: setUp });
   const qualified = v.level === "qualified";
-  const way = ways(v)[0], able = !qualified && enrols(v), open = qualified ? !!(v.providers?.length || v.card) : !!way;
+  const way = ways(v)[0], able = !qualified && enrols(v), open = qualified ? !!(v.providers?.length || v.phones || v.card) : !!way;
   const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
   const name = v.who.name;
   const press = h("button", { type: "button", class: "button primary grow", disabled: true, onclick: () => {

@@ -1,7 +1,7 @@
 // Qualified: with an identity card, or with a key at a trust service provider.
 
-import { Appearance, Factor, Key, Qualifying, Refused, Visit, abandon, authorizeProvider, bringToken, challengeProvider, finishQualified,
-  leaveForProvider, prepareQualified, providerKeys, returnFromProvider, theToken } from "./api";
+import { Appearance, Factor, Key, Qualifying, Refused, Visit, abandon, authorizeProvider, bringToken, cancelPhone, challengeProvider, checkPhone, finishQualified,
+  leaveForProvider, orderPhone, prepareQualified, providerKeys, returnFromProvider, theToken, touchPhone } from "./api";
 import { b64, digest, unb64 } from "./bytes";
 import { Kept } from "./ceremony";
 import { busy, h, icon, id } from "./dom";
@@ -31,6 +31,7 @@ export function askQualified(a: Act): void {
   const kept = new Kept(a.view);
   const body = h("div", { class: "hand" });
   let signed = false, working = false, drawing = !printable(v.who.name);
+  let takeBack = (): void => undefined; // what a phone was asked
   const step = (key: string): void => { line.hidden = !key; status.textContent = key && t("step." + key); };
   const finish = (next: Visit): void => {
     signed = true;
@@ -74,13 +75,13 @@ export function askQualified(a: Act): void {
   };
 
   /** prepare waits for a colleague who is signing, and checks what it gets. */
-  const prepare = async (appearance: Appearance, more: object): Promise<Qualifying> => {
+  const prepare = async (appearance: Appearance, more: object, comes: "" | "once" | "whole" = ""): Promise<Qualifying> => {
     for (;;) {
       step("preparing");
       try {
         const p = await prepareQualified({ shown: a.view.shown, appearance, ...more });
         step("checking");
-        await kept.check(p, unb64(p.certificate), p.hash);
+        await kept.check(p, comes === "whole" ? comes : comes ? null : unb64(p.certificate ?? ""), p.hash);
         return p;
       } catch (e) {
         if (!(e instanceof Refused) || e.reason !== "busy" || !d.open) throw e;
@@ -114,10 +115,16 @@ export function askQualified(a: Act): void {
   };
 
   const withKey = async (provider: string, key: Key, appearance: Appearance): Promise<void> => {
-    const p = await prepare(appearance, { provider, key: key.id });
+    const p = await prepare(appearance, { provider, key: key.id }, key.once ? "once" : "");
     step("");
-    if (key.page) goTo(provider, p.id);
-    else askFactors(provider, key.factors ?? [], p.id);
+    const note = key.once ? [h("p", { class: "quiet small" }, t("qualified.once", { provider }))] : [];
+    if (key.page) goTo(provider, p.id, note);
+    else askFactors(provider, key.factors ?? [], p.id, note);
+  };
+
+  const byPhone = async (server: string): Promise<void> => {
+    const p = await prepare(look(), { provider: server }, "whole");
+    askPhone(server, p.id);
   };
 
   const acts = (press: HTMLButtonElement): HTMLElement =>
@@ -127,6 +134,7 @@ export function askQualified(a: Act): void {
   const choose = (): void => {
     kept.letGo();
     const ways: [string, string, () => Promise<void>][] = (v.providers ?? []).map((p) => [t("qualified.provider", { provider: p }), "key", () => byProvider(p)]);
+    if (v.phones) ways.push([t("qualified.phone", { server: v.phones }), "device", () => byPhone(v.phones!)]);
     // Phones have no reader; where there is nothing else, the card is still named.
     if (v.card && (!ways.length || !matchMedia("(pointer: coarse)").matches)) ways.push([t("qualified.card"), "device", byCard]);
     body.replaceChildren(...(a.docs.length > 1 ? [h("p", { class: "quiet" }, list(a.docs.map((x) => x.name)))] : []),
@@ -143,7 +151,7 @@ export function askQualified(a: Act): void {
 
   const chooseKey = (provider: string, keys: Key[], appearance: Appearance): void => {
     const name = id();
-    const pick = h("select", { id: name }, ...keys.map((k) => h("option", { value: k.id }, t("qualified.key", { subject: k.subject, until: day(k.until) }))));
+    const pick = h("select", { id: name }, ...keys.map((k) => h("option", { value: k.id }, k.once ? t("qualified.new") : t("qualified.key", { subject: k.subject, until: day(k.until) }))));
     const press: HTMLButtonElement = h("button", { type: "button", class: "button primary grow",
       onclick: () => attempt(press, () => withKey(provider, keys.find((k) => k.id === pick.value)!, appearance)) }, t("continue"));
     body.replaceChildren(h("label", { for: name }, t("qualified.which")), pick, acts(press));
@@ -151,7 +159,7 @@ export function askQualified(a: Act): void {
   };
 
   /** askFactors takes what the provider wants to hear. */
-  const askFactors = (provider: string, factors: Factor[], preparation: string): void => {
+  const askFactors = (provider: string, factors: Factor[], preparation: string, note: HTMLElement[]): void => {
     const fields = factors.filter((f) => f.typed).map((f) => {
       const name = id();
       const input = h("input", { id: name, type: f.hidden ? "password" : "text", autocomplete: f.sent ? "one-time-code" : "off",
@@ -179,13 +187,53 @@ export function askQualified(a: Act): void {
         fields.forEach((f) => { f.input.value = ""; });
         finish(await authorizeProvider({ id: preparation, answers }));
       });
-    } }, h("p", {}, t("qualified.agree", { provider })), ...fields.map((f) => f.el), acts(press));
+    } }, h("p", {}, t("qualified.agree", { provider })), ...note, ...fields.map((f) => f.el), acts(press));
     body.replaceChildren(form);
     (fields[0]?.send ?? fields[0]?.input ?? press).focus();
   };
 
+  /** askPhone gives the documents to a server, which asks its person's phone, and waits for it. */
+  const askPhone = (server: string, preparation: string): void => {
+    const code = h("div", {});
+    const show = (image?: string): void => code.replaceChildren(...(image ? [h("p", {}, t("qualified.phone.scan")), h("img", { class: "qr", src: "data:image/png;base64," + image, alt: t("qualified.phone.qr") })] : []));
+    const remind: HTMLButtonElement = h("button", { type: "button", class: "link", onclick: () => void busy(remind, async () => {
+      error.textContent = "";
+      try { show((await touchPhone({ id: preparation, kept: order, push: true })).image); } catch (e) { error.textContent = unqualified(e); }
+    }) }, t("qualified.phone.remind"));
+    remind.hidden = true;
+    let order = "";
+    takeBack = () => { if (order) void cancelPhone({ id: preparation, kept: order }).catch(() => undefined); };
+    const press: HTMLButtonElement = h("button", { type: "button", class: "button primary grow", onclick: () => attempt(press, async () => {
+      if (!order) {
+        step("sending");
+        const o = await orderPhone({ id: preparation });
+        order = o.kept;
+        show(o.image);
+      }
+      remind.hidden = false;
+      press.hidden = true; // the line below says that it goes on
+      try {
+        for (;;) {
+          step("elsewhere");
+          const r = await checkPhone({ id: preparation, kept: order });
+          if (!d.open) return;
+          if (!r.pending) { order = ""; return finish(r); }
+          order = r.kept!;
+        }
+      } catch (e) {
+        // Without an answer it may still be under way: the same can be asked again.
+        if (!(e instanceof Refused) || e.reason !== "offline") { order = ""; show(); remind.hidden = true; }
+        throw e;
+      } finally {
+        press.hidden = false;
+      }
+    }) }, icon("device"), h("span", { class: "fit" }, t("qualified.phone.send", { server })));
+    body.replaceChildren(h("p", {}, t("qualified.phone.how", { server })), h("p", { class: "notice" }, icon("lock"), h("span", {}, t("qualified.phone.gets", { server }))), code, remind, acts(press));
+    press.focus();
+  };
+
   /** goTo is the way to the provider's own page; what this page must know when it is back waits in the tab. */
-  const goTo = (provider: string, preparation: string): void => {
+  const goTo = (provider: string, preparation: string, note: HTMLElement[]): void => {
     const press: HTMLButtonElement = h("button", { type: "button", class: "button primary grow", onclick: () => attempt(press, async () => {
       const { address, kept: sealed } = await leaveForProvider({ id: preparation, lang });
       sessionStorage.setItem(away, JSON.stringify({ token: theToken(), id: preparation, kept: sealed }));
@@ -193,14 +241,16 @@ export function askQualified(a: Act): void {
       signed = true; // not given up: it goes on over there
       location.assign(address);
     }) }, icon("key"), h("span", { class: "fit" }, t("qualified.go", { provider })));
-    body.replaceChildren(h("p", {}, t("qualified.page", { provider })), acts(press));
+    body.replaceChildren(h("p", {}, t("qualified.page", { provider })), ...note, acts(press));
     press.focus();
   };
 
   const d = dialog(t("sign.title", { what: what(a.docs) }), body, h("div", { class: "below" }, line, error));
   d.addEventListener("close", () => {
     hand.close();
-    if (!signed) kept.drop();
+    if (signed) return;
+    takeBack();
+    kept.drop();
   });
   choose();
 }

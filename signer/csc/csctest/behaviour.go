@@ -43,6 +43,13 @@ const (
 	Swapped   Behaviour = "swapped"      // the signatures in another order
 	UsedUp    Behaviour = "expired late" // the SAD runs out between authorisation and use
 
+	// Of signatures/signDoc.
+	TwoSigners Behaviour = "two signers"       // one more signature of the same kind
+	Attached   Behaviour = "attached"          // a content inside
+	TooLarge   Behaviour = "too large"         // 64 KiB of something beside the certificates
+	Claims     Behaviour = "claims a time"     // signed attributes that nobody asked for
+	OwnTime    Behaviour = "a time of its own" // an unsigned attribute that nobody asked for
+
 	// Of credentials/info and credentials/list.
 	NoCertificate  Behaviour = "no certificate"  // not even after the authorisation
 	NewCertificate Behaviour = "new certificate" // another one after each call

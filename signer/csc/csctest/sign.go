@@ -325,6 +325,7 @@ func (s *Server) signDoc(r *http.Request, _ []byte) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	defer c.spent()
 	if err := s.spend(a, sums, m, call); err != nil {
 		return 0, nil, err
 	}
@@ -363,6 +364,9 @@ func (s *Server) message(c *credential, m *method, digest []byte, b Behaviour) (
 		}
 	}
 	attributes, err := cms.SignedAttributes(m.cms, digest, leaf)
+	if b == Claims {
+		attributes, err = cms.CAdESAttributes(m.cms, digest, leaf, s.c.Now(), "", "")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -372,5 +376,12 @@ func (s *Server) message(c *credential, m *method, digest []byte, b Behaviour) (
 	}
 	signed := cms.SignedData{Algorithm: m.cms, Certificates: []*x509.Certificate{leaf}, Attributes: attributes, Value: value}
 	signed.Certificates = append(signed.Certificates, cms.Issuers(c.chain[1:])...)
-	return signed.Marshal()
+	if b == TooLarge {
+		signed.Certificates = append(signed.Certificates, cms.Issuers([][]byte{append([]byte{0x30, 0x83, 1, 0, 5, 4, 0x83, 1, 0, 0}, make([]byte, 64<<10)...)})...)
+	}
+	der, err := signed.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return spoil(der, b)
 }

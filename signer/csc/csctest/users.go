@@ -59,7 +59,7 @@ type Credential struct {
 // credential is one that is there.
 type credential struct {
 	Credential
-	chain   [][]byte // the leaf first; nil before a OneShot authorisation
+	chain   [][]byte // the leaf first; nil before a OneShot authorisation, and after its use
 	agreed  bool
 	decline bool
 }
@@ -159,7 +159,15 @@ func (s *Server) onPhone(id string, yes bool) {
 	}
 }
 
-// Leaf is the certificate of a credential, DER; nil before a OneShot authorisation.
+// spent forgets what a OneShot credential had for one authorisation.
+func (c *credential) spent() {
+	if c.OneShot {
+		c.Key, c.chain = nil, nil
+	}
+}
+
+// Leaf is the certificate of a credential, DER; nil before a OneShot authorisation,
+// and after its use.
 func (s *Server) Leaf(credentialID string) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
