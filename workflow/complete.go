@@ -78,6 +78,11 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 		if err := key.usable(tx, now); err != nil {
 			return err
 		}
+		if key.qualified != nil {
+			if err := d.firstUse(tx, v, key.qualified, client); err != nil {
+				return err
+			}
+		}
 		proof, err := consume(tx, pr.digests())
 		if err != nil {
 			return err

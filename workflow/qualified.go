@@ -189,9 +189,6 @@ func (d *Desk) FinishQualified(ctx context.Context, v Visit, id string, values [
 		if pr.Qualified == nil {
 			return Proof{}, fmt.Errorf("preparation %s is for no qualified certificate", id)
 		}
-		if err := d.firstUse(tx, v, pr.Qualified, client); err != nil {
-			return Proof{}, err
-		}
 		return Proof{Method: "qualified signature", Challenge: id, At: d.now(), Client: client, Device: pr.Qualified.By}, nil
 	}
 	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, Qualified, consume))
