@@ -43,7 +43,8 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 	if len(values) != len(pr.Documents) {
 		return refuse("wrong-values", fmt.Sprintf("%d signature values came for %d documents. Please sign again.", len(values), len(pr.Documents)), nil)
 	}
-	if pr.Qualified.late() {
+	late := pr.Qualified.late()
+	if late {
 		if err := d.take(ctx, v, pr, values); err != nil {
 			return err
 		}
@@ -78,7 +79,7 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 		if err := key.usable(tx, now); err != nil {
 			return err
 		}
-		if key.qualified != nil {
+		if key.qualified != nil && !late { // what is made for one signature is used once
 			if err := d.firstUse(tx, v, key.qualified, client); err != nil {
 				return err
 			}

@@ -41,6 +41,7 @@ func (k remote) make(t *testing.T, chain [][]byte, p *workflow.Preparation) (out
 // The certificate comes with the signature, is decided about then, and stays as evidence.
 func TestOneShotSession(t *testing.T) {
 	d, q, s, vj, ve, kj, ke := qualifiedDesk(t)
+	q.register = workflow.RegisterAlways
 	for _, c := range []struct {
 		v workflow.Visit
 		k remote
@@ -62,6 +63,7 @@ func TestOneShotSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, "asked", q.asked, asked+1)
+		want(t, "registered, though it serves once", len(d.registered(t, c.v.Who().Mail)), 0)
 		e = d.last(t, s.ID)
 		if e.Kind != workflow.EventSigned || e.Detail["certificate"] != c.k.serialOf(t) || e.Detail["vouched for"] != "trusted list of Nowhere" || len(e.Detail["document 1 attributes sha-256"]) != 64 {
 			t.Errorf("on record: %+v", e)
