@@ -22,9 +22,9 @@ build:
 	@$(GO) build -o bin/milterd ./cmd/milterd
 
 # Everything, with real peers: Postfix, PostgreSQL, Chromium. The pages take longest, so
-# they begin; most others wait for peers and clocks, so three run beside each other.
+# they begin.
 test: packages check
-	$(GO) test -p 3 -timeout 30m ./web ./...
+	$(GO) test -p 2 -timeout 30m ./web ./...
 
 # Every fuzz test, each for TIME, one after the other; it stops at the first finding.
 fuzz:
