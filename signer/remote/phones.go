@@ -79,32 +79,36 @@ func (p *Phones) Check(ctx context.Context, preparation, mail string, files [][]
 	if len(o.Sessions) != len(files) || len(o.Made) != len(files) {
 		return nil, nil, outOfDate(errors.New("the order was for other documents"))
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.agree, phoneTime))
-	defer cancel()
-	for {
-		if err := p.poll(ctx, o, files); err != nil {
+	wait := cmp.Or(p.agree, phoneTime)
+	for end := time.Now().Add(wait); ; {
+		if err := p.poll(ctx, o, files, end, wait); err != nil {
 			p.takeBack(context.WithoutCancel(ctx), o)
 			return nil, nil, err
 		}
 		if !slices.ContainsFunc(o.Sessions, func(s *openotp.Session) bool { return s != nil }) {
 			return o.Made, nil, nil
 		}
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil || time.Until(end) < cmp.Or(p.every, every) {
 			again, err := p.seal(preparation, mail, o)
 			return nil, again, err
+		}
+		select {
+		case <-ctx.Done():
 		case <-time.After(cmp.Or(p.every, every)):
 		}
 	}
 }
 
-// poll asks once about each document. A server that is away is asked again later.
-func (p *Phones) poll(ctx context.Context, o *ordered, files [][]byte) error {
+// poll asks once about each document, until end. A call that is under way then may take its own
+// time: the server tells a result once. One that is away is asked again later.
+func (p *Phones) poll(ctx context.Context, o *ordered, files [][]byte, end time.Time, limit time.Duration) error {
 	for i, s := range o.Sessions {
-		if s == nil {
+		if s == nil || time.Now().After(end) {
 			continue
 		}
-		r, err := p.Client.Check(ctx, s)
+		call, cancel := context.WithTimeout(ctx, limit)
+		r, err := p.Client.Check(call, s)
+		cancel()
 		var e *openotp.Error
 		switch {
 		case errors.As(err, &e) && e.Temporary() && time.Now().Before(s.Expires):

@@ -100,6 +100,31 @@ func (b *booth) check(t *testing.T, kept []byte) ([][]byte, []byte, error) {
 	return b.Check(t.Context(), preparation, john.Mail, pdfs, kept)
 }
 
+// An answer that is under way when a check has waited long enough is not lost: the
+// server tells a result once.
+func TestPhonesSlowAnswer(t *testing.T) {
+	t.Parallel()
+	b := newBooth(t)
+	kept := b.order(t)
+	for _, id := range b.pending(t) {
+		if err := b.server.Agree(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.server.Behave(openotptest.Slow, "openotpCheckSign")
+	var made [][]byte
+	for range 4 {
+		var err error
+		if made, kept, err = b.check(t, kept); err != nil {
+			t.Fatal(err)
+		}
+		if made != nil {
+			return
+		}
+	}
+	t.Error("nothing came")
+}
+
 // Two documents, agreed to one after the other: what the first signature adds waits with
 // the browser, where nobody can read or change it.
 func TestPhones(t *testing.T) {

@@ -25,6 +25,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/skip2/go-qrcode"
 )
 
 // Behaviour says how a method is answered.
@@ -35,6 +37,7 @@ const (
 	Honest    Behaviour = ""
 	Down      Behaviour = "503"
 	Silent    Behaviour = "silent"
+	Slow      Behaviour = "slow" // the answer, 100 ms after it was made
 	Half      Behaviour = "half an answer"
 	Page      Behaviour = "page"
 	Moved     Behaviour = "moved"
@@ -218,6 +221,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		out = failed("BadRequest", "Invalid authentication request")
 	}
 	s.mu.Unlock()
+	if b == Slow {
+		time.Sleep(100 * time.Millisecond)
+	}
 	if b == Echo {
 		out = failed("BadRequest", "\u202enope\u0085"+r.Header.Get("WA-API-Key"))
 	}
@@ -306,7 +312,8 @@ func (s *Server) answer(method string, p map[string]string) ([]field, error) {
 		if p["sendPush"] == "true" {
 			x.touched++
 		}
-		return []field{{"code", "1"}, {"error", ""}, {"message", "Waiting for mobile response"}, {"timeout", left}, {"qrImage", lines(png)}}, nil
+		image, err := code(p["session"])
+		return []field{{"code", "1"}, {"error", ""}, {"message", "Waiting for mobile response"}, {"timeout", left}, {"qrImage", lines(image)}}, err
 	case x.answer == nil:
 		return []field{{"code", "2"}, {"error", ""}, {"message", "Session already started"}, {"session", p["session"]}, {"timeout", left}}, nil
 	}
@@ -314,8 +321,10 @@ func (s *Server) answer(method string, p map[string]string) ([]field, error) {
 	return x.answer, nil
 }
 
-// png is no code, but begins as an image does.
-var png = []byte("\x89PNG\r\n\x1a\nstand-in")
+// code is a picture to scan (PNG); what stands in it is the stand-in's own.
+func code(id string) ([]byte, error) {
+	return qrcode.Encode("openotptest:"+id, qrcode.Medium, -5)
+}
 
 // start opens a session.
 func (s *Server) start(method string, p map[string]string) ([]field, error) {
@@ -347,8 +356,12 @@ func (s *Server) start(method string, p map[string]string) ([]field, error) {
 		expires: s.c.Now().Add(time.Duration(life) * time.Second)}
 	out := []field{{"code", "2"}, {"error", ""}, {"message", "Waiting for mobile response"}, {"session", id}, {"timeout", p["timeout"]}}
 	if method == "openotpSignQRCode" {
+		image, err := code(id)
+		if err != nil {
+			return nil, err
+		}
 		out[0].value = "1"
-		out = append(out, field{"qrImage", lines(png)})
+		out = append(out, field{"qrImage", lines(image)})
 	}
 	return out, nil
 }
