@@ -148,6 +148,7 @@ func TestPhonesInChromium(t *testing.T) {
 		t.Helper()
 		b.Press("Send to " + name)
 		b.Sees("Or scan this with the app")
+		b.Until("a picture to scan", `document.querySelector("dialog img.qr")?.naturalWidth >= 100`)
 		if ids = p.pending(t); len(ids) != 2 {
 			t.Fatalf("%d orders for two documents", len(ids))
 		}

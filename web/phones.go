@@ -19,8 +19,9 @@ type Phones interface {
 	Cancel(ctx context.Context, preparation, mail string, kept []byte) error
 }
 
-// maxPhoneBody bounds what a page brings along: sealed, with what signatures add.
-const maxPhoneBody = 4 << 20
+// maxPhoneBody bounds what a page brings along: sealed, with what signatures add, which
+// in base64 of base64 is up to 456 KiB for each document.
+const maxPhoneBody = 8 << 20
 
 func (s *site) phoneRoutes(mux *http.ServeMux) {
 	if s.Phones == nil {
