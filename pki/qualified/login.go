@@ -41,15 +41,7 @@ func (p Policy) LoginPath(leaf *x509.Certificate, issuers []*x509.Certificate, a
 
 func (a *acceptance) login() bool {
 	outcome, detail, r := checkLoginUsage(a.leaf)
-	if !a.note("extended key usage", "RFC 5280, 4.2.1.12; Web eID", outcome, detail, r) {
-		return false
-	}
-	outcome, detail, r = checkAlgorithm(a.leaf)
-	if !a.note("algorithm", "TS 119 312", outcome, detail, r) {
-		return false
-	}
-	outcome, detail, r = checkValidity(a.leaf, a.at)
-	if !a.note("validity", "EN 319 102-1, 5.2.6", outcome, detail, r) {
+	if !a.note("extended key usage", "RFC 5280, 4.2.1.12; Web eID", outcome, detail, r) || !a.sound() {
 		return false
 	}
 	const clause = "TS 119 615, 4.3"
