@@ -47,7 +47,8 @@ func FindField(f *cos.File, name string) (*Field, error) {
 		if fd.Name == name {
 			found = fd
 		}
-		return found == nil, strings.HasPrefix(name, fd.Name+".")
+		rest, ok := strings.CutPrefix(name, fd.Name)
+		return found == nil, ok && strings.HasPrefix(rest, ".")
 	})
 	return found, err
 }

@@ -39,7 +39,7 @@ func Open(data []byte) (*File, error) {
 		return nil, fmt.Errorf("%w: bytes before the header", ErrBroken)
 	}
 	f := &File{
-		data: data, visited: map[int]bool{}, objects: map[int]object{},
+		data: data, visited: map[int]bool{}, objects: make(map[int]object, 32),
 		busy: map[int]bool{}, packs: map[int]*pack{},
 	}
 	start, err := lastStart(data)

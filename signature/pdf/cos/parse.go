@@ -97,7 +97,7 @@ func (p *parser) token() (Object, error) {
 	}
 	switch c := p.b[p.pos]; {
 	case c == '/':
-		return p.name()
+		return p.name(), nil
 	case c == '(':
 		return p.literal()
 	case c == '<':
@@ -185,7 +185,8 @@ func (p *parser) dict() (Object, error) {
 		return nil, err
 	}
 	p.pos += 2
-	d := Dict{}
+	var few [12]pair // so that most maps are made in their size
+	entries := few[:0]
 	for {
 		p.skip()
 		if p.pos < len(p.b) && p.b[p.pos] == '>' {
@@ -194,25 +195,39 @@ func (p *parser) dict() (Object, error) {
 			}
 			p.pos += 2
 			p.depth--
-			return d, nil
+			return p.made(entries)
 		}
 		if p.pos >= len(p.b) || p.b[p.pos] != '/' {
 			return nil, p.errorf("a dictionary key is a name")
 		}
-		k, err := p.name()
-		if err != nil {
-			return nil, err
-		}
+		k := p.name()
 		v, err := p.object()
 		if err != nil {
 			return nil, err
 		}
-		// Two readers may choose differently between two values of one key.
-		if old, ok := d[k]; ok && !sameScalar(old, v) {
-			return nil, p.errorf("key %s stands twice in one dictionary", k)
-		}
-		d[k] = v
+		entries = append(entries, pair{k.(Name), v, p.pos})
 	}
+}
+
+// pair is one entry of a dictionary that is being read.
+type pair struct {
+	key   Name
+	value Object
+	end   int // position after it
+}
+
+// made makes the dictionary that ends here.
+func (p *parser) made(entries []pair) (Object, error) {
+	d := make(Dict, len(entries))
+	for _, e := range entries {
+		// Two readers may choose differently between two values of one key.
+		if old, ok := d[e.key]; ok && !sameScalar(old, e.value) {
+			p.pos = e.end
+			return nil, p.errorf("key %s stands twice in one dictionary", e.key)
+		}
+		d[e.key] = e.value
+	}
+	return d, nil
 }
 
 // sameScalar compares two objects that are not composite.
@@ -228,7 +243,8 @@ func sameScalar(a, b Object) bool {
 	return a == b
 }
 
-func (p *parser) name() (Name, error) {
+// name reads a Name.
+func (p *parser) name() Object {
 	p.pos++
 	start := p.pos
 	escaped := false
@@ -240,7 +256,10 @@ func (p *parser) name() (Name, error) {
 	}
 	w := p.b[start:p.pos]
 	if !escaped {
-		return Name(w), nil
+		if o, ok := names[string(w)]; ok {
+			return o
+		}
+		return Name(w)
 	}
 	out := make([]byte, 0, len(w))
 	for i := 0; i < len(w); i++ {
@@ -254,8 +273,19 @@ func (p *parser) name() (Name, error) {
 		}
 		out = append(out, w[i])
 	}
-	return Name(out), nil
+	return Name(out)
 }
+
+// names are those of pages, form fields and signatures, as objects made once.
+var names = func() map[string]Object {
+	m := map[string]Object{}
+	for n := range strings.FieldsSeq(`AcroForm Annot Annots BaseFont BBox Catalog Contents Count DA DR F Fields Filter
+		FlateDecode Font FT H Helv ID Info Kids Length MediaBox MK Off P Page Pages Parent Rect Resources Root
+		Sig SigFlags Size Subtype T TU Tx Type V W Widget XRef`) {
+		m[n] = Name(n)
+	}
+	return m
+}()
 
 func unhex(c byte) int {
 	switch {
@@ -303,7 +333,15 @@ func (p *parser) hex() (Object, error) {
 
 func (p *parser) literal() (Object, error) {
 	p.pos++
-	var out []byte
+	start := p.pos
+	for p.pos < len(p.b) && !special(p.b[p.pos]) {
+		p.pos++
+	}
+	if p.pos < len(p.b) && p.b[p.pos] == ')' {
+		p.pos++
+		return String(p.b[start : p.pos-1]), nil
+	}
+	out := append([]byte(nil), p.b[start:p.pos]...)
 	depth := 1
 	for p.pos < len(p.b) {
 		c := p.b[p.pos]
@@ -330,6 +368,9 @@ func (p *parser) literal() (Object, error) {
 	}
 	return nil, p.errorf("a string does not end")
 }
+
+// special says whether a byte of a literal string does not stand for itself.
+func special(c byte) bool { return c == '(' || c == ')' || c == '\\' || c == '\r' }
 
 // escape reads what follows a backslash (ISO 32000-2, table 3).
 func (p *parser) escape() (c byte, keep bool) {
