@@ -19,6 +19,8 @@ import (
 
 	"milterd/pki/qualified/qualifiedtest"
 	"milterd/signature/cms"
+	"milterd/signature/pades"
+	"milterd/signature/pdf"
 	"milterd/validate"
 	"milterd/workflow"
 )
@@ -46,9 +48,19 @@ type step struct {
 	data []byte
 }
 
+// way is where a person's key at level Qualified is, beside a card or a provider that
+// names its certificate first.
+type way int
+
+const (
+	known   way = iota
+	oneShot     // a provider makes key, certificate and the complete CMS
+	phone       // a server is given the document, and gives it back signed
+)
+
 // sign does what the desk's jobs do with a document: layout, a signature of each
 // person, the seal.
-func (m *maker) sign(h *house, sess *workflow.Session, doc []byte) ([]step, error) {
+func (m *maker) sign(h *house, sess *workflow.Session, doc []byte, ways ...way) ([]step, error) {
 	s := h.signer()
 	var out []step
 	now := doc
@@ -73,7 +85,11 @@ func (m *maker) sign(h *house, sess *workflow.Session, doc []byte) ([]step, erro
 		case workflow.Advanced:
 			err = add(m.own(h, sess, i, now))
 		default:
-			err = add(m.qualified(h, sess, i, now))
+			w := known
+			if i < len(ways) {
+				w = ways[i]
+			}
+			err = add(m.qualified(h, sess, i, now, w))
 		}
 		if err != nil {
 			return nil, err
@@ -125,7 +141,7 @@ func (m *maker) twoPhases(h *house, sess *workflow.Session, person int, head []b
 
 // qualified signs with a certificate of another authority, the stand-in for a
 // qualified one: the house knows it as the anchor of this signature only.
-func (m *maker) qualified(h *house, sess *workflow.Session, person int, head []byte) ([]workflow.Increment, error) {
+func (m *maker) qualified(h *house, sess *workflow.Session, person int, head []byte, w way) ([]workflow.Increment, error) {
 	k := []kind{{"P-384", cms.ES384, ecKey(elliptic.P384())}, {"RSA-3072 PSS", cms.PS256, rsaKey(3072)}, {"P-256", cms.ES256, ecKey(elliptic.P256())}}[person]
 	key, err := k.generate()
 	if err != nil {
@@ -137,13 +153,46 @@ func (m *maker) qualified(h *house, sess *workflow.Session, person int, head []b
 	if err != nil {
 		return nil, err
 	}
+	certs := []*x509.Certificate{id.Cert, h.provider.CA}
 	with := workflow.Key{Chain: [][]byte{id.Cert.Raw, h.provider.CA.Raw}, Algorithm: string(k.alg)}
 	who.Act.Qualified = &workflow.Qualification{Chain: with.Chain}
-	return m.twoPhases(h, sess, person, head, with, func(attributes []byte) ([]byte, error) {
-		digest := k.alg.Hash().New()
-		digest.Write(attributes) // never fails (hash.Hash)
-		return key.Sign(rand.Reader, digest.Sum(nil), k.alg.Options())
-	})
+	switch w {
+	case oneShot:
+		return m.madeElsewhere(h, sess, person, head, workflow.Key{Algorithm: with.Algorithm}, func(p *workflow.Prepared) ([]byte, error) {
+			attributes, err := cms.SignedAttributes(k.alg, p.Digest, id.Cert)
+			if err != nil {
+				return nil, err
+			}
+			value, err := k.alg.SignWith(key, attributes)
+			if err != nil {
+				return nil, err
+			}
+			return cms.SignedData{Algorithm: k.alg, Certificates: certs, Attributes: attributes, Value: value}.Marshal()
+		})
+	case phone:
+		return m.madeElsewhere(h, sess, person, head, workflow.Key{Whole: true}, func(*workflow.Prepared) ([]byte, error) {
+			return pades.Sign(m.ctx, head, pades.Params{Certificate: certs[0], Chain: certs[1:], Algorithm: k.alg,
+				Field: pdf.FieldName(sess.ID, person), Time: time.Now(), TokenSize: 8 << 10}, key, nil)
+		})
+	}
+	return m.twoPhases(h, sess, person, head, with, func(attributes []byte) ([]byte, error) { return k.alg.SignWith(key, attributes) })
+}
+
+// madeElsewhere has a complete signature made, whose certificate comes with it.
+func (m *maker) madeElsewhere(h *house, sess *workflow.Session, person int, head []byte, with workflow.Key, make func(*workflow.Prepared) ([]byte, error)) ([]workflow.Increment, error) {
+	who, s := &sess.People[person], h.signer()
+	p, err := s.Prepare(m.ctx, sess, 0, person, who.Act.Appearance, who.Act.At, with, head)
+	if err != nil {
+		return nil, err
+	}
+	made, err := make(p)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Take(m.ctx, p, head, made); err != nil {
+		return nil, err
+	}
+	return s.Complete(m.ctx, sess, 0, person, head, p)
 }
 
 // provide starts the stand-in for a qualified provider, for all houses.
@@ -185,27 +234,35 @@ func (m *maker) product(houses []*house) error {
 		if h.outside != nil {
 			about += ", time from outside"
 		}
-		for _, level := range []workflow.Level{workflow.Standard, workflow.Advanced, workflow.Qualified} {
-			for _, n := range []int{1, 3} {
-				name := fmt.Sprintf("%s, %d signed, %s", level, n, about)
-				work = append(work, func(m *maker) error {
-					h := h
-					if level == workflow.Qualified {
-						h = h.vouching()
-					}
-					steps, err := m.sign(h, session(n, level, "contract.pdf", false), doc)
-					if err == nil {
-						err = m.stages(h, name, n, steps)
-					}
-					if err == nil && n == 1 && h.outside == nil && level != workflow.Qualified {
-						err = m.renewed(h, name, n, steps[len(steps)-1].data)
-					}
-					if err != nil {
-						return fmt.Errorf("%s: %w", name, err)
-					}
-					return nil
-				})
-			}
+		for _, c := range []struct {
+			level workflow.Level
+			n     int
+			how   string
+			ways  []way
+		}{
+			{workflow.Standard, 1, "", nil}, {workflow.Standard, 3, "", nil}, {workflow.Advanced, 1, "", nil}, {workflow.Advanced, 3, "", nil},
+			{workflow.Qualified, 1, "", nil}, {workflow.Qualified, 3, "", nil},
+			{workflow.Qualified, 1, ", one-shot certificate", []way{oneShot}}, {workflow.Qualified, 1, ", on a phone", []way{phone}},
+			{workflow.Qualified, 3, ", on a phone, by key, one-shot certificate", []way{phone, known, oneShot}},
+		} {
+			name := fmt.Sprintf("%s, %d signed%s, %s", c.level, c.n, c.how, about)
+			work = append(work, func(m *maker) error {
+				h := h
+				if c.level == workflow.Qualified {
+					h = h.vouching()
+				}
+				steps, err := m.sign(h, session(c.n, c.level, "contract.pdf", false), doc, c.ways...)
+				if err == nil {
+					err = m.stages(h, name, c.n, steps)
+				}
+				if err == nil && c.n == 1 && h.outside == nil && c.level != workflow.Qualified {
+					err = m.renewed(h, name, c.n, steps[len(steps)-1].data)
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				return nil
+			})
 		}
 		work = append(work, func(m *maker) error { return m.report(h, about, doc) }, func(m *maker) error { return m.filed(h, about) })
 	}

@@ -210,7 +210,8 @@ func (b *Tab) Do(actions ...chromedp.Action[chromedp.Void]) {
 
 func (b *Tab) fail(what string, err error) {
 	b.T.Helper()
-	b.T.Fatalf("%s: %v\npage says: %s\n%v\nscreenshot %s", what, err, b.Text("body"), b.Complaints(), b.Shot("failed"))
+	b.Shot("failed")
+	b.T.Fatalf("%s: %v\npage says: %s\n%v", what, err, b.Text("body"), b.Complaints())
 }
 
 // Eval runs a script in the page; the protocol may, whatever the policy says.
@@ -306,22 +307,21 @@ func (b *Tab) Text(sel string) string {
 	return s
 }
 
-// Shot keeps a picture of the page, in the folder MILTERD_SHOTS or in one that goes
-// with the test, and names its file.
-func (b *Tab) Shot(name string) string {
+// Shot keeps a picture of the page in the folder MILTERD_SHOTS, for who wants to look;
+// where none is named, nothing is drawn.
+func (b *Tab) Shot(name string) {
+	b.T.Helper()
 	dir := os.Getenv("MILTERD_SHOTS")
 	if dir == "" {
-		dir = b.T.TempDir()
+		return
 	}
 	png, err := chromedp.Run(b.Ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(b.T.Name(), "/", "-")+"-"+name+".png"), png, 0o644)
+	}
 	if err != nil {
-		return err.Error()
+		b.T.Errorf("a picture of the page: %v", err)
 	}
-	file := filepath.Join(dir, strings.ReplaceAll(b.T.Name(), "/", "-")+"-"+name+".png")
-	if err := os.WriteFile(file, png, 0o644); err != nil {
-		return err.Error()
-	}
-	return file
 }
 
 // Accessible runs axe-core over the page as it is, and checks that it does not
