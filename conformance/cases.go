@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -78,6 +79,7 @@ func (m *maker) close() {
 // second again and again; their files come in the order of the makers.
 func (m *maker) together(work ...func(m *maker) error) error {
 	makers, errs := make([]*maker, len(work)), make([]error, len(work))
+	room := make(chan struct{}, 4*runtime.GOMAXPROCS(0)) // more would wait so long that a time authority seems to be away
 	var wg sync.WaitGroup
 	for i, do := range work {
 		w := &maker{ctx: m.ctx, dir: filepath.Join(m.dir, fmt.Sprintf("%d-%d", len(m.files), i))}
@@ -85,7 +87,11 @@ func (m *maker) together(work ...func(m *maker) error) error {
 			return err
 		}
 		makers[i] = w
-		wg.Go(func() { errs[i] = do(w) })
+		room <- struct{}{}
+		wg.Go(func() {
+			errs[i] = do(w)
+			<-room
+		})
 	}
 	wg.Wait()
 	for _, w := range makers {

@@ -29,9 +29,14 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"milterd/signature/pdf"
 )
 
 func main() {
+	if pdf.ChildMain() {
+		return
+	}
 	milterd := flag.String("milterd", "bin/milterd", "binary whose demo makes mails' worth of documents")
 	page := flag.String("page", "docs/conformance.md", "where the table goes")
 	keep := flag.String("keep", "", "folder to leave the judged files in; default: none")
