@@ -22,6 +22,8 @@ type Purpose string
 const (
 	ForSignature Purpose = "signature" // of a natural person
 	ForSeal      Purpose = "seal"      // of the organisation
+
+	ForAdvanced Purpose = "advanced signature" // of a natural person, and no qualified one: AcceptAdvanced
 )
 
 // Policy is what the organisation demands.
@@ -29,6 +31,10 @@ type Policy struct {
 	Trust        Trust
 	Purpose      Purpose      // "" means ForSignature
 	Registration Registration // "" means NotNeeded
+
+	// Organisation is for AcceptAdvanced: the organizationIdentifier of another one than
+	// this is not taken. "" is for an authority that serves this organisation alone.
+	Organisation string
 }
 
 // Candidate is a certificate that wants to sign, with what came with it.
@@ -124,7 +130,7 @@ func (p Policy) begin(leaf *x509.Certificate, issuers []*x509.Certificate, at ti
 
 // note puts a check on record, and says whether to go on.
 func (a *acceptance) note(name, clause string, outcome Outcome, detail string, r *Refusal) bool {
-	if r != nil {
+	if r = a.worded(r); r != nil {
 		outcome, detail, a.refusal = Failed, r.Text, r
 	}
 	a.report.Checks = append(a.report.Checks, Check{name, clause, outcome, detail})

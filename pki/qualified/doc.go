@@ -1,7 +1,8 @@
 // Package qualified decides whether a certificate may make a signature of level
 // Qualified (Regulation (EU) 910/2014, articles 3(12) and 28), or the organisation's qualified seal
 // (articles 3(27) and 38): issued as qualified by a service that a trusted list vouches for,
-// with its key in a qualified device, valid, not revoked, and the signatory's own.
+// with its key in a qualified device, valid, not revoked, and the signatory's own. Of a
+// certificate for level Advanced it asks less, and of other authorities (AcceptAdvanced).
 //
 // Each check is one function, named after what the standard calls it: ETSI EN 319 412-5
 // for the statements in the certificate, ETSI TS 119 615 for how a trusted list overrides

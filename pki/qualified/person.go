@@ -23,6 +23,7 @@ type Person struct {
 	GivenName  string              // as the directory has it
 	Surname    string              // as the directory has it
 	Registered []*x509.Certificate // registered for them: in the directory, or here
+	Mail       string              // address; looked at by AcceptAdvanced only
 	Removed    []*x509.Certificate // were registered here, and were taken away: not taken, whatever the directory has
 }
 
@@ -45,6 +46,7 @@ const (
 	ByRegister   Match = "registered" // this very certificate is registered
 	ByIdentifier Match = "identifier" // its subject's identifier is that of a registered one: a new card of the same person
 	ByName       Match = "name"       // given name and surname, and nothing else
+	ByMail       Match = "mail"       // the mail address in it; at level Advanced only
 )
 
 // Fingerprint names a certificate: SHA-256 of its DER, in hex.
@@ -65,15 +67,21 @@ func checkPerson(leaf *x509.Certificate, who Person, policy Registration) (Match
 	case match == ByName && policy == FirstUse && len(who.Registered)+len(who.Removed) > 0:
 		return "", "", "", refuse(NotRegistered, fmt.Errorf("the name matches, but other certificates are registered"))
 	}
+	outcome, detail := told(match)
+	return match, outcome, detail, nil
+}
+
+// told says a match in words.
+func told(match Match) (Outcome, string) {
 	switch match {
 	case BySerial:
-		return match, Passed, "The subject's serialNumber is the signatory's.", nil
+		return Passed, "The subject's serialNumber is the signatory's."
 	case ByRegister:
-		return match, Passed, "The certificate is registered for the signatory.", nil
+		return Passed, "The certificate is registered for the signatory."
 	case ByIdentifier:
-		return match, Passed, "The subject's serialNumber is that of a certificate which is registered for the signatory.", nil
+		return Passed, "The subject's serialNumber is that of a certificate which is registered for the signatory."
 	}
-	return match, Noted, "Given name and surname are the signatory's; no identifier was configured to compare with.", nil
+	return Noted, "Given name and surname are the signatory's; no identifier was configured to compare with."
 }
 
 // recognise says by what a certificate is its person's, the strongest first.

@@ -31,6 +31,7 @@ const (
 	DowngradedHash     Reason = "downgraded-hash"     // SHA-1 or MD5
 	WrongPerson        Reason = "wrong-person"        // it is somebody else's
 	PersonUnknown      Reason = "person-unknown"      // nothing configured to compare with
+	WrongOrganisation  Reason = "wrong-organisation"  // its person's organisation is another one
 	NotRegistered      Reason = "certificate-not-registered"
 	Removed            Reason = "certificate-removed"       // by its person, or by an administrator
 	UntrustedService   Reason = Reason(trustlist.Untrusted) // and the other words of package trustlist
@@ -84,6 +85,7 @@ var texts = map[Reason]string{
 	WeakAlgorithm:      "The key of this certificate is not of a kind and length that is accepted.",
 	DowngradedHash:     "This certificate, or one above it, was made with a hash that is broken (SHA-1 or MD5).",
 	WrongPerson:        "This certificate belongs to somebody else: only the person who was asked can sign.",
+	WrongOrganisation:  "This certificate was issued for people of another organisation." + administrator,
 	PersonUnknown:      "Nothing is known by which this certificate could be recognised as yours." + administrator,
 	NotRegistered:      "This certificate is not registered for you: please register it under Devices, or ask your administrator.",
 	Removed:            "This certificate was removed from your devices: please register it there again, or ask your administrator.",
