@@ -16,7 +16,7 @@ import (
 type Cards interface {
 	// Registrable says whether a certificate that a second proof vouches for as p's
 	// can be registered: chain is DER, the certificate first.
-	Registrable(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error)
+	Registrable(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Acceptance, error)
 	// Login says whether a certificate for logging in names p now: by an
 	// identifier, and with fresh revocation data. That whoever is there has its
 	// key, the caller has seen. It gives the certificate's subject, for the records.

@@ -33,9 +33,9 @@ func (c *cards) Login(_ context.Context, p workflow.Person, cert *x509.Certifica
 	return cert.Subject.String(), c.err
 }
 
-func (c *cards) Registrable(_ context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+func (c *cards) Registrable(_ context.Context, p workflow.Person, chain [][]byte) (*workflow.Acceptance, error) {
 	c.asked = append(c.asked, p.Mail)
-	return &workflow.Qualification{Chain: chain}, c.err
+	return &workflow.Acceptance{Chain: chain}, c.err
 }
 
 // idCard is a stand-in for an identity card in a reader and for Web eID's program: a software key.

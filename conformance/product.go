@@ -155,7 +155,7 @@ func (m *maker) qualified(h *house, sess *workflow.Session, person int, head []b
 	}
 	certs := []*x509.Certificate{id.Cert, h.provider.CA}
 	with := workflow.Key{Chain: [][]byte{id.Cert.Raw, h.provider.CA.Raw}, Algorithm: string(k.alg)}
-	who.Act.Qualified = &workflow.Qualification{Chain: with.Chain}
+	who.Act.Accepted = &workflow.Acceptance{Level: workflow.Qualified, Chain: with.Chain}
 	switch w {
 	case oneShot:
 		return m.madeElsewhere(h, sess, person, head, workflow.Key{Algorithm: with.Algorithm}, func(p *workflow.Prepared) ([]byte, error) {

@@ -112,7 +112,7 @@ func TestOneShotInChromium(t *testing.T) {
 	if asked != 2 {
 		t.Errorf("%d calls for both documents, want one authorisation and one signDoc", asked)
 	}
-	first := x.session().People[0].Act.Qualified
+	first := x.session().People[0].Act.Accepted
 
 	t.Log("the provider's page")
 	got = ask(john, "john.doe", "once-page")
@@ -126,7 +126,7 @@ func TestOneShotInChromium(t *testing.T) {
 	b.Sees("Download")
 
 	s := x.session()
-	q := s.People[s.Signatories()[0]].Act.Qualified
+	q := s.People[s.Signatories()[0]].Act.Accepted
 	if q.Serial == first.Serial || !strings.HasPrefix(q.Vouched, "trusted list of ") || q.By != StandIn || len(q.Checks) == 0 {
 		t.Errorf("the evidence says %+v", q)
 	}

@@ -210,7 +210,7 @@ func TestPhonesInChromium(t *testing.T) {
 	x.judge(jane, got, 2)
 	b.Sees("Download")
 	s := x.session()
-	if q := s.People[s.Signatories()[0]].Act.Qualified; q.By != name || q.Algorithm != "ES256" || !strings.HasPrefix(q.Vouched, "trusted list of ") {
+	if q := s.People[s.Signatories()[0]].Act.Accepted; q.By != name || q.Algorithm != "ES256" || !strings.HasPrefix(q.Vouched, "trusted list of ") {
 		t.Errorf("the evidence says %+v", q)
 	}
 	if odd := p.Refused(); len(odd) > 0 {

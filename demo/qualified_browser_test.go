@@ -344,7 +344,7 @@ func judgeEvidence(t *testing.T, h *house, doc Part) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := e.Session.People[e.Session.Signatories()[0]].Act.Qualified
+	q := e.Session.People[e.Session.Signatories()[0]].Act.Accepted
 	for what, spoil := range map[string]func(){
 		"another subject": func() { q.Subject = "CN=Mallory" },
 		"another number":  func() { q.Serial = "1" },

@@ -209,8 +209,8 @@ func (c *checking) told(p *workflow.Participant) error {
 				return fmt.Errorf("entry %d tells another signature of document %d", e.Seq, o.Document+1)
 			}
 		}
-		if q := p.Act.Qualified; q != nil && (e.Detail["qualified by"] != q.By || e.Detail["vouched for"] != q.Vouched) {
-			return fmt.Errorf("entry %d tells another reason why the certificate was taken for qualified", e.Seq)
+		if q := p.Act.Accepted; q != nil && (e.Detail["signed with"] != q.By || e.Detail["vouched for"] != q.Vouched) {
+			return fmt.Errorf("entry %d tells another reason why the certificate was taken", e.Seq)
 		}
 		return c.mailed(p.Act.Shown)
 	}

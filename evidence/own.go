@@ -19,8 +19,8 @@ import (
 // can be verified again; of a code that was typed only the trail tells.
 func (c *checking) proof(p *workflow.Participant) {
 	pr, what := &p.Act.Proof, p.Mail+": proof"
-	if pr.Assertion == nil && p.Act.Qualified != nil {
-		c.step(what, "the signature itself, which follows: "+p.Act.Qualified.By+" makes it for its person alone", nil)
+	if pr.Assertion == nil && p.Act.Accepted != nil {
+		c.step(what, "the signature itself, which follows: "+p.Act.Accepted.By+" makes it for its person alone", nil)
 		return
 	}
 	if pr.Assertion == nil {
@@ -89,8 +89,8 @@ func (c *checking) own(p *workflow.Participant) {
 		if cert != nil {
 			found = fmt.Sprintf("certificate %s of %s, issued by %s, valid %s to %s", o.Certificate, cert.Subject.CommonName,
 				cert.Issuer.CommonName, stamp(cert.NotBefore), stamp(cert.NotAfter))
-			if q := p.Act.Qualified; q != nil {
-				found += "; qualified: " + q.Vouched
+			if q := p.Act.Accepted; q != nil {
+				found += "; " + string(q.Level) + ": " + q.Vouched
 			} else if e := c.entry(o.Certificate); !e.Revoked.IsZero() {
 				found += "; revoked " + stamp(e.Revoked) + ", after this signature, which stands"
 			}
@@ -117,11 +117,11 @@ func (c *checking) entry(serial string) *workflow.Certificate {
 // certificate gives the one with a serial number, checked against register and
 // person, and with a chain to an anchor at the time of the act.
 func (c *checking) certificate(p *workflow.Participant, serial string) (*x509.Certificate, error) {
-	if (p.Act.Qualified != nil) != (c.e.Session.Level == workflow.Qualified) {
+	switch q, level := p.Act.Accepted, c.e.Session.Level; {
+	case q == nil && level == workflow.Qualified, q != nil && q.Level != level:
 		return nil, errors.New("the certificate is not of the session's level")
-	}
-	if p.Act.Qualified != nil {
-		return c.qualified(p, serial)
+	case q != nil:
+		return c.accepted(p, serial)
 	}
 	e := c.entry(serial)
 	if e == nil {
@@ -174,8 +174,8 @@ func value(cert *x509.Certificate, a *workflow.Act, o *workflow.SignedBy) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	if a.Qualified != nil && a.Qualified.Algorithm != "" {
-		alg = cms.Algorithm(a.Qualified.Algorithm)
+	if a.Accepted != nil && a.Accepted.Algorithm != "" {
+		alg = cms.Algorithm(a.Accepted.Algorithm)
 	}
 	return cms.VerifyValue(cert, alg, o.Attributes, o.Value)
 }

@@ -18,15 +18,15 @@ import (
 	"milterd/workflow"
 )
 
-// taking is a Qualifier that takes everything; program's tests have the real one.
+// taking is an Acceptor that takes everything; program's tests have the real one.
 type taking struct{}
 
-func (taking) Qualify(_ context.Context, _ workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+func (taking) Accept(_ context.Context, _ workflow.Person, chain [][]byte) (*workflow.Acceptance, error) {
 	leaf, err := x509.ParseCertificate(chain[0])
 	if err != nil {
 		return nil, err
 	}
-	return &workflow.Qualification{Chain: chain, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
+	return &workflow.Acceptance{Level: workflow.Qualified, Chain: chain, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
 		NotAfter: leaf.NotAfter, Vouched: "trusted list of EE, number 1", At: time.Now().UTC()}, nil
 }
 
@@ -40,7 +40,7 @@ func (h *house) signQualified(id string, i int, ca *qualifiedtest.Provider) {
 	first, last, _ := strings.Cut(v.Who().Name, " ")
 	cert, err := ca.Issue(qualifiedtest.Request{GivenName: first, Surname: last, Key: key.Public()})
 	h.must(err)
-	prep, err := h.desk.PrepareQualified(ctx, v, h.shown(v), workflow.Appearance{Typed: v.Who().Name},
+	prep, err := h.desk.PrepareOffer(ctx, v, h.shown(v), workflow.Appearance{Typed: v.Who().Name},
 		workflow.Offer{By: "Example Trust", Credential: "key", Algorithm: "ES256", Chain: [][]byte{cert.Cert.Raw, ca.CA.Raw}}, "192.0.2.1")
 	h.must(err)
 	var values [][]byte
@@ -50,7 +50,7 @@ func (h *house) signQualified(id string, i int, ca *qualifiedtest.Provider) {
 		h.must(err)
 		values = append(values, value)
 	}
-	h.must(h.desk.FinishQualified(ctx, v, prep.ID, values, "192.0.2.1"))
+	h.must(h.desk.FinishOffer(ctx, v, prep.ID, values, "192.0.2.1"))
 	h.must(h.desk.Run(ctx, workflow.Job{Kind: workflow.JobSign, Session: id, Person: i, Preparation: prep.ID}))
 }
 
@@ -59,7 +59,7 @@ func (h *house) signQualified(id string, i int, ca *qualifiedtest.Provider) {
 func TestQualifiedEvidence(t *testing.T) {
 	h := newHouse(t, t.TempDir())
 	t.Cleanup(func() { h.store.Close() })
-	h.desk.Qualifier = taking{}
+	h.desk.Acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: taking{}}
 	srv := httptest.NewServer(nil)
 	defer srv.Close()
 	ca, err := qualifiedtest.New(time.Now, srv.URL)
@@ -92,7 +92,7 @@ func TestQualifiedEvidence(t *testing.T) {
 	namesake, err := ca.Issue(qualifiedtest.Request{GivenName: "John", Surname: "Doe"})
 	h.must(err)
 	taken := func(a *workflow.Act, cert *x509.Certificate, above ...*x509.Certificate) {
-		q := a.Qualified
+		q := a.Accepted
 		q.Chain = [][]byte{cert.Raw}
 		for _, c := range above {
 			q.Chain = append(q.Chain, c.Raw)
@@ -103,29 +103,29 @@ func TestQualifiedEvidence(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(e *workflow.Evidence, a *workflow.Act){
-		"another subject":             func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Subject = "CN=Mallory" },
-		"another issuer":              func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Issuer = "CN=Mallory" },
-		"another number":              func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Serial = "1" },
+		"another subject":             func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Subject = "CN=Mallory" },
+		"another issuer":              func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Issuer = "CN=Mallory" },
+		"another number":              func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Serial = "1" },
 		"another number of the value": func(_ *workflow.Evidence, a *workflow.Act) { a.Own[0].Certificate = "1" },
 		"another end": func(_ *workflow.Evidence, a *workflow.Act) {
-			a.Qualified.NotAfter = a.Qualified.NotAfter.Add(time.Second)
+			a.Accepted.NotAfter = a.Accepted.NotAfter.Add(time.Second)
 		},
-		"another provider":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.By = workflow.ByCard },
-		"another list":                       func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Vouched = "the organisation itself" },
-		"another algorithm":                  func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Algorithm = "ES384" },
-		"an algorithm that is none":          func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Algorithm = "none" },
-		"the chain upside down":              func(_ *workflow.Evidence, a *workflow.Act) { slices.Reverse(a.Qualified.Chain) },
-		"no chain":                           func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Chain = a.Qualified.Chain[:1] },
-		"nothing of it":                      func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Chain = nil },
-		"garbage above it":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Chain[1] = []byte("garbage") },
-		"an authority of the same name":      func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified.Chain[1] = other.CA.Raw },
-		"no qualification":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Qualified = nil },
+		"another provider":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.By = workflow.ByCard },
+		"another list":                       func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Vouched = "the organisation itself" },
+		"another algorithm":                  func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Algorithm = "ES384" },
+		"an algorithm that is none":          func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Algorithm = "none" },
+		"the chain upside down":              func(_ *workflow.Evidence, a *workflow.Act) { slices.Reverse(a.Accepted.Chain) },
+		"no chain":                           func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain = a.Accepted.Chain[:1] },
+		"nothing of it":                      func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain = nil },
+		"garbage above it":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain[1] = []byte("garbage") },
+		"an authority of the same name":      func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain[1] = other.CA.Raw },
+		"no qualification":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted = nil },
 		"another level":                      func(e *workflow.Evidence, _ *workflow.Act) { e.Session.Level = workflow.Advanced },
 		"another certificate of that name":   func(_ *workflow.Evidence, a *workflow.Act) { taken(a, namesake.Cert, ca.CA) },
 		"a certificate of another authority": func(_ *workflow.Evidence, a *workflow.Act) { taken(a, stranger.Cert, other.CA) },
 		"a colleague's certificate": func(e *workflow.Evidence, a *workflow.Act) {
-			q := *e.Session.People[1].Act.Qualified
-			a.Qualified = &q
+			q := *e.Session.People[1].Act.Accepted
+			a.Accepted = &q
 		},
 		"a colleague's values": func(e *workflow.Evidence, a *workflow.Act) { a.Own = e.Session.People[1].Act.Own },
 		"values exchanged": func(_ *workflow.Evidence, a *workflow.Act) {

@@ -69,7 +69,7 @@ type Program struct {
 	converter   *convert.Converter // nil where nothing is converted
 	state       state
 	lists       *trustlist.Lists // nil for none
-	qualifier   workflow.Qualifier
+	acceptors   map[workflow.Level]workflow.Acceptor
 	trust       trusts            // whose certificates count as qualified; empty for nobody's
 	sealed      pki.Identity      // what documents are sealed with
 	remote      *remote.Providers // nil where level Qualified is not offered
@@ -166,7 +166,7 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 		Signer:    p.Signer,
 		Archivist: p.Signer,
 		Certifier: p.Authority,
-		Qualifier: p.qualifier,
+		Acceptors: p.acceptors,
 		Reporter:  report.New(report.Config{Organisation: c.Organisation.Name, TSA: c.Timestamps.URLs, Root: p.Authority.RootAddress()}),
 		Notifier:  notifier,
 		Secrets:   keys,

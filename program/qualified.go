@@ -27,7 +27,7 @@ import (
 // issuers write them anew at least every six months, and when something happens.
 const refreshEvery = 6 * time.Hour
 
-// qualifier implements workflow.Qualifier: by the trusted lists, the directory, and
+// qualifier implements workflow.Acceptor: by the trusted lists, the directory, and
 // revocation data of the moment.
 type qualifier struct {
 	policy      qualified.Policy
@@ -37,18 +37,18 @@ type qualifier struct {
 	now         func() time.Time
 }
 
-// Qualify implements workflow.Qualifier.
-func (q *qualifier) Qualify(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+// Accept implements workflow.Acceptor.
+func (q *qualifier) Accept(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Acceptance, error) {
 	return q.qualify(ctx, p, chain, false)
 }
 
-// Registrable implements auth.Cards: it is Qualify for a certificate that somebody vouches for as p's.
+// Registrable implements auth.Cards: it is Accept for a certificate that somebody vouches for as p's.
 // So its name is not compared; an identifier that the directory has must still be its.
-func (q *qualifier) Registrable(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+func (q *qualifier) Registrable(ctx context.Context, p workflow.Person, chain [][]byte) (*workflow.Acceptance, error) {
 	return q.qualify(ctx, p, chain, true)
 }
 
-func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]byte, theirs bool) (*workflow.Qualification, error) {
+func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]byte, theirs bool) (*workflow.Acceptance, error) {
 	certs := make([]*x509.Certificate, len(chain))
 	for i, der := range chain {
 		var err error
@@ -75,7 +75,7 @@ func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]by
 	if err != nil {
 		return nil, err
 	}
-	out := &workflow.Qualification{Subject: report.Subject, Issuer: report.Issuer, Serial: report.Serial,
+	out := &workflow.Acceptance{Level: workflow.Qualified, Subject: report.Subject, Issuer: report.Issuer, Serial: report.Serial,
 		NotAfter: certs[0].NotAfter, Vouched: vouched(report.Entry), At: report.At}
 	for _, c := range path {
 		out.Chain = append(out.Chain, c.Raw)
@@ -89,7 +89,7 @@ func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]by
 		}
 	}
 	for _, c := range report.Checks {
-		out.Checks = append(out.Checks, workflow.QualifiedCheck{Name: c.Name, Clause: c.Clause, Outcome: string(c.Outcome), Detail: c.Detail})
+		out.Checks = append(out.Checks, workflow.AcceptanceCheck{Name: c.Name, Clause: c.Clause, Outcome: string(c.Outcome), Detail: c.Detail})
 	}
 	return out, nil
 }
@@ -246,7 +246,8 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 	p.trust = trust
 	q := &qualifier{policy: qualified.Policy{Trust: trust, Registration: qualified.Registration(c.Registered)}, gatherer: gatherer,
 		directory: p.Directory, credentials: p.Store.Credentials, now: time.Now}
-	p.qualifier, p.Enrolments.Cards, p.Enrolments.Readers = q, q, c.Card
+	p.acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: q}
+	p.Enrolments.Cards, p.Enrolments.Readers = q, c.Card
 	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	for _, pc := range c.Providers {
 		client, err := p.provider(pc)

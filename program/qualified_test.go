@@ -115,9 +115,9 @@ func (c *chambers) issue(t *testing.T, change func(*qualifiedtest.Request)) *x50
 }
 
 // qualify gives the reason of the refusal, and its code.
-func (c *chambers) qualify(t *testing.T, chain ...[]byte) (*workflow.Qualification, string) {
+func (c *chambers) qualify(t *testing.T, chain ...[]byte) (*workflow.Acceptance, string) {
 	t.Helper()
-	q, err := c.Qualify(t.Context(), workflow.Person{Mail: "jane.roe@corp.test", Name: "Jane Roe"}, chain)
+	q, err := c.Accept(t.Context(), workflow.Person{Mail: "jane.roe@corp.test", Name: "Jane Roe"}, chain)
 	var r *workflow.Refusal
 	switch {
 	case err == nil:

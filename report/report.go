@@ -124,7 +124,7 @@ func (p *page) signatories(s *workflow.Session) {
 				p.row(w.say("enrolled"), w.say("approved", when(a.Proof.Enrolled), w.approvedBy(a.Proof.Approved)))
 			}
 			p.shown(s, a.Shown)
-			switch q := a.Qualified; {
+			switch q := a.Accepted; {
 			case q != nil:
 				p.row(w.say("key"), w.say("qualified key", q.Serial))
 				p.row(w.say("issuer"), clean(q.Issuer))

@@ -76,7 +76,7 @@ func TestMadeElsewhere(t *testing.T) {
 		t.Errorf("evidence could not verify it: %v", err)
 	}
 	p = stored(t, p)
-	sess.People[0].Act.Qualified = &workflow.Qualification{Chain: d.chain}
+	sess.People[0].Act.Accepted = &workflow.Acceptance{Chain: d.chain}
 	incs, err := s.Complete(context.Background(), sess, 0, 0, head, p)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestMadeElsewhere(t *testing.T) {
 	if _, err := s.Take(context.Background(), bare, other, d.message(t, bare.Digest)); err != nil {
 		t.Fatal(err)
 	}
-	sess.People[0].Act.Qualified = &workflow.Qualification{Chain: d.chain}
+	sess.People[0].Act.Accepted = &workflow.Acceptance{Chain: d.chain}
 	if _, err := s.Complete(context.Background(), sess, 0, 0, other, bare); err != nil {
 		t.Errorf("without issuers: %v", err)
 	}

@@ -203,8 +203,8 @@ func (s *Signer) complete(ctx context.Context, sess *workflow.Session, document,
 		return nil, expired(nil)
 	}
 	certs := own.prep.Certificates
-	if act := sess.People[person].Act; p.Made != nil && act != nil && act.Qualified != nil {
-		certs = act.Qualified.Chain // who made it may have left out issuers
+	if act := sess.People[person].Act; p.Made != nil && act != nil && act.Accepted != nil {
+		certs = act.Accepted.Chain // who made it may have left out issuers
 	}
 	chain, err := parse(certs)
 	if err != nil {

@@ -154,8 +154,8 @@ func anchors(sess *workflow.Session) (out [][]byte) {
 		return nil
 	}
 	for i := range sess.People {
-		if a := sess.People[i].Act; a != nil && a.Qualified != nil && len(a.Qualified.Chain) > 0 {
-			out = append(out, a.Qualified.Chain[len(a.Qualified.Chain)-1])
+		if a := sess.People[i].Act; a != nil && a.Accepted != nil && len(a.Accepted.Chain) > 0 {
+			out = append(out, a.Accepted.Chain[len(a.Accepted.Chain)-1])
 		}
 	}
 	return out

@@ -88,7 +88,7 @@ func TestSignedElsewhere(t *testing.T) {
 				t.Fatalf("taken as %+v", key)
 			}
 			p = stored(t, p)
-			sess.People[0].Act.Qualified = &workflow.Qualification{Chain: d.chain}
+			sess.People[0].Act.Accepted = &workflow.Acceptance{Chain: d.chain}
 			incs, err := s.Complete(context.Background(), sess, 0, 0, head, p)
 			if err != nil {
 				t.Fatal(err)

@@ -60,7 +60,7 @@ type fakePreparation struct {
 	person      int
 	certificate *x509.Certificate
 	contents    map[int][]byte
-	qualified   *workflow.Qualification
+	qualified   *workflow.Acceptance
 }
 
 func newOwn() own {
@@ -165,7 +165,7 @@ func (f *fake) Prepare(_ context.Context, v workflow.Visit, shown []workflow.Sho
 }
 
 // write makes the newest preparation; f.mu is held.
-func (f *fake) write(v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, cert *x509.Certificate, q *workflow.Qualification) (*workflow.Preparation, error) {
+func (f *fake) write(v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, cert *x509.Certificate, q *workflow.Acceptance) (*workflow.Preparation, error) {
 	f.shown = shown
 	f.signed = append(f.signed, a)
 	p := &fakePreparation{&workflow.Preparation{ID: fmt.Sprintf("preparation%d", len(f.log)), Expires: time.Now().Add(time.Minute)}, v.Person, cert, map[int][]byte{}, q}

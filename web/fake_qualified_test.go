@@ -111,11 +111,11 @@ func (r *fakeRemote) Find(_ context.Context, provider string, _ workflow.Person,
 	return []remote.Credential{k}, nil
 }
 
-func (r *fakeRemote) Challenge(context.Context, *workflow.Qualification, string) (string, error) {
+func (r *fakeRemote) Challenge(context.Context, *workflow.Acceptance, string) (string, error) {
 	return "", r.trouble("challenge")
 }
 
-func (r *fakeRemote) Sign(_ context.Context, q *workflow.Qualification, attributes [][]byte, answers map[string]string) ([][]byte, error) {
+func (r *fakeRemote) Sign(_ context.Context, q *workflow.Acceptance, attributes [][]byte, answers map[string]string) ([][]byte, error) {
 	if err := r.trouble("sign"); err != nil {
 		return nil, err
 	}
@@ -163,11 +163,11 @@ func (r *fakeRemote) values(attributes [][]byte) (out [][]byte) {
 	return out
 }
 
-func (r *fakeRemote) Leave(_ context.Context, _ *workflow.Qualification, id, mail string, _ [][]byte, lang string) (string, []byte, error) {
+func (r *fakeRemote) Leave(_ context.Context, _ *workflow.Acceptance, id, mail string, _ [][]byte, lang string) (string, []byte, error) {
 	return r.page.URL + "/authorize?lang=" + lang, []byte(id + mail), r.trouble("away")
 }
 
-func (r *fakeRemote) Return(_ context.Context, _ *workflow.Qualification, id, mail string, attributes [][]byte, kept []byte, query url.Values) ([][]byte, error) {
+func (r *fakeRemote) Return(_ context.Context, _ *workflow.Acceptance, id, mail string, attributes [][]byte, kept []byte, query url.Values) ([][]byte, error) {
 	if err := r.trouble("back"); err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (r *fakeRemote) Return(_ context.Context, _ *workflow.Qualification, id, ma
 	return r.values(attributes), nil
 }
 
-func (f *fake) PrepareQualified(_ context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, o workflow.Offer, _ string) (*workflow.Preparation, error) {
+func (f *fake) PrepareOffer(_ context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, o workflow.Offer, _ string) (*workflow.Preparation, error) {
 	f.mu.Lock()
 	busy := f.busy > 0
 	f.busy--
@@ -201,10 +201,10 @@ func (f *fake) PrepareQualified(_ context.Context, v workflow.Visit, shown []wor
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.whole = o.Whole
-	return f.write(v, shown, a, cert, &workflow.Qualification{By: o.By, Credential: o.Credential, Algorithm: o.Algorithm, Chain: o.Chain})
+	return f.write(v, shown, a, cert, &workflow.Acceptance{By: o.By, Credential: o.Credential, Algorithm: o.Algorithm, Chain: o.Chain})
 }
 
-func (f *fake) Prepared(_ context.Context, v workflow.Visit, id string) (*workflow.Preparation, *workflow.Qualification, error) {
+func (f *fake) Prepared(_ context.Context, v workflow.Visit, id string) (*workflow.Preparation, *workflow.Acceptance, error) {
 	p, err := f.held(v, id)
 	if err != nil {
 		return nil, nil, err
@@ -220,7 +220,7 @@ func (f *fake) Leave(_ context.Context, v workflow.Visit, id string) (time.Time,
 	return time.Now().Add(10 * time.Minute), err
 }
 
-func (f *fake) FinishQualified(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string) error {
+func (f *fake) FinishOffer(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string) error {
 	p, err := f.held(v, id)
 	if err != nil {
 		return err

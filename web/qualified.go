@@ -18,10 +18,10 @@ import (
 type Remote interface {
 	Names() []string
 	Find(ctx context.Context, provider string, who workflow.Person, documents int) ([]remote.Credential, error)
-	Challenge(ctx context.Context, q *workflow.Qualification, factor string) (question string, err error)
-	Sign(ctx context.Context, q *workflow.Qualification, signed [][]byte, answers map[string]string) ([][]byte, error)
-	Leave(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, lang string) (address string, kept []byte, err error)
-	Return(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, kept []byte, query url.Values) ([][]byte, error)
+	Challenge(ctx context.Context, q *workflow.Acceptance, factor string) (question string, err error)
+	Sign(ctx context.Context, q *workflow.Acceptance, signed [][]byte, answers map[string]string) ([][]byte, error)
+	Leave(ctx context.Context, q *workflow.Acceptance, preparation, mail string, signed [][]byte, lang string) (address string, kept []byte, err error)
+	Return(ctx context.Context, q *workflow.Acceptance, preparation, mail string, signed [][]byte, kept []byte, query url.Values) ([][]byte, error)
 }
 
 // remoteTime is how long providers may take, all of their calls for one of ours.
@@ -172,7 +172,7 @@ func (s *site) qualifiedPrepare(ctx context.Context, c *call) error {
 		}
 		offer.Algorithm = string(alg)
 	}
-	p, err := s.Desk.PrepareQualified(ctx, c.visit, in.Shown, in.Appearance, offer, c.client)
+	p, err := s.Desk.PrepareOffer(ctx, c.visit, in.Shown, in.Appearance, offer, c.client)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *site) qualifiedPrepare(ctx context.Context, c *call) error {
 
 // remotePrepared is a preparation of the visitor's that a provider signs: its signed
 // attributes, or digests of ByteRanges where the certificate comes with the signature.
-func (s *site) remotePrepared(ctx context.Context, c *call, id string) (signed [][]byte, q *workflow.Qualification, err error) {
+func (s *site) remotePrepared(ctx context.Context, c *call, id string) (signed [][]byte, q *workflow.Acceptance, err error) {
 	p, q, err := s.Desk.Prepared(ctx, c.visit, id)
 	if err != nil {
 		return nil, nil, err
@@ -324,7 +324,7 @@ func (s *site) qualifiedFinish(ctx context.Context, c *call) error {
 }
 
 func (s *site) finishQualified(ctx context.Context, c *call, id string, values [][]byte) error {
-	if err := s.Desk.FinishQualified(ctx, c.visit, id, values, c.client); err != nil {
+	if err := s.Desk.FinishOffer(ctx, c.visit, id, values, c.client); err != nil {
 		return err
 	}
 	return s.lookAgain(ctx, c)

@@ -32,10 +32,10 @@ type Desk interface {
 	Finish(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string, consume workflow.Consume) error
 	Certify(ctx context.Context, v workflow.Visit, csr []byte, credential, by, client string) (chain [][]byte, serial string, err error)
 	Renew(ctx context.Context, v workflow.Visit, csr []byte, serial string, proof []byte, client string) (chain [][]byte, newSerial string, err error)
-	PrepareQualified(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, o workflow.Offer, client string) (*workflow.Preparation, error)
-	Prepared(ctx context.Context, v workflow.Visit, id string) (*workflow.Preparation, *workflow.Qualification, error)
+	PrepareOffer(ctx context.Context, v workflow.Visit, shown []workflow.Shown, a workflow.Appearance, o workflow.Offer, client string) (*workflow.Preparation, error)
+	Prepared(ctx context.Context, v workflow.Visit, id string) (*workflow.Preparation, *workflow.Acceptance, error)
 	Leave(ctx context.Context, v workflow.Visit, id string) (until time.Time, err error)
-	FinishQualified(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string) error
+	FinishOffer(ctx context.Context, v workflow.Visit, id string, values [][]byte, client string) error
 	Refused(ctx context.Context, v workflow.Visit, id, client string, err error) error
 	RemoveDevice(ctx context.Context, v workflow.Visit, id, client string) error
 }

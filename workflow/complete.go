@@ -28,10 +28,10 @@ var AgainReasons = []string{"certificate-expired", "certificate-revoked", "signa
 // "certificate-expired", "certificate-revoked", one of "not-signatory",
 // "already-decided" (also for a replay), "ended", or comes from consume.
 func (d *Desk) Finish(ctx context.Context, v Visit, id string, values [][]byte, client string, consume Consume) error {
-	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, Advanced, consume))
+	return d.noteRefusal(ctx, v, EventRefused, id, client, d.finishOwn(ctx, v, id, values, client, false, consume))
 }
 
-func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byte, client string, level Level, consume Consume) error {
+func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byte, client string, others bool, consume Consume) error {
 	pr, err := d.preparation(ctx, v, id)
 	var r *Refusal
 	if errors.As(err, &r) && r.Reason == "preparation-gone" { // or is there a better reason?
@@ -43,7 +43,10 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 	if len(values) != len(pr.Documents) {
 		return refuse("wrong-values", fmt.Sprintf("%d signature values came for %d documents. Please sign again.", len(values), len(pr.Documents)), nil)
 	}
-	late := pr.Qualified.late()
+	if others != (pr.Accepted != nil) {
+		return wrongLevel()
+	}
+	late := pr.Accepted.late()
 	if late {
 		if err := d.take(ctx, v, pr, values); err != nil {
 			return err
@@ -58,13 +61,13 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 		}
 		pr.Documents[i].Value = value
 	}
-	key := ownKey{qualified: pr.Qualified}
-	if key.qualified == nil {
+	key := ownKey{accepted: pr.Accepted}
+	if key.accepted == nil {
 		if key.cert, err = d.ownCertificate(ctx, v, pr.Certificate); err != nil {
 			return err
 		}
 	}
-	if key.level() != level {
+	if key.level() != v.Session.Level {
 		return wrongLevel()
 	}
 	return d.decide(ctx, v, func(tx Tx, s *Session, p *Participant) error {
@@ -79,8 +82,8 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 		if err := key.usable(tx, now); err != nil {
 			return err
 		}
-		if key.qualified != nil && !late { // what is made for one signature is used once
-			if err := d.firstUse(tx, v, key.qualified, client); err != nil {
+		if key.accepted != nil && !late { // what is made for one signature is used once
+			if err := d.firstUse(tx, v, key.accepted, client); err != nil {
 				return err
 			}
 		}
@@ -113,7 +116,7 @@ func (d *Desk) finishOwn(ctx context.Context, v Visit, id string, values [][]byt
 
 // act is what stays of it as evidence.
 func (pr *preparation) act(id string, proof Proof, now time.Time) *Act {
-	a := &Act{Shown: pr.Shown, Appearance: pr.Appearance, Proof: proof, At: now, Preparation: id, Qualified: pr.Qualified}
+	a := &Act{Shown: pr.Shown, Appearance: pr.Appearance, Proof: proof, At: now, Preparation: id, Accepted: pr.Accepted}
 	for i := range pr.Documents {
 		p := &pr.Documents[i]
 		a.Own = append(a.Own, SignedBy{Document: p.Document, Attributes: p.Attributes, Value: p.Value, Certificate: pr.Certificate})
@@ -136,7 +139,7 @@ func (d *Desk) complete(ctx context.Context, s *Session, person int) (func(ctx c
 	if err != nil {
 		return nil, err
 	}
-	if pr.Qualified == nil {
+	if pr.Accepted == nil {
 		cert, err := d.Store.Certificate(ctx, pr.Certificate)
 		if err != nil {
 			return nil, err

@@ -14,7 +14,7 @@ const (
 	Passkey CredentialKind = "passkey" // WebAuthn, user verification required
 	TOTP    CredentialKind = "totp"    // RFC 6238, for devices without WebAuthn
 	// QualifiedCertificate is one of another authority that is registered as
-	// its person's: by it their Qualified signatures are recognised, and nothing else.
+	// its person's: by it signatures with other authorities' certificates are recognised, and nothing else.
 	QualifiedCertificate CredentialKind = "certificate"
 )
 

@@ -16,8 +16,8 @@ import (
 type Desk struct {
 	Store     Store
 	Signer    Signer
-	Certifier Certifier // of people's own keys
-	Qualifier Qualifier // nil: level Qualified is not offered
+	Certifier Certifier          // of people's own keys
+	Acceptors map[Level]Acceptor // of other authorities' certificates; none: a level takes no such
 	Archivist Archivist
 	Reporter  Reporter
 	Notifier  Notifier

@@ -72,7 +72,7 @@ func (d *Desk) evidenceOf(ctx context.Context, p *Participant, e *Evidence) erro
 			}
 		}
 	}
-	if p.Act.Qualified != nil { // it is in the act
+	if p.Act.Accepted != nil { // it is in the act
 		return nil
 	}
 	known := map[string]bool{}

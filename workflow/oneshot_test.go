@@ -50,7 +50,7 @@ func TestOneShotSession(t *testing.T) {
 		p := d.mustPrepareWith(t, c.v, c.k.oneShot())
 		want(t, "asked about a certificate before there is one", q.asked, asked)
 		e := d.last(t, s.ID)
-		if e.Kind != workflow.EventOwnPrepared || e.Detail["certificate"] != "comes with the signature" || e.Detail["qualified by"] != "Example Trust" ||
+		if e.Kind != workflow.EventOwnPrepared || e.Detail["certificate"] != "comes with the signature" || e.Detail["signed with"] != "Example Trust" ||
 			len(e.Detail["document 1 byte range digest"]) != 64 || e.Detail["document 1 attributes sha-256"] != "" {
 			t.Errorf("on record: %+v", e)
 		}
@@ -59,7 +59,7 @@ func TestOneShotSession(t *testing.T) {
 			o.By != "Example Trust" || o.Credential != c.k.offer.Credential || o.Algorithm != "ES256" {
 			t.Fatalf("prepared again: %+v, %+v, %v", again, o, err)
 		}
-		if err := d.FinishQualified(t.Context(), c.v, p.ID, c.k.make(t, c.k.offer.Chain, p), "127.0.0.1"); err != nil {
+		if err := d.FinishOffer(t.Context(), c.v, p.ID, c.k.make(t, c.k.offer.Chain, p), "127.0.0.1"); err != nil {
 			t.Fatal(err)
 		}
 		want(t, "asked", q.asked, asked+1)
@@ -77,8 +77,8 @@ func TestOneShotSession(t *testing.T) {
 	want(t, "contract", d.content(t, s.ID, 0), "contract\nlayout\nown john.doe@corp.test John Doe value\ndss\nown emma@corp.test Emma Curie value\ndss\n")
 	for _, i := range s.Signatories() {
 		act := s.People[i].Act
-		if act.Qualified == nil || len(act.Qualified.Chain) != 2 || len(act.Own) != 2 || act.Own[0].Certificate != act.Qualified.Serial ||
-			len(act.Own[1].Attributes) == 0 || act.Qualified.By != "Example Trust" || act.Qualified.Algorithm != "ES256" {
+		if act.Accepted == nil || len(act.Accepted.Chain) != 2 || len(act.Own) != 2 || act.Own[0].Certificate != act.Accepted.Serial ||
+			len(act.Own[1].Attributes) == 0 || act.Accepted.By != "Example Trust" || act.Accepted.Algorithm != "ES256" {
 			t.Errorf("evidence of %s: %+v", s.People[i].Name, act)
 		}
 	}
@@ -113,7 +113,7 @@ func TestOneShotRefuses(t *testing.T) {
 		if c.vet != "" {
 			q.err = &workflow.Refusal{Code: 550, Reason: c.vet, Text: "Not this one."}
 		}
-		want(t, name, reason(d.FinishQualified(t.Context(), vj, p.ID, c.made, "127.0.0.1")), c.wants)
+		want(t, name, reason(d.FinishOffer(t.Context(), vj, p.ID, c.made, "127.0.0.1")), c.wants)
 		e := d.last(t, s.ID)
 		want(t, name+", on record", []string{string(e.Kind), e.Detail["reason"], e.Detail["preparation"]}, []string{"refused", c.wants, p.ID})
 		now := d.session(t, s.ID)
@@ -124,28 +124,29 @@ func TestOneShotRefuses(t *testing.T) {
 		}
 	}
 	q.err = nil
-	d.Qualifier = nil
-	want(t, "level taken away", reason(d.FinishQualified(t.Context(), vj, p.ID, good, "")), "level-unavailable")
-	d.Qualifier = q
-	want(t, "the good one", reason(d.FinishQualified(t.Context(), vj, p.ID, good, "")), "<nil>")
+	all := d.Acceptors
+	d.Acceptors = nil
+	want(t, "level taken away", reason(d.FinishOffer(t.Context(), vj, p.ID, good, "")), "level-unavailable")
+	d.Acceptors = all
+	want(t, "the good one", reason(d.FinishOffer(t.Context(), vj, p.ID, good, "")), "<nil>")
 }
 
 // The certificate ends between the decision and the transaction that keeps it.
 func TestOneShotEnded(t *testing.T) {
 	d, a := ownDesk(t)
-	d.Qualifier = &vetting{}
+	d.Acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: &vetting{}}
 	s := open(t, d, qualified("m1", john))
 	v := d.visit(t, s, john)
 	k := a.remote(t, d, v, time.Second)
 	p := d.mustPrepareWith(t, v, k.oneShot())
 	d.tick(2 * time.Second)
-	want(t, "finish", reason(d.FinishQualified(t.Context(), v, p.ID, k.make(t, k.offer.Chain, p), "")), "certificate-expired")
+	want(t, "finish", reason(d.FinishOffer(t.Context(), v, p.ID, k.make(t, k.offer.Chain, p), "")), "certificate-expired")
 }
 
 // What is no PDF is refused before anything is prepared.
 func TestOneShotSignsPDFsOnly(t *testing.T) {
 	d, a := ownDesk(t)
-	d.Qualifier = &vetting{}
+	d.Acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: &vetting{}}
 	o := qualified("m1", john)
 	o.Documents = append(o.Documents, workflow.NewDocument{Name: "letter.txt", Content: []byte("letter\n"), Form: workflow.ASiC, Type: "text/plain"})
 	s := open(t, d, o)
@@ -189,8 +190,8 @@ func TestGivenAway(t *testing.T) {
 		t.Errorf("on record: %v", e.Detail)
 	}
 	q.err = &workflow.Refusal{Code: 550, Reason: "no-qscd", Text: "Not this one."}
-	want(t, "no device", reason(d.FinishQualified(t.Context(), vj, p.ID, kj.make(t, kj.offer.Chain, p), "")), "no-qscd")
+	want(t, "no device", reason(d.FinishOffer(t.Context(), vj, p.ID, kj.make(t, kj.offer.Chain, p), "")), "no-qscd")
 	q.err = nil
-	want(t, "finish", reason(d.FinishQualified(t.Context(), vj, p.ID, kj.make(t, kj.offer.Chain, p), "")), "<nil>")
-	want(t, "algorithm", d.session(t, s.ID).People[1].Act.Qualified.Algorithm, "ES256")
+	want(t, "finish", reason(d.FinishOffer(t.Context(), vj, p.ID, kj.make(t, kj.offer.Chain, p), "")), "<nil>")
+	want(t, "algorithm", d.session(t, s.ID).People[1].Act.Accepted.Algorithm, "ES256")
 }

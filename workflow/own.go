@@ -46,7 +46,7 @@ type preparation struct {
 	Certificate string     `json:"certificate"` // serial
 	Documents   []Prepared `json:"documents"`
 
-	Qualified *Qualification `json:"qualified,omitempty"` // not from the organisation's authority
+	Accepted *Acceptance `json:"accepted,omitempty"` // not from the organisation's authority
 }
 
 // Prepare begins a signature by the signatory's own key: it takes the head of
@@ -85,7 +85,7 @@ func (d *Desk) prepareOwn(ctx context.Context, v Visit, shown []Shown, a Appeara
 	if err != nil {
 		return nil, err
 	}
-	pr := &preparation{Shown: shown, Appearance: a, Certificate: key.serial(), Qualified: key.qualified}
+	pr := &preparation{Shown: shown, Appearance: a, Certificate: key.serial(), Accepted: key.accepted}
 	if pr.Documents, err = d.prepareAll(ctx, s, v.Person, a, key.key(d)); err == nil {
 		var until time.Time
 		if until, err = d.savePreparation(ctx, v, id, pr, client); err == nil {
@@ -169,8 +169,8 @@ func (d *Desk) savePreparation(ctx context.Context, v Visit, id string, pr *prep
 		}
 		e := Event{Time: now, Kind: EventOwnPrepared, Actor: p.Mail, Client: client,
 			Detail: map[string]string{"preparation": id, "certificate": pr.Certificate}}
-		if pr.Qualified != nil {
-			ownKey{qualified: pr.Qualified}.add(e.Detail)
+		if pr.Accepted != nil {
+			ownKey{accepted: pr.Accepted}.add(e.Detail)
 		}
 		pr.addDigests(e.Detail, s)
 		if err := tx.Append(s.ID, e); err != nil {

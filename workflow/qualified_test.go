@@ -1,6 +1,7 @@
 package workflow_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -16,14 +17,15 @@ import (
 	"milterd/workflow"
 )
 
-// vetting is a Qualifier that takes every certificate, until it is told not to.
+// vetting is an Acceptor that takes every certificate, until it is told not to.
 type vetting struct {
+	level    workflow.Level // "" means Qualified
 	err      error
 	asked    int
 	register workflow.Registering
 }
 
-func (q *vetting) Qualify(_ context.Context, _ workflow.Person, chain [][]byte) (*workflow.Qualification, error) {
+func (q *vetting) Accept(_ context.Context, _ workflow.Person, chain [][]byte) (*workflow.Acceptance, error) {
 	q.asked++
 	if q.err != nil {
 		return nil, q.err
@@ -32,7 +34,7 @@ func (q *vetting) Qualify(_ context.Context, _ workflow.Person, chain [][]byte) 
 	if err != nil {
 		return nil, err
 	}
-	return &workflow.Qualification{Chain: chain, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
+	return &workflow.Acceptance{Level: cmp.Or(q.level, workflow.Qualified), Chain: chain, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
 		NotAfter: leaf.NotAfter, Vouched: "trusted list of Nowhere", Register: q.register}, nil
 }
 
@@ -48,7 +50,7 @@ func qualifiedDesk(t *testing.T) (d *desk, q *vetting, s *workflow.Session, vj, 
 	t.Helper()
 	d, a := ownDesk(t)
 	q = &vetting{}
-	d.Qualifier = q
+	d.Acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: q}
 	s = open(t, d, qualified("m1", john, emma))
 	vj, ve = d.visit(t, s, john), d.visit(t, s, emma)
 	return d, q, s, vj, ve, a.remote(t, d, vj, 30*24*time.Hour), a.remote(t, d, ve, 30*24*time.Hour)
@@ -77,7 +79,7 @@ func (a *authority) remote(t *testing.T, d *desk, v workflow.Visit, valid time.D
 
 func (d *desk) prepareWith(t *testing.T, v workflow.Visit, k remote) (*workflow.Preparation, error) {
 	t.Helper()
-	return d.PrepareQualified(t.Context(), v, d.shown(t, v), workflow.Appearance{Typed: v.Who().Name}, k.offer, "127.0.0.1")
+	return d.PrepareOffer(t.Context(), v, d.shown(t, v), workflow.Appearance{Typed: v.Who().Name}, k.offer, "127.0.0.1")
 }
 
 func (d *desk) mustPrepareWith(t *testing.T, v workflow.Visit, k remote) *workflow.Preparation {
@@ -91,7 +93,7 @@ func (d *desk) mustPrepareWith(t *testing.T, v workflow.Visit, k remote) *workfl
 
 func (d *desk) finishWith(t *testing.T, v workflow.Visit, k remote, p *workflow.Preparation) error {
 	t.Helper()
-	return d.FinishQualified(t.Context(), v, p.ID, k.values(t, p), "127.0.0.1")
+	return d.FinishOffer(t.Context(), v, p.ID, k.values(t, p), "127.0.0.1")
 }
 
 func (d *desk) last(t *testing.T, id string) workflow.Event {
@@ -119,7 +121,7 @@ func TestQualifiedSession(t *testing.T) {
 		if err := d.finishWith(t, c.v, c.k, p); err != nil {
 			t.Fatal(err)
 		}
-		if e := d.last(t, s.ID); e.Detail["qualified by"] != "Example Trust" || e.Detail["vouched for"] != "trusted list of Nowhere" || !strings.Contains(e.Detail["subject"], c.v.Who().Name) {
+		if e := d.last(t, s.ID); e.Detail["signed with"] != "Example Trust" || e.Detail["vouched for"] != "trusted list of Nowhere" || !strings.Contains(e.Detail["subject"], c.v.Who().Name) {
 			t.Errorf("on record: %+v", e)
 		}
 		if err := d.run(t, s.ID, workflow.JobSign); err != nil {
@@ -131,7 +133,7 @@ func TestQualifiedSession(t *testing.T) {
 	want(t, "contract", d.content(t, s.ID, 0), "contract\nlayout\nown john.doe@corp.test John Doe value\ndss\nown emma@corp.test Emma Curie value\ndss\n")
 	for _, i := range s.Signatories() {
 		act := s.People[i].Act
-		if act.Qualified == nil || len(act.Own) != 2 || act.Own[0].Certificate != act.Qualified.Serial || act.Proof.Method != "qualified signature" {
+		if act.Accepted == nil || len(act.Own) != 2 || act.Own[0].Certificate != act.Accepted.Serial || act.Proof.Method != "qualified signature" {
 			t.Errorf("evidence of %s: %+v", s.People[i].Name, act)
 		}
 	}
@@ -159,17 +161,17 @@ func TestQualifiedIsKeptApart(t *testing.T) {
 		want(t, name+": nobody was asked about the certificate", q.asked, asked)
 		if name == "advanced" {
 			p := d.mustPrepare(t, v, dev)
-			want(t, "finished as Qualified", reason(d.FinishQualified(t.Context(), v, p.ID, dev.values(t, p), "")), "wrong-level")
+			want(t, "finished as Qualified", reason(d.FinishOffer(t.Context(), v, p.ID, dev.values(t, p), "")), "wrong-level")
 			want(t, "and still good", d.finishAs(t, v, dev, p), nil)
 		}
 	}
-	d.Qualifier = nil
+	d.Acceptors = nil
 	_, err = d.prepareWith(t, ve, kj)
 	want(t, "where it is not set up", reason(err), "level-unavailable")
 }
 
 // Why a certificate was not taken stands on record, and the head is free.
-func TestQualifierRefuses(t *testing.T) {
+func TestAcceptorRefuses(t *testing.T) {
 	d, q, s, vj, ve, kj, ke := qualifiedDesk(t)
 	for _, why := range []string{"no-qscd", "wrong-person", "certificate-revoked", "revocation-unknown"} {
 		q.err = &workflow.Refusal{Code: 550, Reason: why, Text: "Not this one."}
@@ -215,7 +217,7 @@ func TestFinishQualifiedRefuses(t *testing.T) {
 		"no such preparation":    {vj, "nonsense", good, "preparation-gone"},
 		"by the one in the copy": {d.visit(t, s, carl), p.ID, good, "not-signatory"},
 	} {
-		want(t, name, reason(d.FinishQualified(t.Context(), c.v, c.id, c.values, "")), c.wants)
+		want(t, name, reason(d.FinishOffer(t.Context(), c.v, c.id, c.values, "")), c.wants)
 	}
 	for _, v := range []workflow.Visit{ve, d.visit(t, s, carl)} {
 		_, _, err := d.Prepared(t.Context(), v, p.ID)
@@ -252,7 +254,7 @@ func TestReplayedFinishQualified(t *testing.T) {
 	p := d.mustPrepareWith(t, vj, kj)
 	values, answers := kj.values(t, p), make(chan error)
 	for range 4 {
-		go func() { answers <- d.FinishQualified(t.Context(), vj, p.ID, values, "") }()
+		go func() { answers <- d.FinishOffer(t.Context(), vj, p.ID, values, "") }()
 	}
 	var got []string
 	for range 4 {
@@ -263,14 +265,14 @@ func TestReplayedFinishQualified(t *testing.T) {
 	if err := d.run(t, s.ID, workflow.JobSign); err != nil {
 		t.Fatal(err)
 	}
-	want(t, "after it is done", reason(d.FinishQualified(t.Context(), vj, p.ID, values, "")), "already-decided")
+	want(t, "after it is done", reason(d.FinishOffer(t.Context(), vj, p.ID, values, "")), "already-decided")
 	want(t, "contract", d.content(t, s.ID, 0), "contract\nlayout\nown john.doe@corp.test John Doe value\ndss\n")
 }
 
 // The certificate ends while its person is asked.
 func TestQualifiedCertificateEndsBeforeFinish(t *testing.T) {
 	d, a := ownDesk(t)
-	d.Qualifier = &vetting{}
+	d.Acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: &vetting{}}
 	s := open(t, d, qualified("m1", john, emma))
 	vj, ve := d.visit(t, s, john), d.visit(t, s, emma)
 	kj := a.remote(t, d, vj, 30*time.Second)
@@ -333,7 +335,7 @@ func TestNewerQualifiedPreparationReplaces(t *testing.T) {
 	_, _, err := d.Prepared(t.Context(), vj, old.ID)
 	want(t, "the older one's attributes", reason(err), "preparation-gone")
 	want(t, "the older one", reason(d.finishWith(t, vj, kj, old)), "preparation-gone")
-	want(t, "its values for the newer one", reason(d.FinishQualified(t.Context(), vj, newer.ID, kj.values(t, old), "")), "<nil>") // the same attributes
+	want(t, "its values for the newer one", reason(d.FinishOffer(t.Context(), vj, newer.ID, kj.values(t, old), "")), "<nil>") // the same attributes
 	want(t, "trail", d.trail(t, s.ID), "opened prepared prepared-own abandoned prepared-own refused:preparation-gone signed")
 }
 
@@ -371,7 +373,7 @@ func TestQualifiedJobCarriesOn(t *testing.T) {
 	<-inside
 	d.tick(5 * time.Minute)
 	d.Desk = &workflow.Desk{Store: d.store, Signer: d.signer, Reporter: d.signer, Notifier: d, Secrets: d.Secrets, Log: d.Log, Now: d.Desk.Now,
-		Policy: d.Policy, Certifier: d.Certifier, Qualifier: d.Qualifier} // all that was in memory is gone
+		Policy: d.Policy, Certifier: d.Certifier, Acceptors: d.Acceptors} // all that was in memory is gone
 	_, err := d.prepareWith(t, ve, ke)
 	want(t, "emma before that", reason(err), "busy")
 	if err := d.Run(t.Context(), job); err != nil {

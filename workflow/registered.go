@@ -126,7 +126,7 @@ const bySignature = "first signature"
 // name alone it does so only at a device that its person has enrolled: whoever has
 // somebody's mailbox and that name shall not become them for good (decision 7).
 // Reasons: "certificate-removed" and "certificate-not-registered", in the meantime.
-func (d *Desk) firstUse(tx Tx, v Visit, q *Qualification, client string) error {
+func (d *Desk) firstUse(tx Tx, v Visit, q *Acceptance, client string) error {
 	all, err := tx.CredentialsOf(v.Who().Mail)
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ type Act struct {
 	Preparation string     `json:"preparation,omitempty"` // the Ceremony that keeps the values until they have their time
 	Own         []SignedBy `json:"own,omitempty"`
 
-	Qualified *Qualification `json:"qualified,omitempty"` // why the certificate was taken
+	Accepted *Acceptance `json:"accepted,omitempty"` // why the certificate of another authority was taken
 }
 
 // Shown names a document as the page showed it: the digest is SHA-256 over the

@@ -154,7 +154,7 @@ func (c *ceremony) run(ctx context.Context, key csctest.KeyType) error {
 	for round := -1; round < rounds; round++ { // the first is not counted
 		var took [5]time.Duration
 		var offer remote.Credential
-		var q *workflow.Qualification
+		var q *workflow.Acceptance
 		var p *workflow.Prepared
 		for i, do := range []func() error{
 			func() error {
@@ -199,7 +199,7 @@ func (c *ceremony) run(ctx context.Context, key csctest.KeyType) error {
 }
 
 // accept decides about the certificate as the desk's qualifier does.
-func (c *ceremony) accept(ctx context.Context, k remote.Credential) (*workflow.Qualification, error) {
+func (c *ceremony) accept(ctx context.Context, k remote.Credential) (*workflow.Acceptance, error) {
 	var certs []*x509.Certificate
 	for _, der := range k.Chain {
 		cert, err := x509.ParseCertificate(der)
@@ -219,7 +219,7 @@ func (c *ceremony) accept(ctx context.Context, k remote.Credential) (*workflow.Q
 	}
 	_, err = c.policy.Accept(qualified.Candidate{Leaf: certs[0], Issuers: path[1:], OCSPs: e.OCSPs, CRLs: e.CRLs,
 		Person: qualified.Person{GivenName: "Jane", Surname: "Roe"}}, now)
-	return &workflow.Qualification{By: k.By, Credential: k.Credential, Algorithm: k.Algorithm, Chain: k.Offer.Chain}, err
+	return &workflow.Acceptance{By: k.By, Credential: k.Credential, Algorithm: k.Algorithm, Chain: k.Offer.Chain}, err
 }
 
 // finish checks the value when it arrives, and embeds it without a timestamp.

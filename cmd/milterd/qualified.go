@@ -91,14 +91,15 @@ func (q qualifiedCheck) Run(c *cli) error {
 		return err
 	}
 	return c.with(func(ctx context.Context, p *program.Program) error {
-		if p.Desk.Qualifier == nil {
+		acceptor := p.Desk.Acceptors[workflow.Qualified]
+		if acceptor == nil {
 			return errors.New("level Qualified is not set up: see [qualified] in the configuration")
 		}
 		who, err := p.Directory.ByAddress(ctx, q.Mail)
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.Mail, err)
 		}
-		found, err := p.Desk.Qualifier.Qualify(ctx, who, raw(certs))
+		found, err := acceptor.Accept(ctx, who, raw(certs))
 		if r := (*workflow.Refusal)(nil); errors.As(err, &r) {
 			fmt.Printf("not taken: %s: %s\n", r.Reason, r.Text)
 			if r.Err != nil {

@@ -26,7 +26,7 @@ func (r qualifiedRegister) Run(c *cli) error {
 		return err
 	}
 	return c.with(func(ctx context.Context, p *program.Program) error {
-		if p.Desk.Qualifier == nil {
+		if p.Desk.Acceptors[workflow.Qualified] == nil {
 			return errors.New("level Qualified is not set up: see [qualified] in the configuration")
 		}
 		who, err := p.Directory.ByAddress(ctx, r.Mail)

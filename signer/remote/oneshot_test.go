@@ -21,7 +21,7 @@ var ranges = func() (out [][]byte) {
 }()
 
 // once is what a preparation keeps of John's only key, whose certificate nobody knows yet.
-func (p *place) once(t *testing.T) *workflow.Qualification {
+func (p *place) once(t *testing.T) *workflow.Acceptance {
 	t.Helper()
 	q := p.found(t)
 	if len(q.Chain) != 0 || q.Algorithm != "ES256" {
@@ -146,7 +146,7 @@ func TestOneShotMisbehaves(t *testing.T) {
 		p.refused(t, c.call+" "+string(c.b), messages, err, c.reason, c.code)
 		p.Behave(csctest.Honest)
 		if p.Leaf("A") != nil { // what failed before its use leaves a certificate behind: its time is over soon
-			if _, err := p.Sign(t.Context(), &workflow.Qualification{By: provider, Credential: "A", Algorithm: "ES256"}, ranges, map[string]string{"PIN": pin}); err != nil {
+			if _, err := p.Sign(t.Context(), &workflow.Acceptance{By: provider, Credential: "A", Algorithm: "ES256"}, ranges, map[string]string{"PIN": pin}); err != nil {
 				t.Errorf("after %s %s: %v", c.call, c.b, err)
 			}
 		}

@@ -126,7 +126,7 @@ func credential(provider string, k *csc.Credential) Credential {
 }
 
 // Challenge has a one-time password sent. question is empty, or what to answer.
-func (p *Providers) Challenge(ctx context.Context, q *workflow.Qualification, factor string) (question string, err error) {
+func (p *Providers) Challenge(ctx context.Context, q *workflow.Acceptance, factor string) (question string, err error) {
 	c, k, err := p.known(ctx, q)
 	if err != nil {
 		return "", err
@@ -138,7 +138,7 @@ func (p *Providers) Challenge(ctx context.Context, q *workflow.Qualification, fa
 // Sign has what is given signed by what the person typed, answers by the factors' ids:
 // signed attributes, or digests of ByteRanges where q has no Chain. What comes back is in
 // their order: values, or complete CMS.
-func (p *Providers) Sign(ctx context.Context, q *workflow.Qualification, signed [][]byte, answers map[string]string) ([][]byte, error) {
+func (p *Providers) Sign(ctx context.Context, q *workflow.Acceptance, signed [][]byte, answers map[string]string) ([][]byte, error) {
 	c, k, err := p.known(ctx, q)
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (p *Providers) Sign(ctx context.Context, q *workflow.Qualification, signed 
 }
 
 // signed spends an authorisation.
-func (p *Providers) signed(ctx context.Context, c *csc.Client, q *workflow.Qualification, a *csc.Activation) ([][]byte, error) {
+func (p *Providers) signed(ctx context.Context, c *csc.Client, q *workflow.Acceptance, a *csc.Activation) ([][]byte, error) {
 	sign := c.SignHash
 	if len(q.Chain) == 0 {
 		sign = c.SignDoc
@@ -188,7 +188,7 @@ func (p *Providers) wait(ctx context.Context, c *csc.Client, a *csc.Activation) 
 
 // Leave begins the way to the provider's page: where the browser goes, and what it
 // must keep until it is back, which only Return can read.
-func (p *Providers) Leave(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, lang string) (address string, kept []byte, err error) {
+func (p *Providers) Leave(ctx context.Context, q *workflow.Acceptance, preparation, mail string, signed [][]byte, lang string) (address string, kept []byte, err error) {
 	c, k, err := p.known(ctx, q)
 	if err != nil {
 		return "", nil, err
@@ -207,7 +207,7 @@ func (p *Providers) Leave(ctx context.Context, q *workflow.Qualification, prepar
 
 // Return ends it: kept is what Leave gave, query what the browser brought back
 // from the provider's page.
-func (p *Providers) Return(ctx context.Context, q *workflow.Qualification, preparation, mail string, signed [][]byte, kept []byte, query url.Values) ([][]byte, error) {
+func (p *Providers) Return(ctx context.Context, q *workflow.Acceptance, preparation, mail string, signed [][]byte, kept []byte, query url.Values) ([][]byte, error) {
 	c, err := p.client(q.By)
 	if err != nil {
 		return nil, err
@@ -231,7 +231,7 @@ func (p *Providers) Return(ctx context.Context, q *workflow.Qualification, prepa
 	return p.signed(ctx, c, q, a)
 }
 
-func request(k *csc.Credential, q *workflow.Qualification, signed [][]byte) csc.Request {
+func request(k *csc.Credential, q *workflow.Acceptance, signed [][]byte) csc.Request {
 	r := csc.Request{Credential: k, Algorithm: cms.Algorithm(q.Algorithm)}
 	if len(q.Chain) == 0 {
 		r.Digests = signed
@@ -247,7 +247,7 @@ func request(k *csc.Credential, q *workflow.Qualification, signed [][]byte) csc.
 
 // known reads the key that something was prepared for again. It must still be the
 // same one.
-func (p *Providers) known(ctx context.Context, q *workflow.Qualification) (*csc.Client, *csc.Credential, error) {
+func (p *Providers) known(ctx context.Context, q *workflow.Acceptance) (*csc.Client, *csc.Credential, error) {
 	c, err := p.client(q.By)
 	if err != nil {
 		return nil, nil, err

@@ -97,13 +97,13 @@ func start(t *testing.T, c csctest.Credential) *place {
 }
 
 // found is John's only key as a preparation keeps it.
-func (p *place) found(t *testing.T) *workflow.Qualification {
+func (p *place) found(t *testing.T) *workflow.Acceptance {
 	t.Helper()
 	all, err := p.Find(t.Context(), provider, john, len(attributes))
 	if err != nil || len(all) != 1 {
 		t.Fatalf("%d keys: %v", len(all), err)
 	}
-	return &workflow.Qualification{By: all[0].By, Credential: all[0].Credential, Algorithm: all[0].Algorithm, Chain: all[0].Chain}
+	return &workflow.Acceptance{By: all[0].By, Credential: all[0].Credential, Algorithm: all[0].Algorithm, Chain: all[0].Chain}
 }
 
 // refused checks the reason of an error, whose fault it says that it is, and that
@@ -160,7 +160,7 @@ func (p *place) calls(name string) (n int) {
 }
 
 // verified checks values with Go's own library.
-func verified(t *testing.T, q *workflow.Qualification, values [][]byte, err error) {
+func verified(t *testing.T, q *workflow.Acceptance, values [][]byte, err error) {
 	t.Helper()
 	leaf, bad := x509.ParseCertificate(q.Chain[0])
 	if err != nil || bad != nil || len(values) != len(attributes) {
@@ -390,7 +390,7 @@ func (p *place) browse(t *testing.T, address, decision string) url.Values {
 }
 
 // away is John on his way: what his browser keeps, and brings back.
-func (p *place) away(t *testing.T, q *workflow.Qualification, decision string) (kept []byte, query url.Values) {
+func (p *place) away(t *testing.T, q *workflow.Acceptance, decision string) (kept []byte, query url.Values) {
 	t.Helper()
 	address, kept, err := p.Leave(t.Context(), q, preparation, john.Mail, attributes, "de")
 	if err != nil {

@@ -10,12 +10,13 @@ import (
 	"milterd/workflow"
 )
 
-// qualified gives the certificate of a Qualified signature, checked against what
-// the evidence says of it and, at the time of the act, against the service that
-// vouched for it. Whether that service was qualified is the trusted list's word, as the
-// organisation found it: without the service among the anchors the outcome is undecided.
-func (c *checking) qualified(p *workflow.Participant, serial string) (*x509.Certificate, error) {
-	q := p.Act.Qualified
+// accepted gives the certificate of a signature by another authority's, checked against
+// what the evidence says of it and, at the time of the act, against the service or authority
+// that vouched for it. Whether that service was qualified is the trusted list's word, and
+// whether that authority was one for Advanced signatures the organisation's own, as it
+// found it then: without it among the anchors the outcome is undecided.
+func (c *checking) accepted(p *workflow.Participant, serial string) (*x509.Certificate, error) {
+	q := p.Act.Accepted
 	chain := make([]*x509.Certificate, len(q.Chain))
 	for i, der := range q.Chain {
 		var err error
@@ -24,7 +25,7 @@ func (c *checking) qualified(p *workflow.Participant, serial string) (*x509.Cert
 		}
 	}
 	if len(chain) < 2 {
-		return nil, errors.New("the chain of the qualified certificate is missing")
+		return nil, errors.New("the chain of the certificate is missing")
 	}
 	cert, at := chain[0], p.Act.At
 	switch {
@@ -32,7 +33,7 @@ func (c *checking) qualified(p *workflow.Participant, serial string) (*x509.Cert
 		return cert, fmt.Errorf("certificate %s has the number %s", serial, cert.SerialNumber.Text(16))
 	case cert.Subject.String() != q.Subject || cert.Issuer.String() != q.Issuer || !cert.NotAfter.Equal(q.NotAfter):
 		return cert, errors.New("the evidence tells another subject, issuer or end of this certificate")
-	case cert.KeyUsage&x509.KeyUsageContentCommitment == 0:
+	case cert.KeyUsage&usage(q.Level) == 0:
 		return cert, errors.New("the certificate is not for signatures")
 	case at.Before(cert.NotBefore) || at.After(cert.NotAfter):
 		return cert, fmt.Errorf("signed on %s, when the certificate was not valid", stamp(at))
@@ -46,4 +47,12 @@ func (c *checking) qualified(p *workflow.Participant, serial string) (*x509.Cert
 		return cert, fmt.Errorf("%w: %s is no anchor here: trust its certificate (--trust) to decide: %w", errUnknown, chain[len(chain)-1].Subject, err)
 	}
 	return cert, nil
+}
+
+// usage is what a certificate may be for, one of these (docs/qualified.md, docs/openotp.md).
+func usage(l workflow.Level) x509.KeyUsage {
+	if l == workflow.Advanced {
+		return x509.KeyUsageContentCommitment | x509.KeyUsageDigitalSignature
+	}
+	return x509.KeyUsageContentCommitment
 }
