@@ -83,13 +83,13 @@ func (c *Config) checkToken(bad func(field, format string, args ...any)) {
 // checkQualified wants a way to sign and somebody who says whose certificates count.
 func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 	q := c.Qualified
-	lists := q.LOTLSigners != ""
+	lists, offered := q.LOTLSigners != "", c.OffersQualified()
 	switch {
-	case !q.Offered() && (lists || q.Anchors != ""):
-		bad("qualified.card", "nobody could sign, want card = true, a [[qualified.provider]], or [qualified.openotp]")
-	case q.Offered() && !lists && q.Anchors == "":
+	case !offered && (lists || q.Anchors != ""):
+		bad("qualified.card", "nobody could sign, want card = true, a [[qualified.provider]], or openotp.qualified = true")
+	case offered && !lists && q.Anchors == "":
 		bad("qualified.lotl_signers", "is missing: without trusted lists or anchors no certificate counts as qualified")
-	case q.Offered() && !lists && q.LOTL != "":
+	case offered && !lists && q.LOTL != "":
 		bad("qualified.lotl_signers", "is missing, want the certificates of the list of the lists, which the Official Journal prints")
 	}
 	if !slices.Contains([]string{"no", "first-use", "required"}, q.Registered) {
@@ -108,16 +108,7 @@ func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 			bad("qualified.provider.name", "%q stands there twice", p.Name)
 		}
 	}
-	switch o := q.OpenOTP; {
-	case o.URL == "" && o != (OpenOTP{}):
-		bad("qualified.openotp.url", "is missing, want the address of the server's SOAP interface")
-	case o.URL != "" && o.Name == "":
-		bad("qualified.openotp.name", "is missing, want the name that signatories read")
-	case o.URL != "" && o.Client == "":
-		bad("qualified.openotp.client", "is missing, want the client id by which the server finds its policy")
-	case slices.ContainsFunc(q.Providers, func(p Provider) bool { return o.URL != "" && p.Name == o.Name }):
-		bad("qualified.openotp.name", "%q is the name of a [[qualified.provider]], too", o.Name)
-	}
+	c.checkOpenOTP(bad)
 	k := c.Keys
 	switch known := slices.ContainsFunc(q.Providers, func(p Provider) bool { return p.Name == k.SealProvider }); {
 	case k.SealProvider == "" && (k.SealCredential != "" || k.SealPINFile != ""):
@@ -131,7 +122,38 @@ func (c *Config) checkQualified(bad func(field, format string, args ...any)) {
 	case k.SealCertificate != "" && k.SealProvider == "" && !slices.Contains(k.Token, "seal"):
 		bad("keys.seal_certificate", "its key is nowhere, want \"seal\" in token, or seal_provider")
 	}
-	if c.Sessions.Level == "qualified" && !q.Offered() {
+	if c.Sessions.Level == "qualified" && !offered {
 		bad("sessions.level", "Qualified signatures are not set up, want standard, advanced, or [qualified]")
+	}
+}
+
+// checkOpenOTP wants a server that is there, a level at which it signs, and at level
+// Advanced the authorities whose certificates count.
+func (c *Config) checkOpenOTP(bad func(field, format string, args ...any)) {
+	o := c.OpenOTP
+	if o == (OpenOTP{}) {
+		return
+	}
+	switch {
+	case o.URL == "":
+		bad("openotp.url", "is missing, want the address of the server's SOAP interface")
+	case o.Name == "":
+		bad("openotp.name", "is missing, want the name that signatories read")
+	case o.Client == "":
+		bad("openotp.client", "is missing, want the client id by which the server finds its policy")
+	case slices.ContainsFunc(c.Qualified.Providers, func(p Provider) bool { return p.Name == o.Name }):
+		bad("openotp.name", "%q is the name of a [[qualified.provider]], too", o.Name)
+	}
+	switch {
+	case !slices.Contains([]string{"", "local", "global"}, o.Advanced):
+		bad("openotp.advanced", "%q is unknown, want local or global", o.Advanced)
+	case o.Advanced == "" && o.AdvancedAnchors != "":
+		bad("openotp.advanced", "is missing, want local or global, to say which authority certifies phones")
+	case o.Advanced == "" && !o.Qualified:
+		bad("openotp.advanced", "nobody could sign with it, want local or global, or qualified = true")
+	case o.Advanced != "" && o.AdvancedAnchors == "":
+		bad("openotp.advanced_anchors", "is missing, want a folder with the authority that certifies phones")
+	case o.Advanced != "" && c.Qualified.Anchors != "" && filepath.Clean(o.AdvancedAnchors) == filepath.Clean(c.Qualified.Anchors):
+		bad("openotp.advanced_anchors", "is the folder of qualified.anchors, too: what is taken for Advanced would be taken for qualified, want another folder")
 	}
 }

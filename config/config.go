@@ -65,8 +65,13 @@ type Config struct {
 	// The certificates of people's own devices, for level Advanced.
 	Certificates Certificates `toml:"certificates"`
 	// Signatures of level Qualified: made by whom, and whose certificates count.
-	// The level is offered where card or a provider is set, and lists or anchors.
+	// The level is offered where card, a provider or openotp.qualified is set, and
+	// lists or anchors.
 	Qualified Qualified `toml:"qualified"`
+	// A server of the organisation's that has people sign on their phones. Unlike a
+	// trust service provider it gets the documents, and gives them back signed;
+	// PDF only.
+	OpenOTP OpenOTP `toml:"openotp"`
 	// Where the organisation's keys are: those of the seal, of the certificate
 	// authority and of the embedded timestamp authority.
 	Keys Keys `toml:"keys"`

@@ -63,10 +63,6 @@ type Qualified struct {
 	// Trust service providers that hold signatories' keys and sign by the Cloud
 	// Signature Consortium's API, one table for each.
 	Providers []Provider `toml:"provider"`
-	// An OpenOTP server of the organisation's that has people sign on their phones
-	// with qualified certificates (SignScope eIDAS). Unlike a provider, it gets the
-	// documents, and gives them back signed; PDF only.
-	OpenOTP OpenOTP `toml:"openotp"`
 }
 
 // OpenOTP is a server that has people sign on their phones.
@@ -85,6 +81,18 @@ type OpenOTP struct {
 	// PEM file with the authorities of its TLS certificate; empty for those of the
 	// system.
 	CA string `toml:"ca" example:"/etc/milterd/openotp-ca.pem"`
+	// It is offered at level Qualified (SignScope eIDAS). Whose certificates count,
+	// [qualified] says.
+	Qualified bool `toml:"qualified" example:"true"`
+	// It is offered at level Advanced, beside people's own devices: local, where the
+	// organisation's authority certifies their phones' keys (SignScope Local), or
+	// global, where the vendor's does (SignScope Global). Empty: it is not.
+	Advanced string `toml:"advanced" example:"local"`
+	// Folder with the certificates (*.pem) of that authority, or of several: whoever
+	// it certifies is taken at level Advanced, by mail address, identifier,
+	// registered certificate or name. They count nowhere else, and certificates
+	// must say where they are revoked.
+	AdvancedAnchors string `toml:"advanced_anchors" example:"/etc/milterd/phones"`
 }
 
 // Provider is a trust service provider that signs remotely.
@@ -119,8 +127,10 @@ type Provider struct {
 	CA string `toml:"ca" example:"/etc/milterd/qtsp-ca.pem"`
 }
 
-// Offered reports whether Qualified signatures can be made.
-func (q Qualified) Offered() bool { return q.Card || len(q.Providers) > 0 || q.OpenOTP.URL != "" }
+// OffersQualified reports whether Qualified signatures can be made.
+func (c *Config) OffersQualified() bool {
+	return c.Qualified.Card || len(c.Qualified.Providers) > 0 || c.OpenOTP.Qualified
+}
 
 // Keys says where the organisation's keys are.
 type Keys struct {

@@ -71,6 +71,7 @@ type Program struct {
 	lists       *trustlist.Lists // nil for none
 	acceptors   map[workflow.Level]workflow.Acceptor
 	trust       trusts            // whose certificates count as qualified; empty for nobody's
+	advanced    trusts            // whose certificates count at level Advanced beside the organisation's own
 	sealed      pki.Identity      // what documents are sealed with
 	remote      *remote.Providers // nil where level Qualified is not offered
 	phones      *remote.Phones    // nil where no OpenOTP server is configured
@@ -98,7 +99,7 @@ func Roots(c *config.Config) ([]*x509.Certificate, error) {
 // Build loads keys, directory and database and puts the rooms together. It
 // opens no door: that is Run's. The error names the file or server at fault.
 func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program, err error) {
-	p := &Program{Config: c, log: log, metrics: newMetrics()}
+	p := &Program{Config: c, log: log, metrics: newMetrics(), acceptors: map[workflow.Level]workflow.Acceptor{}}
 	defer func() {
 		if err != nil {
 			p.Close()
@@ -138,6 +139,9 @@ func Build(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Program,
 	}
 	p.time = timestamps
 	if err := p.qualified(keys, gatherer); err != nil {
+		return nil, err
+	}
+	if err := p.openOTP(keys, gatherer); err != nil {
 		return nil, err
 	}
 	if p.sealed, err = p.seal(); err != nil {
@@ -235,7 +239,7 @@ func (p *Program) intake(box *returned.Box) *intake.Intake {
 		Config: intake.Config{Domain: c.Domain, Level: workflow.Level(c.Sessions.Level), Trusted: c.Milter.Clients(),
 			Limits: mailparse.Limits{Size: int64(c.Limits.Mail)}, Documents: c.Limits.Documents,
 			Signatories: c.Limits.Signatories, Pages: c.Limits.Pages, Format: intake.Format(c.Documents.Format), Blocked: c.Senders.Blocked,
-			Request: groups(c.Policy.Request), Sign: groups(c.Policy.Sign), Qualified: c.Qualified.Offered()},
+			Request: groups(c.Policy.Request), Sign: groups(c.Policy.Sign), Qualified: c.OffersQualified()},
 		Directory: p.Directory,
 		Inspector: inspector{},
 		XML:       inspectXML,

@@ -153,14 +153,17 @@ func TestBuildRefuses(t *testing.T) {
 		{"no password", "smtp.password_file", func(c *config.Config) { c.SMTP.User, c.SMTP.PasswordFile = "x", "/nonexistent" }},
 		{"no certificate", "certificate of the signing pages", func(c *config.Config) { c.HTTP.Certificate, c.HTTP.Key = "/nonexistent", "/nonexistent" }},
 		{"no database", "", func(c *config.Config) { c.Database.URL = "postgres://127.0.0.1:1/none?connect_timeout=2" }},
-		{"no key of OpenOTP", "qualified.openotp.api_key_file", func(c *config.Config) {
-			c.Qualified.OpenOTP = config.OpenOTP{Name: "Phones", URL: "https://127.0.0.1:1/", Client: "milterd", APIKeyFile: "/nonexistent"}
+		{"no key of OpenOTP", "openotp.api_key_file", func(c *config.Config) {
+			c.OpenOTP = config.OpenOTP{Name: "Phones", URL: "https://127.0.0.1:1/", Client: "milterd", APIKeyFile: "/nonexistent"}
 		}},
-		{"no authority of OpenOTP", "qualified.openotp.ca", func(c *config.Config) {
-			c.Qualified.OpenOTP = config.OpenOTP{Name: "Phones", URL: "https://127.0.0.1:1/", Client: "milterd", CA: c.Directory.Users}
+		{"no authority of OpenOTP", "openotp.ca", func(c *config.Config) {
+			c.OpenOTP = config.OpenOTP{Name: "Phones", URL: "https://127.0.0.1:1/", Client: "milterd", CA: c.Directory.Users}
 		}},
 		{"OpenOTP without TLS", "want https", func(c *config.Config) {
-			c.Qualified.OpenOTP = config.OpenOTP{Name: "Phones", URL: "http://phones.corp.test/", Client: "milterd"}
+			c.OpenOTP = config.OpenOTP{Name: "Phones", URL: "http://phones.corp.test/", Client: "milterd"}
+		}},
+		{"no authorities of phones", "openotp.advanced_anchors: reading anchors", func(c *config.Config) {
+			c.OpenOTP = config.OpenOTP{Name: "Phones", URL: "https://127.0.0.1:1/", Client: "milterd", Advanced: "local", AdvancedAnchors: filepath.Dir(c.Directory.Users)}
 		}},
 		{"no roots", "timestamps.roots", func(c *config.Config) {
 			c.Timestamps.URLs, c.Timestamps.Roots = []string{"http://127.0.0.1:1"}, "/nonexistent"

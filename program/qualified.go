@@ -18,7 +18,6 @@ import (
 	"milterd/pki/qualified"
 	"milterd/pki/trustlist"
 	"milterd/signer/csc"
-	"milterd/signer/openotp"
 	"milterd/signer/remote"
 	"milterd/workflow"
 )
@@ -49,17 +48,7 @@ func (q *qualifier) Registrable(ctx context.Context, p workflow.Person, chain []
 }
 
 func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]byte, theirs bool) (*workflow.Acceptance, error) {
-	certs := make([]*x509.Certificate, len(chain))
-	for i, der := range chain {
-		var err error
-		if certs[i], err = x509.ParseCertificate(der); err != nil {
-			return nil, unqualified(&qualified.Refusal{Reason: qualified.Malformed, Text: "The certificate cannot be read.", Err: err})
-		}
-	}
-	if len(certs) == 0 {
-		return nil, unqualified(&qualified.Refusal{Reason: qualified.Malformed, Text: "There is no certificate.", Err: errors.New("an empty chain")})
-	}
-	who, err := q.person(ctx, p)
+	certs, who, err := q.asked(ctx, p, chain)
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +64,7 @@ func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]by
 	if err != nil {
 		return nil, err
 	}
-	out := &workflow.Acceptance{Level: workflow.Qualified, Subject: report.Subject, Issuer: report.Issuer, Serial: report.Serial,
-		NotAfter: certs[0].NotAfter, Vouched: vouched(report.Entry), At: report.At}
-	for _, c := range path {
-		out.Chain = append(out.Chain, c.Raw)
-	}
+	out := acceptance(workflow.Qualified, report, path, vouched(report.Entry))
 	if q.policy.Registration == qualified.FirstUse {
 		switch report.Match {
 		case qualified.BySerial, qualified.ByIdentifier:
@@ -88,10 +73,37 @@ func (q *qualifier) qualify(ctx context.Context, p workflow.Person, chain [][]by
 			out.Register = workflow.RegisterAtDevice
 		}
 	}
+	return out, nil
+}
+
+// asked reads a chain that came from outside, and says what is known of its person.
+func (q *qualifier) asked(ctx context.Context, p workflow.Person, chain [][]byte) ([]*x509.Certificate, qualified.Person, error) {
+	var nobody qualified.Person
+	certs := make([]*x509.Certificate, len(chain))
+	for i, der := range chain {
+		var err error
+		if certs[i], err = x509.ParseCertificate(der); err != nil {
+			return nil, nobody, unqualified(&qualified.Refusal{Reason: qualified.Malformed, Text: "The certificate cannot be read.", Err: err})
+		}
+	}
+	if len(certs) == 0 {
+		return nil, nobody, unqualified(&qualified.Refusal{Reason: qualified.Malformed, Text: "There is no certificate.", Err: errors.New("an empty chain")})
+	}
+	who, err := q.person(ctx, p)
+	return certs, who, err
+}
+
+// acceptance is a report as it is kept.
+func acceptance(level workflow.Level, report *qualified.Report, path []*x509.Certificate, vouched string) *workflow.Acceptance {
+	out := &workflow.Acceptance{Level: level, Subject: report.Subject, Issuer: report.Issuer, Serial: report.Serial,
+		NotAfter: path[0].NotAfter, Vouched: vouched, At: report.At}
+	for _, c := range path {
+		out.Chain = append(out.Chain, c.Raw)
+	}
 	for _, c := range report.Checks {
 		out.Checks = append(out.Checks, workflow.AcceptanceCheck{Name: c.Name, Clause: c.Clause, Outcome: string(c.Outcome), Detail: c.Detail})
 	}
-	return out, nil
+	return out
 }
 
 // accept gathers revocation data for a path, and has a certificate judged with it.
@@ -100,17 +112,22 @@ func (q *qualifier) accept(ctx context.Context, path []*x509.Certificate, who qu
 	c := qualified.Candidate{Leaf: path[0], Issuers: path[1:], Person: who}
 	e, err := q.gatherer.With([][]byte{path[len(path)-1].Raw}).Gather(ctx, now, path[:1], path[1:])
 	if revoked := (*pki.RevokedError)(nil); errors.As(err, &revoked) {
-		return nil, unqualified(&qualified.Refusal{Reason: qualified.Revoked, Text: "This certificate has been revoked: please use your new card or certificate.", Err: err})
+		return nil, unqualified(q.refusal(qualified.Revoked, err))
 	}
 	c.OCSPs, c.CRLs = e.OCSPs, e.CRLs
 	report, refused := judge(c, now)
 	if refused == nil && err != nil { // what nobody gives now, the signature would wait for in vain
-		refused = &qualified.Refusal{Reason: qualified.RevocationUnknown, Text: "Whether this certificate has been revoked could not be found out: please try again later."}
+		refused = q.refusal(qualified.RevocationUnknown, nil)
 	}
 	if refused != nil {
 		return nil, unqualified(errors.Join(refused, err))
 	}
 	return report, nil
+}
+
+// refusal is one of what the outside has said.
+func (q *qualifier) refusal(r qualified.Reason, err error) *qualified.Refusal {
+	return &qualified.Refusal{Reason: r, Text: qualified.Sentence(q.policy.Purpose, r), Err: err}
 }
 
 // Login implements auth.Cards.
@@ -141,7 +158,7 @@ func (q *qualifier) person(ctx context.Context, p workflow.Person) (qualified.Pe
 		return qualified.Person{}, &workflow.Refusal{Code: 451, Enhanced: "4.4.3", Reason: "directory-away", Err: err,
 			Text: "The directory does not answer. Please try again in a few minutes."}
 	}
-	out := qualified.Person{Serial: id.Serial, GivenName: id.GivenName, Surname: id.Surname}
+	out := qualified.Person{Mail: p.Mail, Serial: id.Serial, GivenName: id.GivenName, Surname: id.Surname}
 	for _, der := range id.Certificates {
 		if c, err := x509.ParseCertificate(der); err == nil {
 			out.Registered = append(out.Registered, c)
@@ -225,7 +242,7 @@ func OpenLists(cfg *config.Config) (*trustlist.Lists, error) {
 // qualified builds what level Qualified needs; nothing where it is not offered.
 func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 	c := p.Config.Qualified
-	if !c.Offered() {
+	if !p.Config.OffersQualified() {
 		return nil
 	}
 	var trust trusts
@@ -246,7 +263,7 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 	p.trust = trust
 	q := &qualifier{policy: qualified.Policy{Trust: trust, Registration: qualified.Registration(c.Registered)}, gatherer: gatherer,
 		directory: p.Directory, credentials: p.Store.Credentials, now: time.Now}
-	p.acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: q}
+	p.acceptors[workflow.Qualified] = q
 	p.Enrolments.Cards, p.Enrolments.Readers = q, c.Card
 	p.remote = &remote.Providers{Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	for _, pc := range c.Providers {
@@ -256,35 +273,7 @@ func (p *Program) qualified(keys *auth.Keys, gatherer *pki.Gatherer) error {
 		}
 		p.remote.Clients = append(p.remote.Clients, client)
 	}
-	if c.OpenOTP.URL == "" {
-		return nil
-	}
-	client, err := p.openOTP(c.OpenOTP)
-	if err != nil {
-		return err
-	}
-	p.phones = &remote.Phones{Client: client, Seal: keys.Seal, Unseal: keys.Unseal, Log: p.log}
 	return nil
-}
-
-func (p *Program) openOTP(c config.OpenOTP) (*openotp.Client, error) {
-	of := openotp.Server{Name: c.Name, URL: c.URL, Client: c.Client, Domain: c.Domain, Issuer: p.Config.Organisation.Name}
-	if c.APIKeyFile != "" {
-		key, err := os.ReadFile(c.APIKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("qualified.openotp.api_key_file: %w", err)
-		}
-		of.APIKey = csc.Secret(strings.TrimRight(string(key), "\r\n"))
-	}
-	var err error
-	if of.Roots, err = readRoots(c.CA); err != nil {
-		return nil, fmt.Errorf("qualified.openotp.ca: %w", err)
-	}
-	client, err := openotp.New(of)
-	if err != nil {
-		return nil, fmt.Errorf("qualified.openotp: %w", err)
-	}
-	return client, nil
 }
 
 // readRoots reads a PEM file of authorities; nil, those of the system, without one.

@@ -16,8 +16,8 @@ import (
 	"milterd/workflow"
 )
 
-// verifier judges files that come to verify@, with the organisation's own roots
-// and the authorities of trusted lists, in a child process: strangers may have
+// verifier judges files that come to verify@, with the organisation's own roots,
+// the authorities of trusted lists and those that certify phones, in a child process: strangers may have
 // made them (design.md, decision 15).
 type verifier struct{ anchors func() []*x509.Certificate }
 
@@ -27,7 +27,7 @@ func (p *Program) anchors() []*x509.Certificate {
 	if p.Config.Keys.SealCertificate != "" {
 		out = append(out, p.sealed.Chain[len(p.sealed.Chain)-1])
 	}
-	for _, t := range p.trust {
+	for _, t := range slices.Concat(p.trust, p.advanced) {
 		out = append(out, t.Authorities()...)
 	}
 	return out

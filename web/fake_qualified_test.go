@@ -285,17 +285,18 @@ func qualifiedStage(t *testing.T, names ...string) (*stage, string) {
 func qualifiedBodies(tok string) map[string]string {
 	out := map[string]string{}
 	for path, rest := range map[string]string{
-		"qualified/keys":         `"provider":"` + byPIN + `"`,
-		"qualified/prepare":      `"provider":"` + byPIN + `","key":"key","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"Jane Doe"}`,
-		"qualified/challenge":    `"id":"p","factor":"OTP"`,
-		"qualified/authorize":    `"id":"p","answers":{"PIN":"` + fakePIN + `"}`,
-		"qualified/leave":        `"id":"p","lang":"en"`,
-		"qualified/return":       `"id":"p","kept":"AAAA","query":"code=fakecode&state=fakestate"`,
-		"qualified/finish":       `"id":"p","values":["AAAA"]`,
-		"qualified/phone/order":  `"id":"p"`,
-		"qualified/phone/check":  `"id":"p","kept":"AAAA"`,
-		"qualified/phone/touch":  `"id":"p","kept":"AAAA","push":true`,
-		"qualified/phone/cancel": `"id":"p","kept":"AAAA"`,
+		"qualified/keys":      `"provider":"` + byPIN + `"`,
+		"qualified/prepare":   `"provider":"` + byPIN + `","key":"key","shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"Jane Doe"}`,
+		"qualified/challenge": `"id":"p","factor":"OTP"`,
+		"qualified/authorize": `"id":"p","answers":{"PIN":"` + fakePIN + `"}`,
+		"qualified/leave":     `"id":"p","lang":"en"`,
+		"qualified/return":    `"id":"p","kept":"AAAA","query":"code=fakecode&state=fakestate"`,
+		"qualified/finish":    `"id":"p","values":["AAAA"]`,
+		"phone/prepare":       `"shown":[{"document":0,"revision":0,"sha256":"` + someDigest + `"}],"appearance":{"typed":"Jane Doe"}`,
+		"phone/order":         `"id":"p"`,
+		"phone/check":         `"id":"p","kept":"AAAA"`,
+		"phone/touch":         `"id":"p","kept":"AAAA","push":true`,
+		"phone/cancel":        `"id":"p","kept":"AAAA"`,
 	} {
 		out[path] = strings.Join([]string{`{"token":"`, tok, `",`, rest, `}`}, "")
 	}

@@ -261,7 +261,7 @@ func newStage(t *testing.T) *stage {
 	for _, name := range []string{"contract.pdf", "annex.pdf", "scan.pdf"} {
 		f.content[name] = sample(t, name)
 	}
-	st := &stage{fake: f, log: &bytes.Buffer{}, proofs: auth.DefaultProofs(), remote: newFakeRemote(t, f), phones: &fakePhones{fake: f}}
+	st := &stage{fake: f, log: &bytes.Buffer{}, proofs: auth.DefaultProofs(), remote: newFakeRemote(t, f), phones: &fakePhones{fake: f, levels: []workflow.Level{workflow.Qualified}}}
 	st.Server = serve(t, Config{Desk: f, Mailbox: f, Held: f, Passkeys: fakePasskeys{f}, Enrolments: fakeEnrolments{f}, TOTP: fakeTOTP{f}, Credentials: f, Remote: st.remote, Phones: st.phones, Card: true,
 		Proofs: st.proofs, Organisation: "Example GmbH", Domain: "sign.corp.test",
 		Log: slog.New(slog.NewTextHandler(locked{&sync.Mutex{}, st.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))})

@@ -37,7 +37,7 @@ type look struct {
 	TOTPs        int            `json:"totps,omitempty"`
 	Enrol        bool           `json:"enrol,omitempty"`     // after proof: devices can be enrolled here
 	Providers    []string       `json:"providers,omitempty"` // after proof, for Qualified: who signs remotely
-	Phones       string         `json:"phones,omitempty"`    // after proof, for Qualified: the server that asks them, and gets the documents
+	Phones       string         `json:"phones,omitempty"`    // after proof: the server that asks them, and gets the documents
 	Card         bool           `json:"card,omitempty"`      // after proof, for Qualified: identity cards do
 }
 
@@ -108,12 +108,12 @@ func (s *site) look(ctx context.Context, v workflow.Visit, proven bool) (look, e
 		out.Proofs, out.Enrol = s.Proofs[ses.Level], s.Enrolments != nil
 		if ses.Level == workflow.Qualified {
 			out.Card = s.Card
-			if s.Phones != nil {
-				out.Phones = s.Phones.Name()
-			}
 			if s.Remote != nil {
 				out.Providers = s.Remote.Names()
 			}
+		}
+		if s.Phones != nil && s.Phones.Offers(ses.Level) {
+			out.Phones = s.Phones.Name()
 		}
 		out.Passkeys, out.TOTPs = count(enrolled, workflow.Passkey), count(enrolled, workflow.TOTP)
 	}

@@ -13,6 +13,7 @@ import (
 // has their signatories sign on their phones.
 type Phones interface {
 	Name() string
+	Offers(l workflow.Level) bool
 	Order(ctx context.Context, o remote.Order) (kept []byte, err error)
 	Check(ctx context.Context, preparation, mail string, files [][]byte, kept []byte) (made [][]byte, again []byte, err error)
 	Touch(ctx context.Context, preparation, mail string, kept []byte, push bool) (image []byte, err error)
@@ -27,10 +28,38 @@ func (s *site) phoneRoutes(mux *http.ServeMux) {
 	if s.Phones == nil {
 		return
 	}
-	mux.Handle("POST /api/qualified/phone/order", s.api(4<<10, s.qualifiedCall(s.phoneOrder)))
-	mux.Handle("POST /api/qualified/phone/check", s.api(maxPhoneBody, s.qualifiedCall(s.phoneCheck)))
-	mux.Handle("POST /api/qualified/phone/touch", s.api(maxPhoneBody, s.qualifiedCall(s.phoneTouch)))
-	mux.Handle("POST /api/qualified/phone/cancel", s.api(maxPhoneBody, s.qualifiedCall(s.phoneCancel)))
+	mux.Handle("POST /api/phone/prepare", s.api(maxSignBody, s.phoneCall(s.phonePrepare)))
+	mux.Handle("POST /api/phone/order", s.api(4<<10, s.phoneCall(s.phoneOrder)))
+	mux.Handle("POST /api/phone/check", s.api(maxPhoneBody, s.phoneCall(s.phoneCheck)))
+	mux.Handle("POST /api/phone/touch", s.api(maxPhoneBody, s.phoneCall(s.phoneTouch)))
+	mux.Handle("POST /api/phone/cancel", s.api(maxPhoneBody, s.phoneCall(s.phoneCancel)))
+}
+
+// phoneCall is for proven devices and sessions of a level at which phones sign.
+func (s *site) phoneCall(do func(context.Context, *call) error) func(context.Context, *call) error {
+	return s.othersCall(do, func(l workflow.Level) error {
+		if !s.Phones.Offers(l) {
+			return refusal("wrong-level", "At this level nobody signs with "+s.Phones.Name()+".", nil)
+		}
+		return nil
+	})
+}
+
+// phonePrepare takes the documents for their person, as they stand: the signatory's
+// certificate comes with the signature, and what the phone shows is the server's.
+func (s *site) phonePrepare(ctx context.Context, c *call) error {
+	var in struct {
+		Token      string              `json:"token"`
+		Shown      []workflow.Shown    `json:"shown"`
+		Appearance workflow.Appearance `json:"appearance"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := checkAct(in.Shown, &in.Appearance); err != nil {
+		return err
+	}
+	return s.prepareOffer(ctx, c, in.Shown, in.Appearance, workflow.Offer{By: s.Phones.Name(), Whole: true})
 }
 
 // phoneRequest is the body of all of these calls.
@@ -82,7 +111,7 @@ func (s *site) phoneOrder(ctx context.Context, c *call) error {
 		return err
 	}
 	mail := c.visit.Who().Mail
-	kept, err := s.Phones.Order(ctx, remote.Order{Preparation: in.ID, Mail: mail, Texts: texts, Files: files, Until: until})
+	kept, err := s.Phones.Order(ctx, remote.Order{Preparation: in.ID, Level: c.visit.Session.Level, Mail: mail, Texts: texts, Files: files, Until: until})
 	if err != nil {
 		return s.Desk.Refused(ctx, c.visit, in.ID, c.client, err)
 	}
@@ -116,7 +145,7 @@ func (s *site) phoneCheck(ctx context.Context, c *call) error {
 			Kept    []byte `json:"kept"`
 		}{true, again})
 	}
-	return s.finishQualified(ctx, c, in.ID, made)
+	return s.finishOffer(ctx, c, in.ID, made)
 }
 
 // phoneTouch gives a code to scan, and reminds the person if asked to.
@@ -146,6 +175,3 @@ func (s *site) phoneCancel(ctx context.Context, c *call) error {
 	}
 	return c.answer(struct{}{})
 }
-
-// phoneOffer is what a signatory signs with there.
-func (s *site) phoneOffer() workflow.Offer { return workflow.Offer{By: s.Phones.Name(), Whole: true} }

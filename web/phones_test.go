@@ -24,10 +24,13 @@ type fakePhones struct {
 	files  [][]byte
 	texts  []string
 	agreed bool
-	fail   string // of the next check
+	fail   string           // of the next check
+	levels []workflow.Level // at which phones sign
 }
 
 func (p *fakePhones) Name() string { return byPhones }
+
+func (p *fakePhones) Offers(l workflow.Level) bool { return slices.Contains(p.levels, l) }
 
 func (p *fakePhones) Order(_ context.Context, o remote.Order) ([]byte, error) {
 	if err := p.once("order"); err != nil {
@@ -175,12 +178,12 @@ func TestPhonesGuards(t *testing.T) {
 	asMax := func(r *http.Request) { r.Header.Set("Cookie", deviceCookie+"=max") }
 	id := st.preparedFor(t, tok, `"provider":"`+byPIN+`","key":"key"`)
 	for _, path := range []string{"order", "check"} {
-		body := strings.Replace(qualifiedBodies(tok)["qualified/phone/"+path], `"id":"p"`, `"id":"`+id+`"`, 1)
-		if res, got := st.post(t, "/api/qualified/phone/"+path, body, st.proven); res.StatusCode != http.StatusGone {
+		body := strings.Replace(qualifiedBodies(tok)["phone/"+path], `"id":"p"`, `"id":"`+id+`"`, 1)
+		if res, got := st.post(t, "/api/phone/"+path, body, st.proven); res.StatusCode != http.StatusGone {
 			t.Errorf("a provider's at %s: %s %s", path, res.Status, got)
 		}
-		body = strings.Replace(qualifiedBodies(max)["qualified/phone/"+path], `"id":"p"`, `"id":"`+id+`"`, 1)
-		if res, got := st.post(t, "/api/qualified/phone/"+path, body, asMax); res.StatusCode != http.StatusGone {
+		body = strings.Replace(qualifiedBodies(max)["phone/"+path], `"id":"p"`, `"id":"`+id+`"`, 1)
+		if res, got := st.post(t, "/api/phone/"+path, body, asMax); res.StatusCode != http.StatusGone {
 			t.Errorf("by a colleague at %s: %s %s", path, res.Status, got)
 		}
 	}
@@ -188,7 +191,7 @@ func TestPhonesGuards(t *testing.T) {
 		t.Errorf("documents were given away: %s", st.calls())
 	}
 	for n := range 5 {
-		res, body := st.post(t, "/api/qualified/phone/touch", strings.Replace(qualifiedBodies(tok)["qualified/phone/touch"], `"p"`, `"`+id+`"`, 1), st.proven)
+		res, body := st.post(t, "/api/phone/touch", strings.Replace(qualifiedBodies(tok)["phone/touch"], `"p"`, `"`+id+`"`, 1), st.proven)
 		if n == 4 && (res.StatusCode == http.StatusOK || reason(t, body) != "too-fast") {
 			t.Errorf("a phone is asked without end: %s %s", res.Status, body)
 		}

@@ -29,7 +29,7 @@ const remoteTime = 100 * time.Second
 
 // qualifiedRoutes are the calls for signatures with qualified certificates.
 func (s *site) qualifiedRoutes(mux *http.ServeMux) {
-	if s.Remote == nil && !s.Card && s.Phones == nil {
+	if s.Remote == nil && !s.Card {
 		return
 	}
 	mux.HandleFunc("GET /r", s.signPage)
@@ -40,18 +40,24 @@ func (s *site) qualifiedRoutes(mux *http.ServeMux) {
 	mux.Handle("POST /api/qualified/leave", s.api(4<<10, s.qualifiedCall(s.qualifiedLeave)))
 	mux.Handle("POST /api/qualified/return", s.api(64<<10, s.qualifiedCall(s.qualifiedReturn)))
 	mux.Handle("POST /api/qualified/finish", s.api(64<<10, s.qualifiedCall(s.qualifiedFinish)))
-	s.phoneRoutes(mux)
-	if s.Passkeys == nil && s.TOTP == nil {
-		s.preparedRoutes(mux)
-	}
 }
 
-// qualifiedCall is for proven devices and sessions of level Qualified. What a provider
-// was asked to sign is carried through, even if its person leaves the page.
+// qualifiedCall is for proven devices and sessions of level Qualified.
 func (s *site) qualifiedCall(do func(context.Context, *call) error) func(context.Context, *call) error {
-	return s.proven(func(ctx context.Context, c *call) error {
-		if c.visit.Session.Level != workflow.Qualified {
+	return s.othersCall(do, func(l workflow.Level) error {
+		if l != workflow.Qualified {
 			return refusal("wrong-level", "This session is not signed with qualified certificates.", nil)
+		}
+		return nil
+	})
+}
+
+// othersCall is for proven devices, where others sign at the session's level. What they
+// were asked to sign is carried through, even if its person leaves the page.
+func (s *site) othersCall(do func(context.Context, *call) error, at func(workflow.Level) error) func(context.Context, *call) error {
+	return s.proven(func(ctx context.Context, c *call) error {
+		if err := at(c.visit.Session.Level); err != nil {
+			return err
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), remoteTime)
 		defer cancel()
@@ -151,8 +157,6 @@ func (s *site) qualifiedPrepare(ctx context.Context, c *call) error {
 	}
 	offer := workflow.Offer{By: workflow.ByCard, Chain: [][]byte{in.Certificate}}
 	switch {
-	case s.Phones != nil && in.Provider == s.Phones.Name():
-		offer = s.phoneOffer()
 	case in.Provider != "":
 		all, err := s.find(ctx, c, in.Provider)
 		if err != nil {
@@ -172,7 +176,12 @@ func (s *site) qualifiedPrepare(ctx context.Context, c *call) error {
 		}
 		offer.Algorithm = string(alg)
 	}
-	p, err := s.Desk.PrepareOffer(ctx, c.visit, in.Shown, in.Appearance, offer, c.client)
+	return s.prepareOffer(ctx, c, in.Shown, in.Appearance, offer)
+}
+
+// prepareOffer answers with what the page must check before others sign it.
+func (s *site) prepareOffer(ctx context.Context, c *call, shown []workflow.Shown, a workflow.Appearance, offer workflow.Offer) error {
+	p, err := s.Desk.PrepareOffer(ctx, c.visit, shown, a, offer, c.client)
 	if err != nil {
 		return err
 	}
@@ -251,7 +260,7 @@ func (s *site) qualifiedAuthorize(ctx context.Context, c *call) error {
 	if err != nil {
 		return s.Desk.Refused(ctx, c.visit, in.ID, c.client, err)
 	}
-	return s.finishQualified(ctx, c, in.ID, values)
+	return s.finishOffer(ctx, c, in.ID, values)
 }
 
 // qualifiedLeave sends the browser to the provider's page.
@@ -307,7 +316,7 @@ func (s *site) qualifiedReturn(ctx context.Context, c *call) error {
 	if err != nil {
 		return s.Desk.Refused(ctx, c.visit, in.ID, c.client, err)
 	}
-	return s.finishQualified(ctx, c, in.ID, values)
+	return s.finishOffer(ctx, c, in.ID, values)
 }
 
 // qualifiedFinish takes the values that a card has made.
@@ -320,10 +329,10 @@ func (s *site) qualifiedFinish(ctx context.Context, c *call) error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	return s.finishQualified(ctx, c, in.ID, in.Values)
+	return s.finishOffer(ctx, c, in.ID, in.Values)
 }
 
-func (s *site) finishQualified(ctx context.Context, c *call, id string, values [][]byte) error {
+func (s *site) finishOffer(ctx context.Context, c *call, id string, values [][]byte) error {
 	if err := s.Desk.FinishOffer(ctx, c.visit, id, values, c.client); err != nil {
 		return err
 	}

@@ -40,6 +40,8 @@ func (s *site) ownKeyRoutes(mux *http.ServeMux) {
 		mux.Handle("POST /api/key/renew", s.api(16<<10, s.proven(s.keyRenew)))
 		mux.Handle("POST /api/prepare", s.api(maxSignBody, s.proven(s.prepare)))
 		mux.Handle("POST /api/finish", s.api(64<<10, s.proven(s.finish)))
+	}
+	if s.Passkeys != nil || s.TOTP != nil || s.Remote != nil || s.Card || s.Phones != nil {
 		s.preparedRoutes(mux)
 	}
 }

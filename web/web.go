@@ -139,6 +139,7 @@ func (s *site) routes() http.Handler {
 	mux.Handle("POST /api/decline", s.api(32<<10, s.proven(s.decline)))
 	s.ownKeyRoutes(mux)
 	s.qualifiedRoutes(mux)
+	s.phoneRoutes(mux)
 	for path, do := range map[string]func(context.Context, *call) error{"held": s.held, "confirm": s.confirm, "deny": s.deny} {
 		mux.Handle("POST /api/"+path, s.guarded(4<<10, s.heldAPI(do)))
 	}

@@ -130,7 +130,8 @@ func (p Policy) begin(leaf *x509.Certificate, issuers []*x509.Certificate, at ti
 
 // note puts a check on record, and says whether to go on.
 func (a *acceptance) note(name, clause string, outcome Outcome, detail string, r *Refusal) bool {
-	if r = a.worded(r); r != nil {
+	if r != nil {
+		r.Text = Sentence(a.purpose, r.Reason)
 		outcome, detail, a.refusal = Failed, r.Text, r
 	}
 	a.report.Checks = append(a.report.Checks, Check{name, clause, outcome, detail})

@@ -1,7 +1,6 @@
 package qualified
 
 import (
-	"cmp"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -195,10 +194,10 @@ var advancedTexts = map[Reason]string{
 	UntrustedService:   "The certificate on your phone comes from no authority that is taken here for Advanced signatures." + administrator,
 }
 
-// worded is a refusal in the words of what was asked for.
-func (a *acceptance) worded(r *Refusal) *Refusal {
-	if r != nil && a.purpose == ForAdvanced {
-		r.Text = cmp.Or(advancedTexts[r.Reason], r.Text)
+// Sentence is what a person reads for a reason, where a certificate was wanted for a purpose.
+func Sentence(p Purpose, r Reason) string {
+	if p == ForAdvanced && advancedTexts[r] != "" {
+		return advancedTexts[r]
 	}
-	return r
+	return texts[r]
 }

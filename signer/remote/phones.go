@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"milterd/signer/openotp"
+	"milterd/workflow"
 )
 
 // Phones has signatories sign on their phones, by an OpenOTP server. Unlike a trust
@@ -19,6 +20,7 @@ import (
 // person is known there by their mail address. It may be used by many at once.
 type Phones struct {
 	Client *openotp.Client
+	Scopes map[workflow.Level]openotp.Scope                     // whose certificates phones sign with; none: not at this level
 	Seal   func(id, mail string, secret []byte) ([]byte, error) // encrypts what the browser keeps meanwhile
 	Unseal func(id, mail string, sealed []byte) ([]byte, error)
 	Log    *slog.Logger
@@ -36,6 +38,7 @@ const maxMade = 256 << 10
 // Order is what a person is asked for: one signature on each file.
 type Order struct {
 	Preparation string
+	Level       workflow.Level
 	Mail        string
 	Texts       []string // what the phone shows, one for each file
 	Files       [][]byte
@@ -51,12 +54,19 @@ type ordered struct {
 // Name is the server's, for people.
 func (p *Phones) Name() string { return p.Client.Name() }
 
+// Offers reports whether phones sign at a level.
+func (p *Phones) Offers(l workflow.Level) bool { return p.Scopes[l] != "" }
+
 // Order has the phone asked. kept is what the browser must bring along, which only the
 // other methods can read. The error is a *workflow.Refusal, its Reason one of package openotp.
 func (p *Phones) Order(ctx context.Context, o Order) (kept []byte, err error) {
+	scope := p.Scopes[o.Level]
+	if scope == "" {
+		return nil, refuse("level-unavailable", fmt.Sprintf("%s does not sign at level %s.", p.Name(), o.Level), nil)
+	}
 	out := &ordered{Made: make([][]byte, len(o.Files))}
 	for i, file := range o.Files {
-		s, err := p.Client.Sign(ctx, openotp.Order{User: o.Mail, Text: o.Texts[i], File: file, Mode: openotp.PAdES, Scope: openotp.EIDAS,
+		s, err := p.Client.Sign(ctx, openotp.Order{User: o.Mail, Text: o.Texts[i], File: file, Mode: openotp.PAdES, Scope: scope,
 			Life: max(time.Until(o.Until), time.Minute)})
 		if err != nil {
 			p.takeBack(ctx, out)

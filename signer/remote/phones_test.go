@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -19,6 +20,7 @@ import (
 	"milterd/auth"
 	"milterd/signer/openotp"
 	"milterd/signer/openotp/openotptest"
+	"milterd/workflow"
 )
 
 // booth is a stand-in OpenOTP server with John's phone, and milterd's side of it.
@@ -62,7 +64,7 @@ func newBooth(t *testing.T) *booth {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Phones = &Phones{Client: client, Seal: keys.Seal, Unseal: keys.Unseal, Log: slog.New(slog.NewTextHandler(b.log, nil)), agree: 150 * time.Millisecond, every: 20 * time.Millisecond}
+	b.Phones = &Phones{Client: client, Scopes: map[workflow.Level]openotp.Scope{workflow.Qualified: openotp.EIDAS}, Seal: keys.Seal, Unseal: keys.Unseal, Log: slog.New(slog.NewTextHandler(b.log, nil)), agree: 150 * time.Millisecond, every: 20 * time.Millisecond}
 	t.Cleanup(func() {
 		if strings.Contains(b.log.String(), apiKey) {
 			t.Errorf("the key is in the log: %s", b.log)
@@ -76,7 +78,7 @@ var pdfs = [][]byte{[]byte("%PDF-1.7 the contract"), []byte("%PDF-1.7 the annex"
 
 func (b *booth) order(t *testing.T) (kept []byte) {
 	t.Helper()
-	kept, err := b.Order(t.Context(), Order{Preparation: preparation, Mail: john.Mail, Texts: []string{"contract.pdf", "annex.pdf"}, Files: pdfs, Until: time.Now().Add(10 * time.Minute)})
+	kept, err := b.Order(t.Context(), Order{Preparation: preparation, Level: workflow.Qualified, Mail: john.Mail, Texts: []string{"contract.pdf", "annex.pdf"}, Files: pdfs, Until: time.Now().Add(10 * time.Minute)})
 	if err != nil {
 		t.Fatalf("%v; refused %q", err, b.server.Refused())
 	}
@@ -224,11 +226,11 @@ func TestPhonesRefuse(t *testing.T) {
 	}
 	b := newBooth(t)
 	b.server.Behave(openotptest.Down, "openotpNormalSign")
-	_, err := b.Order(t.Context(), Order{Preparation: preparation, Mail: john.Mail, Texts: []string{"contract.pdf"}, Files: pdfs[:1], Until: time.Now()})
+	_, err := b.Order(t.Context(), Order{Preparation: preparation, Level: workflow.Qualified, Mail: john.Mail, Texts: []string{"contract.pdf"}, Files: pdfs[:1], Until: time.Now()})
 	p := place{}
 	p.refused(t, "away", nil, err, "openotp-away", 450)
 	b.server.Behave(openotptest.Honest, "openotpNormalSign")
-	_, err = b.Order(t.Context(), Order{Preparation: preparation, Mail: "nobody@corp.test", Texts: []string{"contract.pdf"}, Files: pdfs[:1], Until: time.Now()})
+	_, err = b.Order(t.Context(), Order{Preparation: preparation, Level: workflow.Qualified, Mail: "nobody@corp.test", Texts: []string{"contract.pdf"}, Files: pdfs[:1], Until: time.Now()})
 	p.refused(t, "unknown there", nil, err, "openotp-user", 550)
 }
 
@@ -265,5 +267,41 @@ func TestPhonesKept(t *testing.T) {
 	}
 	if err := b.Cancel(t.Context(), preparation, john.Mail, kept); err != nil || len(b.pending(t)) != 0 {
 		t.Errorf("taken back: %v", err)
+	}
+}
+
+// Each level has its scope, and a level without one reaches no server.
+func TestPhonesScopes(t *testing.T) {
+	t.Parallel()
+	b := newBooth(t)
+	b.Scopes = map[workflow.Level]openotp.Scope{workflow.Advanced: openotp.Local, workflow.Qualified: openotp.EIDAS}
+	for level, scope := range b.Scopes {
+		kept, err := b.Order(t.Context(), Order{Preparation: preparation, Level: level, Mail: john.Mail, Texts: []string{"contract.pdf"}, Files: pdfs[:1], Until: time.Now().Add(10 * time.Minute)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range b.pending(t) {
+			if err := b.server.Agree(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		made, _, err := b.Check(t.Context(), preparation, john.Mail, pdfs[:1], kept)
+		if err != nil || len(made) != 1 || !strings.HasSuffix(string(made[0]), ", pades, "+string(scope)) {
+			t.Errorf("%s: %q, %v", level, made, err)
+		}
+	}
+	delete(b.Scopes, workflow.Qualified)
+	for level, offered := range map[workflow.Level]bool{workflow.Standard: false, workflow.Advanced: true, workflow.Qualified: false, "": false} {
+		if b.Offers(level) != offered {
+			t.Errorf("%s: offers %v", level, b.Offers(level))
+		}
+		if offered {
+			continue
+		}
+		_, err := b.Order(t.Context(), Order{Preparation: preparation, Level: level, Mail: john.Mail, Texts: []string{"contract.pdf"}, Files: pdfs[:1], Until: time.Now().Add(10 * time.Minute)})
+		var r *workflow.Refusal
+		if !errors.As(err, &r) || r.Reason != "level-unavailable" || len(b.pending(t)) > 0 {
+			t.Errorf("%s: %v, pending %q", level, err, b.pending(t))
+		}
 	}
 }

@@ -35,7 +35,7 @@ export interface Preparation { id: string; seconds: number; documents?: Prepared
 export interface Factor { id: string; label?: string; typed: boolean; sent?: boolean; numeric?: boolean; hidden?: boolean }
 /** Key is a person's at a trust service provider. */
 export interface Key { id: string; subject: string; until: string; once?: boolean; page: boolean; factors?: Factor[] }
-/** Qualifying is a preparation for a qualified certificate. */
+/** Qualifying is a preparation for a certificate of another authority. */
 export interface Qualifying extends Preparation { certificate: string; hash: string }
 export interface Enrolment { id: string; enrolment: string; number: string; device: string; ways?: string[]; approved: boolean; by?: string; seconds: number }
 export interface Enrolled { device: string; certificate?: Certificate; look: Visit }
@@ -123,10 +123,11 @@ export const authorizeProvider = ask<Visit>("qualified/authorize");
 export const leaveForProvider = ask<{ address: string; kept: string }>("qualified/leave");
 export const returnFromProvider = ask<Visit>("qualified/return");
 export const finishQualified = ask<Visit>("qualified/finish");
-export const orderPhone = ask<{ kept: string; image?: string }>("qualified/phone/order");
-export const checkPhone = ask<Visit & { pending?: boolean; kept?: string }>("qualified/phone/check");
-export const touchPhone = ask<{ image: string }>("qualified/phone/touch");
-export const cancelPhone = ask<object>("qualified/phone/cancel");
+export const preparePhone = ask<Qualifying>("phone/prepare");
+export const orderPhone = ask<{ kept: string; image?: string }>("phone/order");
+export const checkPhone = ask<Visit & { pending?: boolean; kept?: string }>("phone/check");
+export const touchPhone = ask<{ image: string }>("phone/touch");
+export const cancelPhone = ask<object>("phone/cancel");
 /** abandon lets a preparation go, also while the page is being left; failed is the check that it did not pass. */
 export const abandon = (id: string, failed = ""): void => void send("abandon", { id, failed }, true).catch(() => undefined);
 

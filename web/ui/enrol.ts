@@ -12,7 +12,7 @@ import { Kid, busy, h, icon, id, say } from "./dom";
 import { failure } from "./failure";
 import { begunEnrolment, keepEnrolment, keepKey, makeKey } from "./keys";
 import { confirm, create } from "./passkey";
-import { unqualified } from "./qualified";
+import { foreignFailure } from "./qualified";
 import { dialog, outdated } from "./sheet";
 import { enrols } from "./ways";
 import { cardAuthenticate, cardCertificate, cardHere } from "./webeid";
@@ -75,7 +75,7 @@ class Enrolling {
         return this.done(null);
       }
       if (why === "enrolment-gone") await keepEnrolment(this.mail);
-      this.error.textContent = unqualified(e);
+      this.error.textContent = foreignFailure(e, "qualified");
     }
   }
 

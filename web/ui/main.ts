@@ -11,7 +11,7 @@ import { confirm, hasPasskeys } from "./passkey";
 import { details, facts, outcome, people, results } from "./parts";
 import { failure } from "./failure";
 import { dialog } from "./sheet";
-import { askQualified, isBack, unqualified } from "./qualified";
+import { askOthers, byPhone, foreignFailure, isBack } from "./qualified";
 import { Act, askToDecline, askToSign, bare, confirmToSign, what, withoutTime } from "./sheets";
 import { Viewer, forget } from "./viewer";
 import { enrols, ways } from "./ways";
@@ -158,25 +158,31 @@ function drawReview(v: Visit): void {
 function bar(v: Visit, docs: Doc[], view: Viewer): HTMLElement {
   const act = (): Act => ({ visit: v, docs, view, away, done: after, enrol: setUp });
   const qualified = v.level === "qualified";
-  const way = ways(v)[0], able = !qualified && enrols(v), open = qualified ? !!(v.providers?.length || v.phones || v.card) : !!way;
+  const way = ways(v)[0], able = !qualified && enrols(v);
+  // A phone signs instead of this device, also for somebody who has never enrolled one.
+  const phone = !qualified && byPhone(v, docs), phoneFirst = phone && !way;
+  const open = qualified ? !!(v.providers?.length || v.phones || v.card) : !!way || phone;
   const hint = h("p", { class: "hint quiet", role: "status" }, t("review.loading"));
   const name = v.who.name;
   const press = h("button", { type: "button", class: "button primary grow", disabled: true, onclick: () => {
-    if (qualified) askQualified(act());
+    if (qualified || phoneFirst) askOthers(act());
     else if (way === "passkey" && printable(name)) confirmToSign(act(), { typed: name });
     else if (way) askToSign(act(), way);
     else setUp();
-  } }, icon(open ? "pen" : "key"), h("span", { class: "fit" }, open || !able ? t("sign.open", { what: what(docs) }) : t("enrol.open")));
+  } }, icon(phoneFirst ? "device" : open ? "pen" : "key"), h("span", { class: "fit" }, phoneFirst ? t("phone.open", { server: v.phones! }) : open || !able ? t("sign.open", { what: what(docs) }) : t("enrol.open")));
   const draws = h("button", { type: "button", class: "link", disabled: true, onclick: () => askToSign(act(), "passkey") }, t("sign.draw"));
+  const other = phoneFirst ? able && h("button", { type: "button", class: "link", disabled: true, onclick: setUp }, t("phone.device"))
+    : phone && h("button", { type: "button", class: "link", disabled: true, onclick: () => askOthers(act()) }, t("phone.open", { server: v.phones! }));
   const no = h("button", { type: "button", class: "button", onclick: () => askToDecline(v, after) }, t("decline.open"));
   void view.ready.then((good) => {
     const can = good && !!(open || able);
     press.disabled = draws.disabled = !can;
+    if (other) other.disabled = !can;
     hint.textContent = t(!good ? "review.bad" : open ? "review.hint" : able ? "review.enrol" : qualified ? "review.unqualified" : "review.cannot");
     hint.classList.toggle("always", good && !open);
   });
   return h("section", { class: "bar", "aria-label": t("sign.title", { what: what(docs) }) }, h("div", { class: "inner" },
-    way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), printable(name) && !bare(docs) && draws) : null, hint, h("div", { class: "acts" }, no, press)));
+    way === "passkey" ? h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, name)), printable(name) && !bare(docs) && draws) : null, hint, other && h("p", { class: "else" }, other), h("div", { class: "acts" }, no, press)));
 }
 
 /** setUp enrols this device; the documents stay where they are. */
@@ -272,7 +278,7 @@ async function comeBack(): Promise<void> {
     after(await go());
   } catch (e) {
     await refresh();
-    const d = dialog(t("qualified.failed"), h("p", { class: "error", role: "alert" }, unqualified(e)),
+    const d = dialog(t("qualified.failed"), h("p", { class: "error", role: "alert" }, foreignFailure(e, "qualified")),
       h("div", { class: "acts" }, h("button", { type: "button", class: "button primary grow", onclick: () => d.close() }, t("back"))));
   }
 }

@@ -1,7 +1,7 @@
-// Qualified: with an identity card, or with a key at a trust service provider.
+// What others sign: an identity card, a key at a trust service provider, a phone that a server asks.
 
-import { Appearance, Factor, Key, Qualifying, Refused, Visit, abandon, authorizeProvider, bringToken, cancelPhone, challengeProvider, checkPhone, finishQualified,
-  leaveForProvider, orderPhone, prepareQualified, providerKeys, returnFromProvider, theToken, touchPhone } from "./api";
+import { Appearance, Doc, Factor, Key, Qualifying, Refused, Visit, abandon, authorizeProvider, bringToken, cancelPhone, challengeProvider, checkPhone, finishQualified,
+  leaveForProvider, orderPhone, preparePhone, prepareQualified, providerKeys, returnFromProvider, theToken, touchPhone } from "./api";
 import { b64, digest, unb64 } from "./bytes";
 import { Kept } from "./ceremony";
 import { busy, h, icon, id } from "./dom";
@@ -14,15 +14,19 @@ import { day, has, lang, list, printable, t } from "./words";
 
 const pause = (ms: number): Promise<void> => new Promise((go) => setTimeout(go, ms));
 
-/** unqualified is failure for a certificate that is a card's or a provider's, not this device's. */
-export function unqualified(e: unknown): string {
-  const own = e instanceof Refused && "qualified-" + e.reason;
+/** foreignFailure is failure for a certificate that is not this device's: a card's, a provider's, or at level Advanced a phone's. */
+export function foreignFailure(e: unknown, level: Visit["level"]): string {
+  const own = e instanceof Refused && level + "-" + e.reason;
   return failure(own && has("error." + own) ? new Refused(own, "") : e);
 }
 
-/** askQualified takes the signature's look, then leads through what the card or the provider asks. */
-export function askQualified(a: Act): void {
+/** byPhone reports whether a phone can sign these documents: it signs PDFs only. */
+export const byPhone = (v: Visit, docs: Doc[]): boolean => !!v.phones && docs.every((d) => !d.form);
+
+/** askOthers takes the signature's look, then leads through what the card, the provider or the phone's server asks. */
+export function askOthers(a: Act): void {
   const v = a.visit;
+  const told = (e: unknown): string => foreignFailure(e, v.level);
   const error = h("p", { class: "error", role: "alert" });
   const status = h("p", { role: "status" });
   const line = h("div", { class: "step" }, h("span", { class: "spin", "aria-hidden": "true" }), status);
@@ -54,7 +58,7 @@ export function askQualified(a: Act): void {
         d.close();
         return a.done(null);
       }
-      error.textContent = unqualified(e);
+      error.textContent = told(e);
       if (why === "check-failed") press.disabled = true; // nobody should try until it passes
       if (why === "preparation-gone") choose();
     } finally {
@@ -79,7 +83,7 @@ export function askQualified(a: Act): void {
     for (;;) {
       step("preparing");
       try {
-        const p = await prepareQualified({ shown: a.view.shown, appearance, ...more });
+        const p = await (comes === "whole" ? preparePhone : prepareQualified)({ shown: a.view.shown, appearance, ...more });
         step("checking");
         await kept.check(p, comes === "whole" ? comes : comes ? null : unb64(p.certificate ?? ""), p.hash);
         return p;
@@ -122,8 +126,8 @@ export function askQualified(a: Act): void {
     else askFactors(provider, key.factors ?? [], p.id, note);
   };
 
-  const byPhone = async (server: string): Promise<void> => {
-    const p = await prepare(look(), { provider: server }, "whole");
+  const withPhone = async (server: string): Promise<void> => {
+    const p = await prepare(look(), {}, "whole");
     askPhone(server, p.id);
   };
 
@@ -134,14 +138,14 @@ export function askQualified(a: Act): void {
   const choose = (): void => {
     kept.letGo();
     const ways: [string, string, () => Promise<void>][] = (v.providers ?? []).map((p) => [t("qualified.provider", { provider: p }), "key", () => byProvider(p)]);
-    if (v.phones) ways.push([t("qualified.phone", { server: v.phones }), "device", () => byPhone(v.phones!)]);
+    if (v.phones) ways.push([t("phone.open", { server: v.phones }), "device", () => withPhone(v.phones!)]);
     // Phones have no reader; where there is nothing else, the card is still named.
     if (v.card && (!ways.length || !matchMedia("(pointer: coarse)").matches)) ways.push([t("qualified.card"), "device", byCard]);
     body.replaceChildren(...(a.docs.length > 1 ? [h("p", { class: "quiet" }, list(a.docs.map((x) => x.name)))] : []),
       ...(a.away ? [h("p", { class: "notice" }, icon("clock"), h("span", {}, withoutTime(v)))] : []),
       drawing ? hand.el : h("p", { class: "as" }, h("span", {}, t("sign.as"), " ", h("strong", {}, v.who.name)),
         h("button", { type: "button", class: "link", onclick: () => { drawing = true; choose(); hand.focus(); } }, t("sign.draw"))),
-      h("p", { class: "quiet small" }, t("level.qualified.sign")),
+      h("p", { class: "quiet small" }, t(`level.${v.level}.sign`)),
       h("div", { class: "ways" }, ...ways.map(([label, picture, work]) => {
         const press: HTMLButtonElement = h("button", { type: "button", class: "button primary grow", onclick: () => attempt(press, work) }, icon(picture), h("span", { class: "fit" }, label));
         return press;
@@ -195,11 +199,11 @@ export function askQualified(a: Act): void {
   /** askPhone gives the documents to a server, which asks its person's phone, and waits for it. */
   const askPhone = (server: string, preparation: string): void => {
     const code = h("div", {});
-    const show = (image?: string): void => code.replaceChildren(...(image ? [h("p", {}, t("qualified.phone.scan")), h("img", { class: "qr", src: "data:image/png;base64," + image, alt: t("qualified.phone.qr") })] : []));
+    const show = (image?: string): void => code.replaceChildren(...(image ? [h("p", {}, t("phone.scan")), h("img", { class: "qr", src: "data:image/png;base64," + image, alt: t("phone.qr") })] : []));
     const remind: HTMLButtonElement = h("button", { type: "button", class: "link", onclick: () => void busy(remind, async () => {
       error.textContent = "";
-      try { show((await touchPhone({ id: preparation, kept: order, push: true })).image); } catch (e) { error.textContent = unqualified(e); }
-    }) }, t("qualified.phone.remind"));
+      try { show((await touchPhone({ id: preparation, kept: order, push: true })).image); } catch (e) { error.textContent = told(e); }
+    }) }, t("phone.remind"));
     remind.hidden = true;
     let order = "";
     takeBack = () => { if (order) void cancelPhone({ id: preparation, kept: order }).catch(() => undefined); };
@@ -227,8 +231,8 @@ export function askQualified(a: Act): void {
       } finally {
         press.hidden = false;
       }
-    }) }, icon("device"), h("span", { class: "fit" }, t("qualified.phone.send", { server })));
-    body.replaceChildren(h("p", {}, t("qualified.phone.how", { server })), h("p", { class: "notice" }, icon("lock"), h("span", {}, t("qualified.phone.gets", { server }))), code, remind, acts(press));
+    }) }, icon("device"), h("span", { class: "fit" }, t("phone.send", { server })));
+    body.replaceChildren(h("p", {}, t("phone.how", { server })), h("p", { class: "notice" }, icon("lock"), h("span", {}, t("phone.gets", { server }))), code, remind, acts(press));
     press.focus();
   };
 
