@@ -65,6 +65,9 @@ func (r *recorder) Take(_ context.Context, p *workflow.Prepared, head, b []byte)
 	if err := r.CheckValue(&taken, m.Value); err != nil {
 		return workflow.Key{}, &workflow.Refusal{Code: 550, Reason: "foreign-signature", Text: "Wrong.", Err: err}
 	}
+	if taken.Suffix == nil { // given away whole
+		taken.Suffix = fmt.Appendf(nil, "signed elsewhere by %x ?\n", sha256.Sum256(m.Chain[0]))
+	}
 	*p = taken
 	return workflow.Key{Chain: m.Chain, Algorithm: "ES256"}, nil
 }
