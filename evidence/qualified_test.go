@@ -19,15 +19,18 @@ import (
 )
 
 // taking is an Acceptor that takes everything; program's tests have the real one.
-type taking struct{}
+type taking struct {
+	level   workflow.Level
+	vouched string
+}
 
-func (taking) Accept(_ context.Context, _ workflow.Person, chain [][]byte) (*workflow.Acceptance, error) {
+func (a taking) Accept(_ context.Context, _ workflow.Person, chain [][]byte) (*workflow.Acceptance, error) {
 	leaf, err := x509.ParseCertificate(chain[0])
 	if err != nil {
 		return nil, err
 	}
-	return &workflow.Acceptance{Level: workflow.Qualified, Chain: chain, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
-		NotAfter: leaf.NotAfter, Vouched: "trusted list of EE, number 1", At: time.Now().UTC()}, nil
+	return &workflow.Acceptance{Level: a.level, Chain: chain, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
+		NotAfter: leaf.NotAfter, Vouched: a.vouched, At: time.Now().UTC()}, nil
 }
 
 // signQualified does what page and provider do at level Qualified.
@@ -59,7 +62,7 @@ func (h *house) signQualified(id string, i int, ca *qualifiedtest.Provider) {
 func TestQualifiedEvidence(t *testing.T) {
 	h := newHouse(t, t.TempDir())
 	t.Cleanup(func() { h.store.Close() })
-	h.desk.Acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: taking{}}
+	h.desk.Acceptors = map[workflow.Level]workflow.Acceptor{workflow.Qualified: taking{workflow.Qualified, "trusted list of EE, number 1"}}
 	srv := httptest.NewServer(nil)
 	defer srv.Close()
 	ca, err := qualifiedtest.New(time.Now, srv.URL)
@@ -110,17 +113,21 @@ func TestQualifiedEvidence(t *testing.T) {
 		"another end": func(_ *workflow.Evidence, a *workflow.Act) {
 			a.Accepted.NotAfter = a.Accepted.NotAfter.Add(time.Second)
 		},
-		"another provider":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.By = workflow.ByCard },
-		"another list":                       func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Vouched = "the organisation itself" },
-		"another algorithm":                  func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Algorithm = "ES384" },
-		"an algorithm that is none":          func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Algorithm = "none" },
-		"the chain upside down":              func(_ *workflow.Evidence, a *workflow.Act) { slices.Reverse(a.Accepted.Chain) },
-		"no chain":                           func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain = a.Accepted.Chain[:1] },
-		"nothing of it":                      func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain = nil },
-		"garbage above it":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain[1] = []byte("garbage") },
-		"an authority of the same name":      func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain[1] = other.CA.Raw },
-		"no qualification":                   func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted = nil },
-		"another level":                      func(e *workflow.Evidence, _ *workflow.Act) { e.Session.Level = workflow.Advanced },
+		"another provider":              func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.By = workflow.ByCard },
+		"another list":                  func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Vouched = "the organisation itself" },
+		"another algorithm":             func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Algorithm = "ES384" },
+		"an algorithm that is none":     func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Algorithm = "none" },
+		"the chain upside down":         func(_ *workflow.Evidence, a *workflow.Act) { slices.Reverse(a.Accepted.Chain) },
+		"no chain":                      func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain = a.Accepted.Chain[:1] },
+		"nothing of it":                 func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain = nil },
+		"garbage above it":              func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain[1] = []byte("garbage") },
+		"an authority of the same name": func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Chain[1] = other.CA.Raw },
+		"no qualification":              func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted = nil },
+		"another level":                 func(e *workflow.Evidence, _ *workflow.Act) { e.Session.Level = workflow.Advanced },
+		"taken for another level":       func(_ *workflow.Evidence, a *workflow.Act) { a.Accepted.Level = workflow.Advanced },
+		"taken for Advanced, and asked so": func(e *workflow.Evidence, a *workflow.Act) {
+			e.Session.Level, a.Accepted.Level = workflow.Advanced, workflow.Advanced // the colleague's is still one for Qualified
+		},
 		"another certificate of that name":   func(_ *workflow.Evidence, a *workflow.Act) { taken(a, namesake.Cert, ca.CA) },
 		"a certificate of another authority": func(_ *workflow.Evidence, a *workflow.Act) { taken(a, stranger.Cert, other.CA) },
 		"a colleague's certificate": func(e *workflow.Evidence, a *workflow.Act) {

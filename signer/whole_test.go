@@ -17,12 +17,12 @@ import (
 	"milterd/workflow"
 )
 
-// given is a document of two signatories at level Qualified that is given away for the
+// given is a document of two signatories that is given away for the
 // first one's signature.
-func given(t testing.TB, s *Signer) (*workflow.Session, []byte, *workflow.Prepared) {
+func given(t testing.TB, s *Signer, level workflow.Level) (*workflow.Session, []byte, *workflow.Prepared) {
 	t.Helper()
 	sess := session(2)
-	sess.Level = workflow.Qualified
+	sess.Level = level
 	head := laidOut(t, s, sess, document(t, "contract.pdf"))
 	act := sess.People[0].Act
 	p, err := s.Prepare(context.Background(), sess, 0, 0, act.Appearance, act.At, workflow.Key{Whole: true}, head)
@@ -69,17 +69,24 @@ func change(t testing.TB, head []byte, fn func(u *cos.Update, f *cos.File)) []by
 // its time and its revocation data, and is as good as any other.
 func TestSignedElsewhere(t *testing.T) {
 	t.Parallel()
-	for name, field := range map[string]func(*workflow.Session) string{
-		"own field":    func(s *workflow.Session) string { return pdf.FieldName(s.ID, 0) },
-		"out of sight": func(*workflow.Session) string { return "Theirs" },
+	own := func(s *workflow.Session) string { return pdf.FieldName(s.ID, 0) }
+	hidden := func(*workflow.Session) string { return "Theirs" }
+	for name, c := range map[string]struct {
+		level workflow.Level
+		field func(*workflow.Session) string
+	}{
+		"own field":              {workflow.Qualified, own},
+		"out of sight":           {workflow.Qualified, hidden},
+		"own field, Advanced":    {workflow.Advanced, own},
+		"out of sight, Advanced": {workflow.Advanced, hidden},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := registered(t, pki.P256)
 			s := ownClock(a.Authority)
-			sess, head, p := given(t, s)
+			sess, head, p := given(t, s, c.level)
 			d := a.device(t, sess.People[0].Person, time.Hour)
-			signed := d.put(t, head, field(sess), 6000, nil)
+			signed := d.put(t, head, c.field(sess), 6000, nil)
 			key, err := s.Take(context.Background(), p, head, signed[len(head):])
 			if err != nil {
 				t.Fatal(err)
@@ -88,7 +95,7 @@ func TestSignedElsewhere(t *testing.T) {
 				t.Fatalf("taken as %+v", key)
 			}
 			p = stored(t, p)
-			sess.People[0].Act.Accepted = &workflow.Acceptance{Chain: d.chain}
+			sess.People[0].Act.Accepted = &workflow.Acceptance{Level: c.level, Chain: d.chain}
 			incs, err := s.Complete(context.Background(), sess, 0, 0, head, p)
 			if err != nil {
 				t.Fatal(err)
@@ -124,7 +131,7 @@ func TestWholeRefuses(t *testing.T) {
 	t.Parallel()
 	a := registered(t, pki.P256)
 	s := ownClock(a.Authority)
-	sess, head, p := given(t, s)
+	sess, head, p := given(t, s, workflow.Qualified)
 	d := a.device(t, sess.People[0].Person, time.Hour)
 	own := pdf.FieldName(sess.ID, 0)
 	good := d.put(t, head, own, 6000, nil)
