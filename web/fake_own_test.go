@@ -161,6 +161,7 @@ func (f *fake) Prepare(_ context.Context, v workflow.Visit, shown []workflow.Sho
 	if cert == nil {
 		return nil, refusal("no-certificate", "None.", nil)
 	}
+	f.whole = false
 	return f.write(v, shown, a, cert, nil)
 }
 

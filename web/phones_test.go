@@ -22,6 +22,7 @@ const byPhones = "Corp Phones"
 type fakePhones struct {
 	*fake
 	files  [][]byte
+	level  workflow.Level
 	texts  []string
 	agreed bool
 	fail   string           // of the next check
@@ -38,7 +39,7 @@ func (p *fakePhones) Order(_ context.Context, o remote.Order) ([]byte, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.files, p.texts = o.Files, o.Texts
+	p.files, p.texts, p.level = o.Files, o.Texts, o.Level
 	return []byte(o.Preparation + o.Mail), nil
 }
 

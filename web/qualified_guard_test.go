@@ -224,7 +224,7 @@ func TestQualifiedReasonsAreTranslated(t *testing.T) {
 	if len(reasons) < 40 {
 		t.Fatalf("only %d reasons were found", len(reasons))
 	}
-	reasons = append(reasons, "no-provider", "no-card", "level-unavailable", "not-agreed", "card-token", "card-answer", "certificate-known", "qualified-certificate-revoked", "qualified-certificate-expired", "pdf-only", "several-certificates", "foreign-signature", "foreign-document", "signature-too-large")
+	reasons = append(reasons, "no-provider", "no-card", "level-unavailable", "not-agreed", "card-token", "card-answer", "certificate-known", "qualified-certificate-revoked", "qualified-certificate-expired", "advanced-authentication-certificate", "advanced-wrong-key-usage", "advanced-certificate-expired", "advanced-certificate-revoked", "advanced-broken-chain", "advanced-wrong-person", "advanced-certificate-removed", "advanced-untrusted-service", "pdf-only", "several-certificates", "foreign-signature", "foreign-document", "signature-too-large")
 	for _, lang := range []string{"en", "de", "fr"} {
 		b, err := os.ReadFile("static/i18n/" + lang + ".json")
 		if err != nil {

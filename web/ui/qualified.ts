@@ -257,6 +257,8 @@ export function askOthers(a: Act): void {
     kept.drop();
   });
   choose();
+  // At level Advanced the bar has named the phone already, and nothing else signs from here.
+  if (v.level === "advanced" && !drawing) body.querySelector<HTMLButtonElement>(".ways .primary")?.click();
 }
 
 const away = "milterd.away";
