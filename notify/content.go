@@ -54,6 +54,7 @@ type writer struct {
 	sender *workflow.Participant
 	org    string
 	tsa    []string
+	phones string
 	root   string
 	domain string
 	b      []block
@@ -85,7 +86,7 @@ func (n *Notifier) write(notice workflow.Notice) (*content, error) {
 		return nil, err
 	}
 	s, to := notice.Session, notice.Recipient()
-	w := &writer{words: speak(to.Language), n: notice, s: s, org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, root: n.c.Root, domain: n.c.Domain}
+	w := &writer{words: speak(to.Language), n: notice, s: s, org: shorten(n.c.Organisation, maxName), tsa: n.c.TSA, phones: shorten(clean(n.c.Phones), maxName), root: n.c.Root, domain: n.c.Domain}
 	c := &content{Lang: w.tag.String(), Brand: n.c.From}
 	footer := w.say("footer", data{"Org": w.org, "Domain": w.domain})
 	switch notice.Kind {
@@ -238,7 +239,10 @@ func (w *writer) invitation() {
 	if w.s.Level != workflow.Standard {
 		next += "." + string(w.s.Level)
 	}
-	w.para(w.count(next, docs, nil))
+	if w.s.Level == workflow.Advanced && w.phones != "" && w.onlyPDFs() {
+		next += ".phones"
+	}
+	w.para(w.count(next, docs, data{"Server": w.phones}))
 	w.para(w.say("invitation.private", nil))
 	if !self {
 		w.para(w.say("invitation.reply", data{"Name": name(w.sender)}))

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"milterd/workflow"
@@ -94,13 +95,28 @@ func (w *writer) standing(heading string) {
 		case p.State == workflow.Refused:
 			it.Detail += ": " + w.say("state.declined", data{"Date": w.date(p.Decided)})
 		case p.State == workflow.Signed || p.State == workflow.Signing:
-			it.Detail += ": " + w.say("state.signed", data{"Date": w.date(p.Decided)})
+			it.Detail += ": " + w.say("state.signed", data{"Date": w.date(p.Decided)}) + w.accepted(p.Act)
 		default:
 			it.Detail += ": " + w.say("state.waiting", nil)
 		}
 		items = append(items, it)
 	}
 	w.add(block{Is: "items", Text: heading, Items: items})
+}
+
+// accepted says who certified the key of a signature, where it was not this organisation's
+// authority, and by whose word the certificate was taken.
+func (w *writer) accepted(a *workflow.Act) string {
+	if a == nil || a.Accepted == nil || len(a.Accepted.Chain) == 0 {
+		return ""
+	}
+	plain := func(s string) string { return shorten(unlinked(clean(s)), 2*maxName) }
+	return ", " + w.say("state.accepted", data{"Issuer": plain(a.Accepted.Issuer), "Vouched": plain(a.Accepted.Vouched)})
+}
+
+// onlyPDFs says whether all documents are ones that phones can sign.
+func (w *writer) onlyPDFs() bool {
+	return !slices.ContainsFunc(w.s.Mailed(), func(i int) bool { return !w.s.Documents[i].Grows() })
 }
 
 func person(p *workflow.Participant) item { return item{Name: name(p), Detail: clean(p.Mail)} }

@@ -37,6 +37,7 @@ type Config struct {
 	Master       []byte // at least 32 bytes; bounce tokens and Message-IDs are derived from it
 	Relay        Relay
 	TSA          []string         // hosts of the timestamp authorities; none means the organisation's own clock
+	Phones       string           // the server that has people sign on their phones at level Advanced; "" for none
 	Root         string           // address of the organisation's root certificate; "" where that is somebody else's
 	Now          func() time.Time // nil means time.Now
 }

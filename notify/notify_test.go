@@ -184,6 +184,16 @@ func cases(lang string) map[string]workflow.Notice {
 	n.Link = testLink
 	out["invitation-advanced"] = n
 
+	out["invitation-phones"] = n
+
+	s = signed(testSession(lang))
+	s.Level = workflow.Advanced
+	s.People[zoe].Act = &workflow.Act{Accepted: &workflow.Acceptance{Level: workflow.Advanced, Chain: [][]byte{{1}}, Issuer: "CN=Corp Phones CA,O=see https://evil.test",
+		Vouched: "the organisation's authorities for Advanced signatures, SignScope Local, /etc/milterd/phones: CN=Corp Phones CA"}}
+	n = notice(workflow.MailResult, s, john)
+	n.Link, n.Attachments, n.Until = testLink, files(s), testNow.Add(90*24*time.Hour)
+	out["result-phones"] = n
+
 	for file, c := range map[string]workflow.Credential{
 		"enrolled":       {Kind: workflow.Passkey, Name: "Safari on iPhone", ApprovedBy: "directory password"},
 		"enrolled-other": {Kind: workflow.TOTP, Name: "see https://evil.test/login at once", ApprovedBy: "device Firefox on Linux"},
@@ -253,8 +263,14 @@ func each(t *testing.T, f func(t *testing.T, name string, n workflow.Notice)) {
 }
 
 func TestExpectedMails(t *testing.T) {
-	n := testNotifier(t, Relay{})
+	all := testNotifier(t, Relay{})
+	phones := *all
+	phones.c.Phones = "Corp Phones"
 	each(t, func(t *testing.T, name string, notice workflow.Notice) {
+		n := all
+		if strings.HasPrefix(name, "invitation-phones") {
+			n = &phones
+		}
 		got, err := n.Compose(notice)
 		if err != nil {
 			t.Fatal(err)

@@ -324,7 +324,7 @@ func (p *Program) notifier(master []byte) (*notify.Notifier, error) {
 		relay.Pass = strings.TrimRight(string(b), "\r\n")
 	}
 	return notify.New(notify.Config{Domain: c.Domain, Organisation: c.Organisation.Name, Master: master, Relay: relay,
-		TSA: c.Timestamps.URLs, Root: p.Authority.RootAddress()})
+		TSA: c.Timestamps.URLs, Phones: p.advancedPhones(), Root: p.Authority.RootAddress()})
 }
 
 // Logger writes the log as the configuration says.

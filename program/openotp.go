@@ -66,6 +66,14 @@ func (p *Program) openOTP(keys *auth.Keys, gatherer *pki.Gatherer) error {
 	return nil
 }
 
+// advancedPhones names the server for mails; "" where it does not sign at level Advanced.
+func (p *Program) advancedPhones() string {
+	if p.phones == nil || !p.phones.Offers(workflow.Advanced) {
+		return ""
+	}
+	return p.phones.Name()
+}
+
 // advancedAcceptor implements workflow.Acceptor for level Advanced: by a folder of
 // authorities, the directory, and revocation data of the moment.
 type advancedAcceptor struct {

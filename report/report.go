@@ -41,9 +41,9 @@ func (r *Reporter) Report(_ context.Context, s *workflow.Session, events []workf
 	p.heading(w.say("title"))
 	p.text(w.say("intro", r.c.Organisation))
 	p.overview(s, events)
-	p.text(w.say(string(s.Level), r.c.Organisation))
+	p.text(w.level(s, r.c.Organisation))
 	p.documents(s)
-	p.signatories(s)
+	p.signatories(s, r.c.Organisation)
 	p.trail(events)
 	if len(r.c.TSA) == 0 {
 		p.small(w.say("clock.own", r.c.Organisation))
@@ -54,7 +54,9 @@ func (r *Reporter) Report(_ context.Context, s *workflow.Session, events []workf
 	if r.c.Root != "" {
 		p.small(w.say("root", r.c.Root))
 	}
-	if slices.ContainsFunc(s.People, func(q workflow.Participant) bool { return q.Act != nil && q.Act.Proof.Assertion != nil }) {
+	if slices.ContainsFunc(s.People, func(q workflow.Participant) bool {
+		return q.Act != nil && (q.Act.Proof.Assertion != nil || q.Act.Accepted != nil)
+	}) {
 		p.small(w.say("evidence", s.ID))
 	}
 	var out bytes.Buffer
@@ -110,7 +112,7 @@ func (p *page) documents(s *workflow.Session) {
 	}
 }
 
-func (p *page) signatories(s *workflow.Session) {
+func (p *page) signatories(s *workflow.Session, organisation string) {
 	w := p.words
 	p.section(w.say("signatories"))
 	for _, i := range s.Signatories() {
@@ -126,11 +128,14 @@ func (p *page) signatories(s *workflow.Session) {
 			p.shown(s, a.Shown)
 			switch q := a.Accepted; {
 			case q != nil:
-				p.row(w.say("key"), w.say("qualified key", q.Serial))
+				p.row(w.say("key"), w.say(string(q.Level)+" key", q.Serial))
 				p.row(w.say("issuer"), clean(q.Issuer))
 				p.row(w.say("vouched"), clean(q.Vouched))
 			case len(a.Own) > 0:
 				p.row(w.say("key"), w.say("own key", a.Own[0].Certificate))
+				if others(s) {
+					p.row(w.say("issuer"), organisation)
+				}
 			}
 			how := "drawn"
 			if a.Appearance.Typed != "" {
@@ -177,6 +182,20 @@ func (w words) what(e workflow.Event) string {
 		return s
 	}
 	return w.say("e." + string(e.Kind))
+}
+
+// level says what the session's level means. At Advanced the organisation has issued the
+// certificates, unless one of another authority was taken.
+func (w words) level(s *workflow.Session, organisation string) string {
+	if s.Level == workflow.Advanced && others(s) {
+		return w.say("advanced others")
+	}
+	return w.say(string(s.Level), organisation)
+}
+
+// others says whether a certificate of another authority was taken.
+func others(s *workflow.Session) bool {
+	return slices.ContainsFunc(s.People, func(q workflow.Participant) bool { return q.Act != nil && q.Act.Accepted != nil })
 }
 
 // how says how somebody was recognised: by their mailbox, or by a device.

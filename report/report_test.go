@@ -123,12 +123,39 @@ func advanced(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
 	return s, events
 }
 
+// onPhone is one whose second signatory has signed on a phone, by a server.
+func onPhone(t *testing.T, lang string) (*workflow.Session, []workflow.Event) {
+	t.Helper()
+	s, events := advanced(t, lang)
+	zoe := &s.People[len(s.People)-1]
+	q := &workflow.Acceptance{Level: workflow.Advanced, By: "Corp Phones", Serial: "4c1d", Issuer: "CN=Corp Phones CA,O=Corp Test",
+		Vouched: "the organisation's authorities for Advanced signatures, SignScope Local, /etc/milterd/phones: CN=Corp Phones CA,O=Corp Test"}
+	zoe.Act = &workflow.Act{Appearance: workflow.Appearance{Typed: "Zoë"}, Own: []workflow.SignedBy{{Certificate: q.Serial}}, Accepted: q,
+		Proof: workflow.Proof{Method: "advanced signature", Challenge: "p", Client: "192.0.2.8", Device: q.By}}
+	for _, e := range []workflow.Event{
+		{Kind: workflow.EventOwnPrepared, Detail: map[string]string{"certificate": "comes with the signature", "signed with": q.By}},
+		{Kind: workflow.EventRefused, Detail: map[string]string{"reason": "wrong-person", "preparation": "p"}},
+		{Kind: workflow.EventSigned, Detail: map[string]string{"proof": "advanced signature", "device": q.By, "certificate": q.Serial, "signed with": q.By, "issuer": q.Issuer}},
+	} {
+		last := &events[len(events)-1]
+		e.Time, e.Actor, e.Client = last.Time.Add(time.Second), zoe.Mail, "192.0.2.8"
+		e, err := e.Chain(s.ID, last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+	}
+	return s, events
+}
+
 func TestReport(t *testing.T) {
 	for _, lang := range []string{"en", "de", "fr"} {
 		s, events := session(t, lang)
 		expect(t, lang+".txt", s, events)
 		s, events = advanced(t, lang)
 		expect(t, "advanced."+lang+".txt", s, events)
+		s, events = onPhone(t, lang)
+		expect(t, "phone."+lang+".txt", s, events)
 	}
 }
 
