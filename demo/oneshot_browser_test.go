@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"log/slog"
@@ -156,22 +157,41 @@ type next func(func(*Message) bool) *Message
 type browsing struct {
 	t *testing.T
 	*house
-	run *run
-	b   *chromium.Tab
+	run   *run
+	b     *chromium.Tab
+	level workflow.Level // of requests; "" means Qualified
 }
 
-// ask mails a request of jane's at level Qualified, opens it for its signatory, and presses Sign.
+// ask mails a request of jane's, opens it for its signatory, and presses Sign.
 func (x *browsing) ask(who Person, local string, more ...Part) next {
 	x.t.Helper()
-	b, jane, before := x.b, x.people[0], len(x.boxes.In(""))
-	to := []string{local + "@" + SignDomain}
-	raw, err := Draft{From: jane, To: to, Subject: "[Qualified] contract", Text: "Please sign.", File: Sample(), More: more}.Compose()
+	n := x.open(x.mailed([]string{local}, more...), who)
+	chromium.Eval[bool](x.b, `document.querySelector(".bar .primary").click(), true`)
+	return n
+}
+
+// mailed mails a request of jane's, and says how many mails there were before.
+func (x *browsing) mailed(locals []string, more ...Part) (before int) {
+	x.t.Helper()
+	jane, before := x.people[0], len(x.boxes.In(""))
+	var to []string
+	for _, local := range locals {
+		to = append(to, local+"@"+SignDomain)
+	}
+	raw, err := Draft{From: jane, To: to, Subject: "[" + cmp.Or(x.level, workflow.Qualified).String() + "] contract", Text: "Please sign.", File: Sample(), More: more}.Compose()
 	if err != nil {
 		x.t.Fatal(err)
 	}
 	if err := Submit(x.mail.Address(), jane.Mail, password, jane.Mail, to, raw); err != nil {
 		x.t.Fatal(err)
 	}
+	return before
+}
+
+// open opens the newest invitation of somebody, up to the button that signs.
+func (x *browsing) open(before int, who Person) next {
+	x.t.Helper()
+	b := x.b
 	n := func(fits func(*Message) bool) *Message {
 		x.t.Helper()
 		m, err := x.run.next(x.t.Context(), who.Mail, before, fits)
@@ -190,7 +210,6 @@ func (x *browsing) ask(who Person, local string, more ...Part) next {
 		b.Press("Open the documents")
 	}
 	b.Until("the button", `document.querySelector(".bar .primary") && !document.querySelector(".bar .primary").disabled`)
-	chromium.Eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
 	return n
 }
 

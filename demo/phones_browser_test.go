@@ -11,6 +11,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,14 +30,81 @@ import (
 	"milterd/workflow"
 )
 
-// phones is a stand-in for an OpenOTP server whose people sign with qualified certificates.
+// phones is a stand-in for an OpenOTP server whose people sign with certificates of the
+// authority that a scope names.
 type phones struct {
 	*openotptest.Server
-	house *house
-	spoil func(file []byte) []byte // before it signs
-	twice bool
-	room  int // for a time
-	keys  map[string]*qualifiedtest.Identity
+	house  *house
+	scopes map[string]*authority        // but for eIDAS, where it is the house's provider
+	swap   map[string]string            // scopes that it takes for others
+	spoil  func(file []byte) []byte     // before it signs
+	next   func(*qualifiedtest.Request) // changes the next certificate of a scope
+	last   *x509.Certificate            // that was issued so
+	twice  bool
+	room   int // for a time
+	keys   map[string]*qualifiedtest.Identity
+}
+
+// authority is one whose certificates phones sign with, and where its revocation data is.
+type authority struct {
+	*qualifiedtest.Provider
+	http *http.Server
+}
+
+func startAuthority(t *testing.T, name string) *authority {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authority{}
+	if a.Provider, err = qualifiedtest.Named(name, time.Now, "http://"+ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	a.http = &http.Server{Handler: a.Provider, ReadHeaderTimeout: 10 * time.Second}
+	go a.http.Serve(ln)
+	t.Cleanup(func() { a.http.Close() })
+	return a
+}
+
+// folder holds its certificate.
+func (a *authority) folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), certificates(a.CA), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// issued is a person's key, with a certificate that names them by their mail address.
+func (p *phones) issued(user, scope string) (*ecdsa.PrivateKey, *x509.Certificate, []*x509.Certificate, error) {
+	a := p.scopes[scope]
+	if a == nil {
+		return nil, nil, nil, fmt.Errorf("no authority for scope %s", scope)
+	}
+	if id := p.keys[scope+user]; id != nil && p.next == nil {
+		return id.Key.(*ecdsa.PrivateKey), id.Cert, []*x509.Certificate{a.CA}, nil
+	}
+	first, last := user, ""
+	for _, q := range p.house.people {
+		if q.Mail == user {
+			first, last, _ = strings.Cut(q.Name, " ")
+		}
+	}
+	r := qualifiedtest.Request{GivenName: first, Surname: last, NoStatements: true, Change: func(c *x509.Certificate) {
+		c.KeyUsage, c.EmailAddresses, c.NotAfter = x509.KeyUsageDigitalSignature, []string{user}, time.Now().AddDate(0, 1, 0)
+	}}
+	if p.next != nil {
+		p.next(&r)
+		p.next = nil
+	}
+	id, err := a.Issue(r)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p.keys[scope+user], p.last = id, id.Cert
+	return id.Key.(*ecdsa.PrivateKey), id.Cert, []*x509.Certificate{a.CA}, nil
 }
 
 // key is a person's, with the certificate that is the next to be issued, or was the last.
@@ -62,18 +133,29 @@ func (p *phones) key(user string) (*ecdsa.PrivateKey, *x509.Certificate, error) 
 
 // sign is the phone's.
 func (p *phones) sign(file []byte, user, mode, scope string) (signed, certificate []byte, err error) {
-	if mode != "pades" || scope != "eIDAS" {
-		return nil, nil, fmt.Errorf("asked for %s, %s", mode, scope)
+	if mode != "pades" {
+		return nil, nil, fmt.Errorf("asked for %s", mode)
+	}
+	if other := p.swap[scope]; other != "" {
+		scope = other
 	}
 	if p.spoil != nil {
 		file = p.spoil(file)
 	}
-	key, leaf, err := p.key(user)
+	var key *ecdsa.PrivateKey
+	var leaf *x509.Certificate
+	var above []*x509.Certificate
+	if scope == "eIDAS" {
+		above = []*x509.Certificate{p.house.provider.authority.CA}
+		key, leaf, err = p.key(user)
+	} else {
+		key, leaf, above, err = p.issued(user, scope)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	for range map[bool]int{false: 1, true: 2}[p.twice] {
-		suffix, err := pades.Sign(context.Background(), file, pades.Params{Certificate: leaf, Chain: []*x509.Certificate{p.house.provider.authority.CA}, Time: time.Now(),
+		suffix, err := pades.Sign(context.Background(), file, pades.Params{Certificate: leaf, Chain: above, Time: time.Now(),
 			Name: leaf.Subject.CommonName, TokenSize: p.room}, key, nil)
 		if err != nil {
 			return nil, nil, err
@@ -121,7 +203,7 @@ func TestPhonesInChromium(t *testing.T) {
 	}
 	defer p.Close()
 	const name = "Stand-in phones"
-	h, err := start(ctx, Options{Postfix: true, provider: true, phones: fmt.Sprintf("[qualified.openotp]\nname = %q\nurl = %q\nclient = \"milterd\"\n", name, p.URL)},
+	h, err := start(ctx, Options{Postfix: true, provider: true, phones: fmt.Sprintf("[openotp]\nname = %q\nurl = %q\nclient = \"milterd\"\nqualified = true\n", name, p.URL)},
 		people, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -52,7 +52,11 @@ type Provider struct {
 
 // New makes a provider. Its authorities are valid from five years before now to
 // five years after.
-func New(now func() time.Time, url string) (*Provider, error) {
+func New(now func() time.Time, url string) (*Provider, error) { return Named("Test QTSP", now, url) }
+
+// Named is New under another name: what it issues is not for Qualified signatures only, or
+// not at all (Request.NoStatements).
+func Named(organisation string, now func() time.Time, url string) (*Provider, error) {
 	p := &Provider{URL: url, Now: now, revoked: map[string]time.Time{}, unknown: map[string]bool{}}
 	var err error
 	if p.RootKey, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader); err != nil {
@@ -63,16 +67,16 @@ func New(now func() time.Time, url string) (*Provider, error) {
 	}
 	authority := func(name string) *x509.Certificate {
 		return &x509.Certificate{
-			Subject:   pkix.Name{CommonName: name, Organization: []string{"Test QTSP"}, Country: []string{"EE"}},
+			Subject:   pkix.Name{CommonName: name, Organization: []string{organisation}, Country: []string{"EE"}},
 			NotBefore: now().AddDate(-5, 0, 0), NotAfter: now().AddDate(5, 0, 0),
 			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, IsCA: true, BasicConstraintsValid: true,
 		}
 	}
-	root := authority("Test QTSP Root (stand-in)")
+	root := authority(organisation + " Root (stand-in)")
 	if p.Root, err = create(root, root, p.RootKey.Public(), p.RootKey); err != nil {
 		return nil, err
 	}
-	p.CA, err = create(authority("Test QTSP Signing CA (stand-in)"), p.Root, p.CAKey.Public(), p.RootKey)
+	p.CA, err = create(authority(organisation+" Signing CA (stand-in)"), p.Root, p.CAKey.Public(), p.RootKey)
 	return p, err
 }
 
