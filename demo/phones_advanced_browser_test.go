@@ -91,6 +91,7 @@ func (x *phoneHouse) send(agree bool) (ids []string) {
 func (x *phoneHouse) refused(who Person, says, why string) {
 	x.t.Helper()
 	x.b.Sees(says)
+	x.b.Shot("refused-" + why)
 	if e := x.last(); e.Kind != workflow.EventRefused || e.Detail["reason"] != why || e.Actor != who.Mail {
 		x.t.Errorf("%s: on record as %s: %v", why, e.Kind, e.Detail)
 	}
@@ -202,7 +203,6 @@ func TestAdvancedPhonesInChromium(t *testing.T) {
 	p.spoil, p.swap["Local"] = nil, "foreign"
 	x.send(true)
 	x.refused(john, "comes from no authority that is taken here for Advanced signatures", "untrusted-service")
-	b.Shot("phones-advanced-refused")
 
 	x.ask(jane, "self")
 	p.swap["Local"] = "eIDAS"
@@ -270,7 +270,9 @@ func TestAdvancedPhonesInChromium(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.Sees("Download")
+	b.Sees("Everything is signed")
+	b.Sees("Certificate issued by " + p.scopes["Local"].CA.Subject.String())
+	b.Sees("SignScope Local, " + x.folder)
 	b.Shot("phones-advanced-done")
 	result := next(func(m *Message) bool { return len(m.Attachments) > 1 })
 	x.judgePhones(result, jane, jane.Name, john.Name, "Example Corp")
@@ -307,6 +309,6 @@ func TestGlobalPhonesInChromium(t *testing.T) {
 	delete(x.phones.swap, "Global")
 	x.phones.next = of("VATLU-12345678")
 	x.send(true)
-	x.b.Sees("Download")
+	x.b.Sees("Everything is signed")
 	x.judgePhones(next(func(m *Message) bool { return len(m.Attachments) > 1 }), jane, jane.Name, "Example Corp")
 }

@@ -57,6 +57,8 @@ type lookPerson struct {
 	Unreached bool                    `json:"unreached,omitempty"` // after proof: a mail to this person came back
 	Decided   time.Time               `json:"decided,omitzero"`
 	Comment   string                  `json:"comment,omitempty"`
+	Issuer    string                  `json:"issuer,omitempty"`  // after proof: of another authority's certificate that signed
+	Vouched   string                  `json:"vouched,omitempty"` // by whose word it was taken
 }
 
 type lookDocument struct {
@@ -168,6 +170,9 @@ func lookAt(p *workflow.Participant, you, proven bool) lookPerson {
 	}
 	if you {
 		out.Language = p.Language
+	}
+	if proven && p.Act != nil && p.Act.Accepted != nil {
+		out.Issuer, out.Vouched = p.Act.Accepted.Issuer, p.Act.Accepted.Vouched
 	}
 	if !proven {
 		out.Mail, out.Comment = mask(p.Mail), ""

@@ -6,6 +6,8 @@ import { Bytes, hex, sha256 } from "./bytes";
 export interface Person {
   name: string; mail: string; language?: string; you?: boolean; sender?: boolean; signatory?: boolean;
   state?: "waiting" | "signing" | "signed" | "declined"; unreached?: boolean; decided?: string; comment?: string;
+  /** of another authority's certificate that signed: who issued it, and by whose word it was taken. */
+  issuer?: string; vouched?: string;
 }
 export interface Doc {
   index: number; name: string; kind: "mailed" | "report"; pages: number; size: number; sha256: string;

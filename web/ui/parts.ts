@@ -59,6 +59,7 @@ export function people(v: Visit): HTMLElement {
     h("li", { class: p.state }, icon(marks[p.state ?? "waiting"] ?? "clock"),
       h("span", {}, h("strong", {}, p.name + (p.you ? " " + t("people.you") : "")),
         h("span", { class: "quiet" }, t("people." + (p.state ?? "waiting"), { time: p.decided ? when(p.decided) : "" })),
+        p.issuer && h("span", { class: "quiet small" }, t("people.accepted", { issuer: p.issuer, vouched: p.vouched ?? "" })),
         p.unreached && h("span", { class: "error" }, t("people.unreached"))))));
 }
 
