@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"milterd/auth"
 	"milterd/config"
@@ -22,7 +23,9 @@ func isSample(c *config.Config) bool {
 }
 
 // Warnings names what is well-formed, and yet not what somebody can have meant.
-func (p *Program) Warnings() []string { return append(p.drift(), noPasskeys(p.Config)...) }
+func (p *Program) Warnings() []string {
+	return slices.Concat(p.drift(), noPasskeys(p.Config), p.phoneWarnings(time.Now()))
+}
 
 // noPasskeys warns of an url that is an address: WebAuthn binds passkeys to a
 // domain (its section 5.1.3), and browsers refuse everything else.
@@ -36,7 +39,7 @@ func noPasskeys(c *config.Config) (warnings []string) {
 			continue
 		}
 		lacks := "nobody can sign at this level by passkey"
-		if len(accepted) == 1 {
+		if len(accepted) == 1 && (field == "proofs.standard" || c.OpenOTP.Advanced == "") {
 			lacks = "nobody can sign at this level"
 		}
 		warnings = append(warnings, fmt.Sprintf("%s accepts passkeys, but url is %q: under an address instead of a name, browsers allow none, and %s. "+

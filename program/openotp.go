@@ -2,8 +2,10 @@ package program
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +74,33 @@ func (p *Program) advancedPhones() string {
 		return ""
 	}
 	return p.phones.Name()
+}
+
+// phoneWarnings names what of the authorities that certify phones can hardly be meant.
+func (p *Program) phoneWarnings(now time.Time) (warnings []string) {
+	c := p.Config
+	if c.OpenOTP.Advanced == "global" && c.Organisation.VAT == "" {
+		warnings = append(warnings, "openotp.advanced is global, and organisation.vat is empty: nobody compares the organisation in a certificate with this one. "+
+			"The vendor certifies phones of others, too: set organisation.vat, if certificates name it")
+	}
+	var own []*x509.Certificate // taken for qualified by the organisation's word, not by a list
+	for _, t := range p.trust {
+		if a, ok := t.(*trustlist.Anchors); ok {
+			own = a.Authorities()
+		}
+	}
+	for _, t := range p.advanced {
+		for _, ca := range t.Authorities() {
+			if ca.NotAfter.Before(now) {
+				warnings = append(warnings, fmt.Sprintf("openotp.advanced_anchors: %s has ended, so that nothing of it is taken", ca.Subject))
+			}
+			if slices.ContainsFunc(own, ca.Equal) {
+				warnings = append(warnings, fmt.Sprintf("openotp.advanced_anchors: %s is in qualified.anchors, too: whom it certifies for Advanced signatures, it could call qualified", ca.Subject))
+			}
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
 }
 
 // advancedAcceptor implements workflow.Acceptor for level Advanced: by a folder of

@@ -79,10 +79,11 @@ func (q qualifiedLists) Run(c *cli) error {
 type qualifiedCheck struct {
 	Certificate string `arg:"" type:"existingfile" help:"Certificate, PEM or DER; its issuers may follow it."`
 	Mail        string `arg:"" help:"Mail address of the person who would sign."`
+	Advanced    bool   `help:"Ask for a signature at level Advanced, on a phone: by openotp.advanced_anchors instead of trusted lists."`
 }
 
 func (qualifiedCheck) Help() string {
-	return "Does what the page does before a signature is prepared: trusted lists, statements in the certificate, revocation at this moment, and whether it is the person's, by the directory and by what is registered. Nothing is signed or kept. The exit status is 1 if the certificate is not taken."
+	return "Does what the page does before a signature is prepared: trusted lists, statements in the certificate, revocation at this moment, and whether it is the person's, by the directory and by what is registered. With --advanced, what it does with a certificate that comes from a phone at level Advanced. Nothing is signed or kept. The exit status is 1 if the certificate is not taken."
 }
 
 func (q qualifiedCheck) Run(c *cli) error {
@@ -91,9 +92,13 @@ func (q qualifiedCheck) Run(c *cli) error {
 		return err
 	}
 	return c.with(func(ctx context.Context, p *program.Program) error {
-		acceptor := p.Desk.Acceptors[workflow.Qualified]
+		level, where := workflow.Qualified, "level Qualified is not set up: see [qualified] in the configuration"
+		if q.Advanced {
+			level, where = workflow.Advanced, "phones are not set up at level Advanced: see openotp.advanced in the configuration"
+		}
+		acceptor := p.Desk.Acceptors[level]
 		if acceptor == nil {
-			return errors.New("level Qualified is not set up: see [qualified] in the configuration")
+			return errors.New(where)
 		}
 		who, err := p.Directory.ByAddress(ctx, q.Mail)
 		if err != nil {

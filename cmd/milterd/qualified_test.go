@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"net/http/httptest"
@@ -105,6 +106,7 @@ func TestQualified(t *testing.T) {
 		run(exitFailed, `^not taken: `+c.want+`: .+\n`, "check", issue(name, c.with), "jane.roe@corp.test")
 	}
 	run(exitFailed, `^milterd: nobody@corp\.test: `, "check", jane, "nobody@corp.test")
+	run(exitFailed, `^milterd: phones are not set up at level Advanced: see openotp\.advanced in the configuration\n$`, "check", "--advanced", jane, "jane.roe@corp.test")
 	run(exitFailed, `^milterd: `, "check", write("garbage.pem", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")), "jane.roe@corp.test")
 	run(exitFailed, `^milterd: `, "check", write("empty.pem", []byte("-----BEGIN")), "jane.roe@corp.test")
 
@@ -147,4 +149,65 @@ func TestQualified(t *testing.T) {
 			t.Errorf("%s --help: status %d\n%s", c, status, out)
 		}
 	}
+}
+
+// An administrator asks whether a certificate of a phone would be taken at level Advanced, and
+// check-config reads its authorities.
+func TestQualifiedCheckAdvanced(t *testing.T) {
+	srv := httptest.NewServer(nil)
+	defer srv.Close()
+	ca, err := qualifiedtest.Named("Corp Phones", time.Now, srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.Handler = ca
+	dir := t.TempDir()
+	write := func(name string, content string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	asPEM := func(der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	folder := filepath.Dir(write("phones/ca.pem", asPEM(ca.CA.Raw)))
+	configured := func(scope string) string {
+		return write("milterd.toml", fmt.Sprintf("domain = \"sign.corp.test\"\nurl = \"https://sign.corp.test\"\ndata = %q\norganisation = { name = \"Example Corp\", country = \"LU\" }\n[directory]\nusers = %q\n"+
+			"[openotp]\nname = \"Corp Phones\"\nurl = \"https://127.0.0.1:1/\"\nclient = \"milterd\"\nadvanced = %q\nadvanced_anchors = %q\n",
+			filepath.Join(dir, "data"), write("users.toml", "[[user]]\nmail = \"jane.roe@corp.test\"\nname = \"Jane Roe\"\n[[user]]\nmail = \"john@corp.test\"\nname = \"John Doe\"\n"), scope, folder))
+	}
+	file := configured("local")
+	if out, errs, status := milterd(t, "init", "--key", "p-256", "-c", file); status != 0 {
+		t.Fatalf("init: %s%s", out, errs)
+	}
+	run := func(status int, pattern string, args ...string) {
+		t.Helper()
+		out, errs, got := milterd(t, append([]string{"-c", file}, args...)...)
+		if got != status || !regexp.MustCompile(pattern).MatchString(out+errs) {
+			t.Errorf("%s: status %d, want %d and %s\n%s%s", strings.Join(args, " "), got, status, pattern, out, errs)
+		}
+	}
+	id, err := ca.Issue(qualifiedtest.Request{GivenName: "J.", Surname: "R.", NoStatements: true, Change: func(c *x509.Certificate) {
+		c.KeyUsage, c.EmailAddresses = x509.KeyUsageDigitalSignature, []string{"jane.roe@corp.test"}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := write("jane.pem", asPEM(id.Cert.Raw))
+	run(0, `^taken for Jane Roe <jane\.roe@corp\.test>\n  .*\n  issued by .*Corp Phones Signing CA.*\n  vouched for by the organisation's authorities for Advanced signatures, SignScope Local, `+regexp.QuoteMeta(folder)+`: (.*\n)+  passed +person \(.*RFC 5280, 4\.2\.1\.6\): Its mail address is the signatory's\.\n$`,
+		"qualified", "check", "--advanced", leaf, "jane.roe@corp.test")
+	run(exitFailed, `^not taken: wrong-person: `, "qualified", "check", "--advanced", leaf, "john@corp.test")
+	run(exitFailed, `^milterd: level Qualified is not set up`, "qualified", "check", leaf, "jane.roe@corp.test")
+	run(0, `: good\n$`, "check-config")
+	configured("global")
+	run(0, `milterd: warning: openotp\.advanced is global, and organisation\.vat is empty`, "check-config")
+	configured("local")
+	write("phones/ca.pem", "nothing")
+	run(exitFailed, `openotp\.advanced_anchors: reading anchors: ca\.pem: no certificate in PEM`, "check-config")
 }
