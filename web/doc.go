@@ -32,6 +32,10 @@
 //	POST /api/qualified/…  keys at a provider, prepare, what the person types,
 //	                       the way to the provider's page and back (/r), a card's values
 //
+// So do phones, at level Qualified or Advanced, by a server that gets the documents:
+//
+//	POST /api/phone/…      prepare, order, check, touch, cancel
+//
 // The page at /c is for people in whose name an unproven mail came; its link
 // went to their mailbox (workflow.Held):
 //

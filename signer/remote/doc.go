@@ -7,5 +7,5 @@
 // Limits: a person is known to a provider by their mail address, and by
 // milterd's own token. Where the certificate is made for each signature (one-shot), what is
 // signed for is the digest of a ByteRange, and what comes back is a complete CMS: for
-// PDFs only. Whether a certificate is qualified is decided elsewhere.
+// PDFs only. Whether a certificate is good for the level is decided elsewhere.
 package remote
