@@ -143,12 +143,12 @@ func (x *phoneHouse) judgePhones(result *Message, onPhone Person, signers ...str
 			if got := judgeAll(t, path, root); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(signers))) {
 				t.Errorf("signed by %q, want %q", got, signers)
 			}
-			ev := evidence.Check(file, evidence.Options{Anchors: anchors, PDFs: []evidence.PDF{{Name: a.Name, Content: a.Content}}})
+			without := x509.NewCertPool()
+			without.AddCert(x.root)
+			ev := evidence.Check(file, evidence.Options{Anchors: without, Signers: []*x509.Certificate{ca.CA}, PDFs: []evidence.PDF{{Name: a.Name, Content: a.Content}}})
 			if text := ev.Text(); !ev.Passed() || !strings.Contains(text, "level Advanced") || !strings.Contains(text, "; advanced: "+vouched) || strings.Contains(text, "ualified") {
 				t.Errorf("evidence:\n%s", text)
 			}
-			without := x509.NewCertPool()
-			without.AddCert(x.root)
 			if ev := evidence.Check(file, evidence.Options{Anchors: without}); ev.Indication != validate.Indeterminate {
 				t.Errorf("evidence without the phones' authority: %s", ev.Indication)
 			}

@@ -14,7 +14,7 @@ import (
 // what the evidence says of it and, at the time of the act, against the service or authority
 // that vouched for it. Whether that service was qualified is the trusted list's word, and
 // whether that authority was one for Advanced signatures the organisation's own, as it
-// found it then: without it among the anchors the outcome is undecided.
+// found it then: without it among Signers or Anchors the outcome is undecided.
 func (c *checking) accepted(p *workflow.Participant, serial string) (*x509.Certificate, error) {
 	q := p.Act.Accepted
 	chain := make([]*x509.Certificate, len(q.Chain))
@@ -43,8 +43,8 @@ func (c *checking) accepted(p *workflow.Participant, serial string) (*x509.Certi
 			return cert, fmt.Errorf("certificate %d of the chain is not the one that %s signed", i+1, by.Subject.CommonName)
 		}
 	}
-	if _, err := cms.Chain(cert, chain[1:], c.o.Anchors, at); err != nil {
-		return cert, fmt.Errorf("%w: %s is no anchor here: trust its certificate (--trust) to decide: %w", errUnknown, chain[len(chain)-1].Subject, err)
+	if _, err := cms.Chain(cert, chain[1:], c.o.signers(), at); err != nil {
+		return cert, fmt.Errorf("%w: %s is no anchor here: trust its certificate (--trust-signers) to decide: %w", errUnknown, chain[len(chain)-1].Subject, err)
 	}
 	return cert, nil
 }

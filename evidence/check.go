@@ -21,8 +21,11 @@ import (
 // Options are what a check knows besides the file.
 type Options struct {
 	Anchors *x509.CertPool // the organisation's root, and those of its timestamp authorities; nil means none
-	Now     time.Time      // zero means the present
-	PDFs    []PDF          // documents of the session
+	// Signers are authorities of signatories' certificates, of cards, providers and phones.
+	// Whom they certify signs documents and seals no evidence: an anchor's people could.
+	Signers []*x509.Certificate
+	Now     time.Time // zero means the present
+	PDFs    []PDF     // documents of the session
 }
 
 // PDF is a document that the evidence is held against.
@@ -56,6 +59,18 @@ func Check(file []byte, o Options) *Result {
 	c := &checking{o: o, r: &Result{Indication: validate.Passed}}
 	c.file(file)
 	return c.r
+}
+
+// signers is the pool of all whose certificates may be signatories'.
+func (o Options) signers() *x509.CertPool {
+	pool := x509.NewCertPool()
+	if o.Anchors != nil {
+		pool = o.Anchors.Clone()
+	}
+	for _, c := range o.Signers {
+		pool.AddCert(c)
+	}
+	return pool
 }
 
 // checking is the state of one Check.

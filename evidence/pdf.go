@@ -61,7 +61,7 @@ func (c *checking) which(content []byte) (document int, found string, err error)
 
 // validated lets validate judge the file as it judges any.
 func (c *checking) validated(p PDF) {
-	r, err := validate.File(p.Content, validate.Options{Anchors: c.o.Anchors, Now: c.o.Now})
+	r, err := validate.File(p.Content, validate.Options{Anchors: c.o.signers(), Now: c.o.Now})
 	found := ""
 	switch {
 	case err != nil:

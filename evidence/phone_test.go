@@ -6,11 +6,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/asn1"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"milterd/pki"
 	"milterd/pki/qualified/qualifiedtest"
 	"milterd/signature/pades"
 	"milterd/validate"
@@ -66,9 +68,8 @@ func TestPhoneEvidence(t *testing.T) {
 	h.signOnPhone(id, 1, ca)
 	h.seal(id)
 	file, pdfs := h.file(id), h.pdfs(id)
-	anchors := h.authority.Roots()
-	anchors.AddCert(ca.CA)
-	r := Check(file, Options{Anchors: anchors, PDFs: pdfs})
+	anchors, authority := h.authority.Roots(), []*x509.Certificate{ca.CA}
+	r := Check(file, Options{Anchors: anchors, Signers: authority, PDFs: pdfs})
 	if !r.Passed() {
 		t.Fatal(r.Text())
 	}
@@ -81,14 +82,14 @@ func TestPhoneEvidence(t *testing.T) {
 		t.Errorf("it speaks of being qualified:\n%s", r.Text())
 	}
 	for _, p := range pdfs {
-		if v, err := validate.File(p.Content, validate.Options{Anchors: anchors}); err != nil || !v.Passed() || v.Signatures[0].Level != validate.LevelLTA && !strings.Contains(v.Text(), "B-LTA") {
+		if v, err := validate.File(p.Content, validate.Options{Anchors: Options{Anchors: anchors, Signers: authority}.signers()}); err != nil || !v.Passed() || v.Signatures[0].Level != validate.LevelLTA && !strings.Contains(v.Text(), "B-LTA") {
 			t.Errorf("%s: %v\n%s", p.Name, err, v.Text())
 		}
 	}
-	if r := Check(file, Options{Anchors: anchors, Now: time.Now().AddDate(30, 0, 0)}); !r.Passed() {
+	if r := Check(file, Options{Anchors: anchors, Signers: authority, Now: time.Now().AddDate(30, 0, 0)}); !r.Passed() {
 		t.Errorf("30 years later:\n%s", r.Text())
 	}
-	if r := Check(file, Options{Anchors: h.authority.Roots()}); r.Indication != validate.Indeterminate || !strings.Contains(r.Text(), "trust its certificate (--trust)") {
+	if r := Check(file, Options{Anchors: h.authority.Roots()}); r.Indication != validate.Indeterminate || !strings.Contains(r.Text(), "trust its certificate (--trust-signers)") {
 		t.Errorf("without the phones' authority:\n%s", r.Text())
 	}
 	login, err := ca.Issue(qualifiedtest.Request{GivenName: "Z.", Surname: "M.", NoStatements: true, Change: func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }})
@@ -117,8 +118,23 @@ func TestPhoneEvidence(t *testing.T) {
 	} {
 		e := clone(t, file)
 		change(e, e.Session.People[1].Act)
-		if r := Check(h.write(e), Options{Anchors: anchors}); r.Indication != validate.Failed {
+		if r := Check(h.write(e), Options{Anchors: anchors, Signers: authority}); r.Indication != validate.Failed {
 			t.Errorf("%s: %s\n%s", name, r.Indication, r.Text())
 		}
+	}
+
+	// Whoever has a certificate for documents from the phones' authority seals no evidence.
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	h.must(err)
+	forger, err := ca.Issue(qualifiedtest.Request{GivenName: "Corp", Surname: "S.A.", Key: key.Public(), NoStatements: true, Change: func(c *x509.Certificate) {
+		c.KeyUsage, c.UnknownExtKeyUsage = x509.KeyUsageDigitalSignature, []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 36}}
+	}})
+	h.must(err)
+	e := clone(t, file)
+	e.Session.People[1].Act.Appearance.Typed = "Mallory"
+	forged, err := Write(t.Context(), e, pki.Identity{Key: key, Chain: []*x509.Certificate{forger.Cert, ca.CA}}, h.clock)
+	h.must(err)
+	if r := Check(forged, Options{Anchors: anchors, Signers: authority}); r.Passed() || !strings.Contains(r.Text(), "unknown  seal over the file") {
+		t.Errorf("sealed with a phone's certificate: %s\n%s", r.Indication, r.Text())
 	}
 }

@@ -87,7 +87,7 @@ func TestQualifiedEvidence(t *testing.T) {
 	if r := Check(file, later); !r.Passed() {
 		t.Errorf("30 years later:\n%s", r.Text())
 	}
-	if r := Check(file, Options{Anchors: h.authority.Roots(), PDFs: pdfs}); r.Indication != validate.Indeterminate || !strings.Contains(r.Text(), "trust its certificate (--trust)") {
+	if r := Check(file, Options{Anchors: h.authority.Roots(), PDFs: pdfs}); r.Indication != validate.Indeterminate || !strings.Contains(r.Text(), "trust its certificate (--trust-signers)") {
 		t.Errorf("without the provider's authority:\n%s", r.Text())
 	}
 	stranger, err := other.Issue(qualifiedtest.Request{GivenName: "John", Surname: "Doe"})

@@ -23,6 +23,7 @@ type verifyCmd struct {
 	Files    []string `arg:"" optional:"" type:"existingfile" name:"file" help:"PDF, ASiC container, CAdES signature (.p7s, .p7m) or XML to look at. After a detached signature, what it signs; without that, what stands beside it: letter.odt for letter.odt.p7s, and the files that XML names. With --evidence: any number of documents of the session, to be held against it."`
 	Evidence string   `type:"existingfile" placeholder:"FILE" help:"Check the evidence file of a session, as milterd session evidence wrote it."`
 	Trust    []string `type:"existingfile" placeholder:"FILE" help:"Root certificate to trust, PEM or DER; can be given more than once. Besides it, the organisation's own root is trusted where the configuration and its data folder can be read."`
+	Signers  []string `name:"trust-signers" type:"existingfile" placeholder:"FILE" help:"Authority of signatories' certificates to trust, PEM or DER: of cards, providers or phones; can be given more than once. It counts for signatures of people; evidence that somebody below it has sealed is not believed."`
 	CRL      []string `name:"crl" type:"existingfile" placeholder:"FILE" help:"Revocation list to take into account, DER or PEM, perhaps fresher than those in the file; can be given more than once."`
 	JSON     bool     `name:"json" help:"Print the result as JSON."`
 }
@@ -32,7 +33,7 @@ func (verifyCmd) Help() string {
 }
 
 func (v verifyCmd) Run(c *cli) error {
-	anchors, crls, err := v.known()
+	anchors, signers, crls, err := v.known()
 	var content []byte
 	if err == nil && v.Evidence == "" && len(v.Files) > 0 {
 		if content, err = os.ReadFile(v.Files[0]); err != nil {
@@ -50,7 +51,10 @@ func (v verifyCmd) Run(c *cli) error {
 		anchors.AddCert(root)
 	}
 	if v.Evidence != "" {
-		return v.evidence(anchors)
+		return v.evidence(evidence.Options{Anchors: anchors, Signers: signers})
+	}
+	for _, c := range signers {
+		anchors.AddCert(c)
 	}
 	o := validate.Options{Anchors: anchors, CRLs: crls}
 	if validate.MayBeDetached(content) {
@@ -107,7 +111,7 @@ func (v verifyCmd) signedFiles(signature []byte) (out []xades.File, err error) {
 }
 
 // evidence checks an evidence file and the documents that were named with it.
-func (v verifyCmd) evidence(anchors *x509.CertPool) error {
+func (v verifyCmd) evidence(o evidence.Options) error {
 	f, err := os.Open(v.Evidence)
 	if err != nil {
 		return err
@@ -117,7 +121,6 @@ func (v verifyCmd) evidence(anchors *x509.CertPool) error {
 	if err != nil {
 		return err
 	}
-	o := evidence.Options{Anchors: anchors}
 	for _, path := range v.Files {
 		content, err := os.ReadFile(path)
 		if err != nil {
@@ -142,32 +145,39 @@ func (v verifyCmd) print(r io.WriterTo) error {
 	return out.Encode(r)
 }
 
-// known reads the roots and revocation lists.
-func (v verifyCmd) known() (anchors *x509.CertPool, crls [][]byte, err error) {
+// known reads the roots, the authorities of signatories, and revocation lists.
+func (v verifyCmd) known() (anchors *x509.CertPool, signers []*x509.Certificate, crls [][]byte, err error) {
 	anchors = x509.NewCertPool()
 	for _, path := range v.Trust {
 		roots, err := readRoots(path)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		for _, root := range roots {
 			anchors.AddCert(root)
 		}
 	}
+	for _, path := range v.Signers {
+		certs, err := readRoots(path)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		signers = append(signers, certs...)
+	}
 	for _, path := range v.CRL {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if block, _ := pem.Decode(b); block != nil {
 			b = block.Bytes
 		}
 		if _, err := x509.ParseRevocationList(b); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 		crls = append(crls, b)
 	}
-	return anchors, crls, nil
+	return anchors, signers, crls, nil
 }
 
 // verdict turns a result into an exit status.
