@@ -175,6 +175,11 @@ var declared = []difference{
 			"no need (RFC 5280, 6.1.1 (d)), and finds no issuer. The same file before its archive timestamp passes (B-LT).",
 	},
 	{
+		judge: "pyHanko", files: "product: Advanced, *on a phone, *, sealed, B-LTA", what: "OCSPNoMatchesError: Could not determine issuer certificate for the trust anchor in path*",
+		says: "ends with an exception",
+		why:  "As above; the authority that certifies phones, and that an organisation has chosen, need not be a root either.",
+	},
+	{
 		judge: "DSS", files: "inputs: two.pdf as it came", what: "* does not hold there, but here: INDETERMINATE CERTIFICATE_CHAIN_GENERAL_FAILURE: *",
 		says: "INDETERMINATE for the signatures of others",
 		why:  "DSS takes no revocation list whose issuer's certificate lacks the key usage cRLSign, and that foreign root has no key usage at all; RFC 5280, 6.3.3 (f), asks for it only if there is one.",

@@ -48,14 +48,13 @@ type step struct {
 	data []byte
 }
 
-// way is where a person's key at level Qualified is, beside a card or a provider that
-// names its certificate first.
+// way is how a person signs at levels Advanced and Qualified.
 type way int
 
 const (
-	known   way = iota
-	oneShot     // a provider makes key, certificate and the complete CMS
-	phone       // a server is given the document, and gives it back signed
+	known   way = iota // by a key whose certificate is known first: a device's, a card's, a provider's
+	oneShot            // a provider makes key, certificate and the complete CMS
+	phone              // a server is given the document, and gives it back signed
 )
 
 // sign does what the desk's jobs do with a document: layout, a signature of each
@@ -79,17 +78,17 @@ func (m *maker) sign(h *house, sess *workflow.Session, doc []byte, ways ...way) 
 	}
 	now = slices.Concat(now, layout)
 	for i := range sess.People {
-		switch sess.Level {
-		case workflow.Standard:
+		w := known
+		if i < len(ways) {
+			w = ways[i]
+		}
+		switch {
+		case sess.Level == workflow.Standard:
 			err = add(s.Sign(m.ctx, sess, 0, i, now))
-		case workflow.Advanced:
+		case sess.Level == workflow.Advanced && w == known:
 			err = add(m.own(h, sess, i, now))
 		default:
-			w := known
-			if i < len(ways) {
-				w = ways[i]
-			}
-			err = add(m.qualified(h, sess, i, now, w))
+			err = add(m.byOthers(h, sess, i, now, w))
 		}
 		if err != nil {
 			return nil, err
@@ -139,9 +138,10 @@ func (m *maker) twoPhases(h *house, sess *workflow.Session, person int, head []b
 	return s.Complete(m.ctx, sess, 0, person, head, p)
 }
 
-// qualified signs with a certificate of another authority, the stand-in for a
-// qualified one: the house knows it as the anchor of this signature only.
-func (m *maker) qualified(h *house, sess *workflow.Session, person int, head []byte, w way) ([]workflow.Increment, error) {
+// byOthers signs with a certificate of another authority, the stand-in for one that issues
+// qualified certificates, or at level Advanced for one that certifies phones: the house
+// knows it as the anchor of this signature only.
+func (m *maker) byOthers(h *house, sess *workflow.Session, person int, head []byte, w way) ([]workflow.Increment, error) {
 	k := []kind{{"P-384", cms.ES384, ecKey(elliptic.P384())}, {"RSA-3072 PSS", cms.PS256, rsaKey(3072)}, {"P-256", cms.ES256, ecKey(elliptic.P256())}}[person]
 	key, err := k.generate()
 	if err != nil {
@@ -149,13 +149,14 @@ func (m *maker) qualified(h *house, sess *workflow.Session, person int, head []b
 	}
 	who := &sess.People[person]
 	first, last, _ := strings.Cut(who.Name, " ")
-	id, err := h.provider.Issue(qualifiedtest.Request{GivenName: first, Surname: last, Serial: fmt.Sprintf("PNOLU-%d", person+1), Key: key.Public()})
+	id, err := h.provider.Issue(qualifiedtest.Request{GivenName: first, Surname: last, Serial: fmt.Sprintf("PNOLU-%d", person+1), Key: key.Public(),
+		NoStatements: sess.Level != workflow.Qualified})
 	if err != nil {
 		return nil, err
 	}
 	certs := []*x509.Certificate{id.Cert, h.provider.CA}
 	with := workflow.Key{Chain: [][]byte{id.Cert.Raw, h.provider.CA.Raw}, Algorithm: string(k.alg)}
-	who.Act.Accepted = &workflow.Acceptance{Level: workflow.Qualified, Chain: with.Chain}
+	who.Act.Accepted = &workflow.Acceptance{Level: sess.Level, Chain: with.Chain}
 	switch w {
 	case oneShot:
 		return m.madeElsewhere(h, sess, person, head, workflow.Key{Algorithm: with.Algorithm}, func(p *workflow.Prepared) ([]byte, error) {
@@ -241,6 +242,7 @@ func (m *maker) product(houses []*house) error {
 			ways  []way
 		}{
 			{workflow.Standard, 1, "", nil}, {workflow.Standard, 3, "", nil}, {workflow.Advanced, 1, "", nil}, {workflow.Advanced, 3, "", nil},
+			{workflow.Advanced, 1, ", on a phone", []way{phone}}, {workflow.Advanced, 3, ", by devices and on a phone", []way{known, known, phone}},
 			{workflow.Qualified, 1, "", nil}, {workflow.Qualified, 3, "", nil},
 			{workflow.Qualified, 1, ", one-shot certificate", []way{oneShot}}, {workflow.Qualified, 1, ", on a phone", []way{phone}},
 			{workflow.Qualified, 3, ", on a phone, by key, one-shot certificate", []way{phone, known, oneShot}},
@@ -248,14 +250,14 @@ func (m *maker) product(houses []*house) error {
 			name := fmt.Sprintf("%s, %d signed%s, %s", c.level, c.n, c.how, about)
 			work = append(work, func(m *maker) error {
 				h := h
-				if c.level == workflow.Qualified {
+				if c.level == workflow.Qualified || slices.Contains(c.ways, phone) {
 					h = h.vouching()
 				}
 				steps, err := m.sign(h, session(c.n, c.level, "contract.pdf", false), doc, c.ways...)
 				if err == nil {
 					err = m.stages(h, name, c.n, steps)
 				}
-				if err == nil && c.n == 1 && h.outside == nil && c.level != workflow.Qualified {
+				if err == nil && c.n == 1 && h.outside == nil && c.ways == nil && c.level != workflow.Qualified {
 					err = m.renewed(h, name, c.n, steps[len(steps)-1].data)
 				}
 				if err != nil {
