@@ -331,11 +331,14 @@ func TestInterface(t *testing.T) {
 	other := token("max")
 	st.visits[other] = workflow.Visit{Session: st.visits[tok].Session, Person: 2}
 	st.cookies["max"] = "max.weber@corp.test"
-	for _, path := range []string{"prepared", "keep", "abandon", "finish"} {
+	for path, want := range map[string]string{"prepared": "preparation-gone", "keep": "preparation-gone", "abandon": "", "finish": "preparation-gone"} {
 		body := strings.Replace(ownBodies(other)[path], `"p"`, `"`+p.ID+`"`, 1)
-		if _, body := st.post(t, "/api/"+path, body, func(r *http.Request) { r.Header.Set("Cookie", deviceCookie+"=max") }); reason(t, body) != "preparation-gone" {
+		if _, body := st.post(t, "/api/"+path, body, func(r *http.Request) { r.Header.Set("Cookie", deviceCookie+"=max") }); reason(t, body) != want {
 			t.Errorf("%s by a colleague: %.200s", path, body)
 		}
+	}
+	if st.preparation == nil || st.preparation.ID != p.ID {
+		t.Fatal("a colleague has let it go")
 	}
 	if st.values != nil {
 		t.Fatal("something was signed")
