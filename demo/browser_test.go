@@ -40,6 +40,7 @@ func TestAdvancedInChromium(t *testing.T) {
 	jane, john := h.people[0], h.people[1]
 	r := &run{house: h, out: t.Output(), dir: t.TempDir()}
 	browser := chromium.Blank(t, chromium.Launch(t), chromium.Phone)
+	defer browser.Close()
 	browser.Authenticator()
 	for _, first := range []bool{true, false} {
 		before := len(h.boxes.In(""))

@@ -54,6 +54,7 @@ func TestCardsInChromium(t *testing.T) {
 	jane, john := h.people[0], h.people[1]
 	r := &run{house: h, out: t.Output(), dir: t.TempDir()}
 	b := chromium.Blank(t, chromium.Launch(t), chromium.Desktop)
+	defer b.Close()
 	b.Authenticator()
 	b.Expect = []string{"400", "403", "409", "410"}
 	card.insert(b)

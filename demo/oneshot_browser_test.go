@@ -44,6 +44,7 @@ func TestOneShotInChromium(t *testing.T) {
 		}
 	}
 	b := chromium.Blank(t, chromium.Launch(t), chromium.Phone)
+	defer b.Close()
 	b.Expect = []string{"400", "503", "favicon.ico"}
 
 	x := &browsing{t: t, house: h, run: &run{house: h, out: t.Output(), dir: t.TempDir()}, b: b}

@@ -189,6 +189,7 @@ func TestAdvancedPhonesInChromium(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Minute)
 	defer cancel()
 	x := startPhones(t, ctx, "Local")
+	defer x.b.Close()
 	b, p := x.b, x.phones
 	jane, john, marie, lena := x.people[0], x.people[1], x.people[2], x.people[3]
 
@@ -289,6 +290,7 @@ func TestGlobalPhonesInChromium(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	x := startPhones(t, ctx, "Global")
+	defer x.b.Close()
 	jane := x.people[0]
 	of := func(vat string) func(*qualifiedtest.Request) {
 		return func(q *qualifiedtest.Request) {

@@ -212,6 +212,7 @@ func TestPhonesInChromium(t *testing.T) {
 	p.house = h
 	jane, john := h.people[0], h.people[1]
 	b := chromium.Blank(t, chromium.Launch(t), chromium.Phone)
+	defer b.Close()
 	b.Expect = []string{"400", "503"}
 	x := &browsing{t: t, house: h, run: &run{house: h, out: t.Output(), dir: t.TempDir()}, b: b}
 

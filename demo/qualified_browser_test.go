@@ -173,6 +173,7 @@ func TestQualifiedInChromium(t *testing.T) {
 	jane, john := h.people[0], h.people[1]
 	r := &run{house: h, out: t.Output(), dir: t.TempDir()}
 	b := chromium.Blank(t, chromium.Launch(t), chromium.Desktop) // a phone has no reader for cards
+	defer b.Close()
 	b.Authenticator()
 	b.Expect = []string{"400", "409", "favicon.ico"} // refusals, and what a browser asks the provider for
 	card.insert(b)

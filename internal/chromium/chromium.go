@@ -81,6 +81,7 @@ type Tab struct {
 	Expect    []string // parts of complaints that the test provokes
 
 	mu               sync.Mutex
+	closed           bool
 	urls, complaints []string // urls of all requests; complaints of the console, exceptions and policies
 }
 
@@ -158,6 +159,9 @@ func (b *Tab) Authenticator() webauthn.AuthenticatorID {
 func (b *Tab) listen(ev any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
 	switch e := ev.(type) {
 	case *network.EventRequestWillBeSent:
 		b.urls = append(b.urls, e.Request.URL)
@@ -188,7 +192,18 @@ func (b *Tab) Complaints() []string {
 	return append([]string(nil), b.complaints...)
 }
 
+// Close ends what is heard of a page, for tests whose server goes away before the tab:
+// the page would ask for it in vain. What the browser complained of until then counts.
+func (b *Tab) Close() {
+	b.T.Helper()
+	b.quiet()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed, b.complaints = true, nil
+}
+
 func (b *Tab) quiet() {
+	b.T.Helper()
 next:
 	for _, c := range b.Complaints() {
 		for _, e := range b.Expect {
