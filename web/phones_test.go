@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"milterd/internal/chromium"
 	"milterd/signer/remote"
 	"milterd/workflow"
@@ -80,6 +82,24 @@ func phoneStage(t *testing.T) (*stage, string, *fakePhones) {
 	st, tok := qualifiedStage(t, "contract.pdf")
 	st.locked(func() { st.own.log = nil })
 	return st, tok, st.phones
+}
+
+// Phones sign PDFs only: beside other ways, none is offered for anything else.
+func TestPhonesSignPDFsOnly(t *testing.T) {
+	st, tok, _ := phoneStage(t)
+	chrome := chromium.Launch(t)
+	for form, offered := range map[workflow.Form]bool{"": true, workflow.ASiC: false} {
+		st.locked(func() { st.visits[tok].Session.Documents[0].Form = form; st.cookies["known"] = "jane.doe@corp.test" })
+		b := blank(t, chrome, chromium.Desktop)
+		b.cookie(st.URL, "known")
+		b.Do(chromedp.Navigate(st.URL + "/s#" + tok))
+		b.Until("the button", `document.querySelector(".bar .primary") && !document.querySelector(".bar .primary").disabled`)
+		eval[bool](b, `document.querySelector(".bar .primary").click(), true`)
+		b.Sees("Sign with " + byPIN)
+		if text := b.Text("dialog"); strings.Contains(text, byPhones) != offered {
+			t.Errorf("form %q: the sheet says %q", form, text)
+		}
+	}
 }
 
 // The page says who gets the documents, waits, reminds, and tells of a no: it declines nothing.

@@ -12,7 +12,7 @@ import { Kid, busy, h, icon, id, say } from "./dom";
 import { failure } from "./failure";
 import { begunEnrolment, keepEnrolment, keepKey, makeKey } from "./keys";
 import { confirm, create } from "./passkey";
-import { foreignFailure } from "./qualified";
+import { foreignFailure } from "./others";
 import { dialog, outdated } from "./sheet";
 import { enrols } from "./ways";
 import { cardAuthenticate, cardCertificate, cardHere } from "./webeid";

@@ -11,7 +11,7 @@ import { confirm, hasPasskeys } from "./passkey";
 import { details, facts, outcome, people, results } from "./parts";
 import { failure } from "./failure";
 import { dialog } from "./sheet";
-import { askOthers, byPhone, foreignFailure, isBack } from "./qualified";
+import { askOthers, byPhone, foreignFailure, isBack } from "./others";
 import { Act, askToDecline, askToSign, bare, confirmToSign, what, withoutTime } from "./sheets";
 import { Viewer, forget } from "./viewer";
 import { enrols, ways } from "./ways";

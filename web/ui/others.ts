@@ -138,7 +138,8 @@ export function askOthers(a: Act): void {
   const choose = (): void => {
     kept.letGo();
     const ways: [string, string, () => Promise<void>][] = (v.providers ?? []).map((p) => [t("qualified.provider", { provider: p }), "key", () => byProvider(p)]);
-    if (v.phones) ways.push([t("phone.open", { server: v.phones }), "device", () => withPhone(v.phones!)]);
+    // Where it is the only way, its refusal says why.
+    if (v.phones && (byPhone(v, a.docs) || !(ways.length || v.card))) ways.push([t("phone.open", { server: v.phones }), "device", () => withPhone(v.phones!)]);
     // Phones have no reader; where there is nothing else, the card is still named.
     if (v.card && (!ways.length || !matchMedia("(pointer: coarse)").matches)) ways.push([t("qualified.card"), "device", byCard]);
     body.replaceChildren(...(a.docs.length > 1 ? [h("p", { class: "quiet" }, list(a.docs.map((x) => x.name)))] : []),
