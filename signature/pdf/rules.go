@@ -55,26 +55,20 @@ func ReadRules(f *cos.File) (*Rules, error) {
 	if r.Fields, err = Fields(f); err != nil {
 		return nil, err
 	}
-	signed, err := signaturesIn(f, r.Fields)
-	if err != nil {
+	if err := signedIn(f, r.Fields, func(fd *Field, sig cos.Dict) error { return r.read(f, fd, sig) }); err != nil {
 		return nil, err
-	}
-	for _, s := range signed {
-		if err := r.read(f, s); err != nil {
-			return nil, fmt.Errorf("signature in %q: %w", s.Field.Name, err)
-		}
 	}
 	return r, nil
 }
 
-// read adds what one signature demands.
-func (r *Rules) read(f *cos.File, s *Signature) error {
-	p, locks, err := transforms(f, s.Dict)
+// read adds what the signature in a field demands.
+func (r *Rules) read(f *cos.File, fd *Field, sig cos.Dict) error {
+	p, locks, err := transforms(f, sig)
 	if err != nil {
 		return err
 	}
 	r.restrict(p)
-	d, err := f.Dict(s.Field.Dict["Lock"])
+	d, err := f.Dict(fd.Dict["Lock"])
 	if err != nil {
 		return err
 	}
@@ -87,7 +81,7 @@ func (r *Rules) read(f *cos.File, s *Signature) error {
 	}
 	for _, l := range locks {
 		r.restrict(l.permission)
-		l.by = s.Field.Name
+		l.by = fd.Name
 		r.locks = append(r.locks, l)
 	}
 	return nil

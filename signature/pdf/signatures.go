@@ -27,30 +27,36 @@ func Signatures(f *cos.File) ([]*Signature, error) {
 }
 
 func signaturesIn(f *cos.File, fields []*Field) (out []*Signature, err error) {
-	for _, fd := range fields {
-		if fd.Type != "Sig" {
-			continue
-		}
-		d, err := f.Dict(fd.Dict["V"])
-		if err != nil {
-			return nil, fmt.Errorf("signature in %q: %w", fd.Name, err)
-		}
-		if d == nil {
-			continue
-		}
+	err = signedIn(f, fields, func(fd *Field, d cos.Dict) error {
 		s := &Signature{Field: fd, Dict: d, SubFilter: f.Name(d["SubFilter"]), Contents: []byte(f.String(d["Contents"]))}
 		ranges, err := f.Array(d["ByteRange"])
 		if err != nil {
-			return nil, fmt.Errorf("signature in %q: %w", fd.Name, err)
+			return err
 		}
 		for _, r := range ranges {
 			n, _ := f.Int(r)
 			s.ByteRange = append(s.ByteRange, int64(n))
 		}
-		if s.DocMDP, _, err = transforms(f, d); err != nil {
-			return nil, fmt.Errorf("signature in %q: %w", fd.Name, err)
-		}
+		s.DocMDP, _, err = transforms(f, d)
 		out = append(out, s)
+		return err
+	})
+	return out, err
+}
+
+// signedIn calls fn with each signed signature field and its signature dictionary.
+func signedIn(f *cos.File, fields []*Field, fn func(*Field, cos.Dict) error) error {
+	for _, fd := range fields {
+		if fd.Type != "Sig" {
+			continue
+		}
+		d, err := f.Dict(fd.Dict["V"])
+		if err == nil && d != nil {
+			err = fn(fd, d)
+		}
+		if err != nil {
+			return fmt.Errorf("signature in %q: %w", fd.Name, err)
+		}
 	}
-	return out, nil
+	return nil
 }

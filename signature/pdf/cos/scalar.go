@@ -1,6 +1,8 @@
 package cos
 
 import (
+	"bytes"
+	"encoding/hex"
 	"math"
 	"strconv"
 	"strings"
@@ -67,16 +69,18 @@ func unhex(c byte) int {
 
 func (p *parser) hex() (Object, error) {
 	p.pos++
-	start := p.pos
-	for p.pos < len(p.b) && p.b[p.pos] != '>' {
-		p.pos++
-	}
-	if p.pos >= len(p.b) {
+	n := bytes.IndexByte(p.b[p.pos:], '>')
+	if n < 0 {
+		p.pos = len(p.b)
 		return nil, p.errorf("a hexadecimal string does not end")
 	}
-	w := p.b[start:p.pos]
-	p.pos++
+	w := p.b[p.pos : p.pos+n]
+	p.pos += n + 1
 	out := make([]byte, 0, len(w)/2+1)
+	// Signatures are long and stand in one piece.
+	if n, err := hex.Decode(out[:len(w)/2], w); err == nil {
+		return String(out[:n]), nil
+	}
 	half := -1
 	for _, c := range w {
 		n := unhex(c)
