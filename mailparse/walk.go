@@ -20,7 +20,8 @@ type walk struct {
 	parts      int
 	boundaries map[string]bool
 	names      map[string]bool
-	lines      int // of quoted-printable documents
+	lines      int          // of quoted-printable documents
+	coded      bytes.Buffer // base64 of the document under way
 	documents  []Document
 	plain      string // the first body text of each kind
 	html       string
@@ -99,7 +100,7 @@ func (w *walk) entity(h textproto.Header, body io.Reader, depth int, c within) e
 	case ct.value == "multipart/encrypted":
 		return errEncryptedMail()
 	case strings.Contains(ct.value, "multipart/"):
-		switch strings.ToLower(strings.TrimSpace(h.Get("Content-Transfer-Encoding"))) {
+		switch transfer(h.Get("Content-Transfer-Encoding")) {
 		case "", "7bit", "8bit", "binary": // RFC 2045, 6.4
 			return w.multipart(ct, body, depth, c)
 		}
@@ -288,8 +289,18 @@ func (w *walk) decode(h textproto.Header, body io.Reader, what string) ([]byte, 
 	if _, ok := r.(*quotedprintable.Reader); !ok {
 		src.lines = new(int) // lines cost only there
 	}
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(r); err != nil {
+	var content []byte
+	if transfer(enc) == "base64" { // in one piece, which takes half of the time
+		w.coded.Reset()
+		if _, err = w.coded.ReadFrom(noSpace{src}); err == nil {
+			content, err = base64.StdEncoding.AppendDecode(nil, w.coded.Bytes())
+		}
+	} else {
+		var b bytes.Buffer
+		_, err = b.ReadFrom(r)
+		content = b.Bytes()
+	}
+	if err != nil {
 		switch {
 		case errors.Is(src.err, errLines):
 			return nil, errManyLines(what, maxLines)
@@ -298,7 +309,7 @@ func (w *walk) decode(h textproto.Header, body io.Reader, what string) ([]byte, 
 		}
 		return nil, errEncoding(what, err)
 	}
-	return b.Bytes(), nil
+	return content, nil
 }
 
 // maxLines bounds the lines of all quoted-printable documents of a mail: each
@@ -327,32 +338,54 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// transfer is the name of a transfer encoding as it is compared.
+func transfer(enc string) string { return strings.ToLower(strings.TrimSpace(enc)) }
+
 // decoder knows the five encodings of RFC 2045, 6.1.
 func decoder(enc string, r io.Reader) (io.Reader, error) {
-	switch strings.ToLower(strings.TrimSpace(enc)) {
+	switch transfer(enc) {
 	case "", "7bit", "8bit", "binary":
 		return r, nil
 	case "base64":
-		return base64.NewDecoder(base64.StdEncoding, noBlanks{r}), nil
+		return base64.NewDecoder(base64.StdEncoding, noSpace{r}), nil
 	case "quoted-printable":
 		return quotedprintable.NewReader(r), nil
 	}
 	return nil, fmt.Errorf("unknown transfer encoding %q", enc)
 }
 
-// noBlanks turns blanks into line ends, which the base64 decoder skips: some
+// noSpace leaves out line ends, which mean nothing in base64, and blanks: some
 // clients indent.
-type noBlanks struct{ r io.Reader }
+type noSpace struct{ r io.Reader }
 
-func (n noBlanks) Read(p []byte) (int, error) {
-	k, err := n.r.Read(p)
-	if bytes.IndexByte(p[:k], ' ') < 0 && bytes.IndexByte(p[:k], '\t') < 0 {
-		return k, err
+func (s noSpace) Read(p []byte) (n int, err error) {
+	for n == 0 && err == nil && len(p) > 0 {
+		n, err = s.r.Read(p)
+		n = compact(p[:n])
 	}
-	for i, c := range p[:k] {
-		if c == ' ' || c == '\t' {
-			p[i] = '\n'
+	return n, err
+}
+
+// compact moves b together over its white space, and says how much is left.
+func compact(b []byte) int {
+	n := 0
+	for rest := b; len(rest) > 0; {
+		line := rest
+		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
+			line = rest[:i]
+		}
+		rest = rest[min(len(line)+1, len(rest)):]
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if isPlain(line) { // nearly all are
+			n += copy(b[n:], line)
+			continue
+		}
+		for _, c := range line {
+			if c != ' ' && c != '\t' && c != '\r' {
+				b[n] = c
+				n++
+			}
 		}
 	}
-	return k, err
+	return n
 }

@@ -68,7 +68,7 @@ func open(t *testing.T, change func(*Door)) *house {
 	h.Door = &Door{Domain: "sign.corp.test", Intake: h.clerk, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Meter: Meter{
 			Recipient: func(outcome string, _ time.Duration) { count("rcpt " + outcome) },
-			Mail:      func(outcome string, _ int, _ time.Duration) { count("mail " + outcome) },
+			Mail:      func(outcome string, _ time.Duration) { count("mail " + outcome) },
 		}}
 	if change != nil {
 		change(h.Door)
@@ -133,18 +133,25 @@ func (m mta) rcpt(raw, canonical, want string) {
 	m.want(act, err, want)
 }
 
-func (m mta) header(name, value, want string) {
+// header sends a field, to which there is no answer.
+func (m mta) header(name, value string) {
 	m.t.Helper()
 	m.Macros(milter.CodeHeader, "i", "4ABC")
 	act, err := m.HeaderField(name, value)
+	m.want(act, err, "c")
+}
+
+// headerEnd sends the end of the header.
+func (m mta) headerEnd(want string) {
+	m.t.Helper()
+	act, err := m.HeaderEnd()
 	m.want(act, err, want)
 }
 
 // rest sends the end of the header and a body, and gives the deleted recipients.
 func (m mta) rest(body, want string) string {
 	m.t.Helper()
-	act, err := m.HeaderEnd()
-	m.want(act, err, "c")
+	m.headerEnd("c")
 	mods, act, err := m.BodyReadFrom(strings.NewReader(body))
 	m.want(act, err, want)
 	var deleted []string
@@ -154,6 +161,24 @@ func (m mta) rest(body, want string) string {
 		}
 	}
 	return strings.Join(deleted, " ")
+}
+
+// chunks sends n pieces of a body of 60,000 bytes, and waits until the door holds
+// them: it does not say so.
+func (m mta) chunks(h *house, n int) {
+	m.t.Helper()
+	chunk := []byte(strings.Repeat("x", 60000))
+	for range n {
+		act, err := m.BodyChunk(chunk)
+		m.want(act, err, "c")
+	}
+	for range 500 {
+		if h.held.Load() >= int64(n*len(chunk)) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	m.t.Fatalf("only %d bytes are held", h.held.Load())
 }
 
 // TestConversation: several mails on one connection, each by itself.
@@ -179,17 +204,18 @@ func TestConversation(t *testing.T) {
 	m.rcpt("x%sign.corp.test@mx", "john@sign.corp.test", "c")
 	m.rcpt("john@sign.corp.test", "john@sign.corp.test", "c")
 	m.rcpt("x%sign.corp.test@mx", "x%sign.corp.test@mx", "550 5.1.3 Write to the sign domain with a plain address, name@domain, without %%, ! or a second @.")
-	m.header("Subject", " one\n two", "c")
-	m.header("X-Tight", "no blank", "c")
-	m.header("X-Empty", "", "c")
+	m.header("Subject", " one\n two")
+	m.header("X-Tight", "no blank")
+	m.header("X-Empty", "")
 	if got := m.rest("body\r\n.\r\n", "a"); got != "<john@sign.corp.test> <x%sign.corp.test@mx>" {
 		t.Errorf("deleted %q", got)
 	}
 
-	// Mail for others goes at its first header, also with a recipient that passes.
+	// Mail for others goes at the end of its header, also with a recipient that passes.
 	m.mail("bob@corp.test", "")
 	m.rcpt("postmaster@sign.corp.test", "postmaster@sign.corp.test", "c")
-	m.header("Subject", " two", "a")
+	m.header("Subject", " two")
+	m.headerEnd("a")
 
 	// RSET forgets the recipient.
 	m.mail("jane@corp.test", "jane")
@@ -199,7 +225,8 @@ func TestConversation(t *testing.T) {
 	}
 	m.mail("bob@corp.test", "")
 	m.rcpt("bob@corp.test", "bob@corp.test", "c")
-	m.header("Subject", " three", "a")
+	m.header("Subject", " three")
+	m.headerEnd("a")
 
 	// A refused mail leaves nothing behind.
 	h.clerk.message = func() error {
@@ -207,14 +234,14 @@ func TestConversation(t *testing.T) {
 	}
 	m.mail("jane@corp.test", "jane")
 	m.rcpt("self@sign.corp.test", "self@sign.corp.test", "c")
-	m.header("Subject", " four", "c")
+	m.header("Subject", " four")
 	if got := m.rest("x\r\n", ("554 5.6.1 " + strings.Repeat("long ", 200))[:maxReply-3]+"..."); got != "" {
 		t.Errorf("deleted %q", got)
 	}
 	h.clerk.message = nil
 	m.mail("jane@corp.test", "jane2")
 	m.rcpt("Self@Sign.corp.test", "Self@Sign.corp.test", "c")
-	m.header("Subject", " five", "c")
+	m.header("Subject", " five")
 	if got := m.rest("", "a"); got != "<Self@Sign.corp.test>" {
 		t.Errorf("deleted %q", got)
 	}
@@ -259,7 +286,7 @@ func TestRecipientWork(t *testing.T) {
 }
 
 // TestSubmitted: cleanup, which has the queue id and no client's port, hears a
-// refusal of a recipient at the header only.
+// refusal of a recipient at the end of the header only.
 func TestSubmitted(t *testing.T) {
 	h := open(t, nil)
 	h.clerk.rcpt = func(r string) (Verdict, error) {
@@ -285,7 +312,8 @@ func TestSubmitted(t *testing.T) {
 		for r := range strings.FieldsSeq(rcpts) {
 			m.rcpt(r+"@sign.corp.test", r+"@sign.corp.test", "c")
 		}
-		m.header("Subject", " x", want)
+		m.header("Subject", " x")
+		m.headerEnd(want)
 		if err := m.Abort(); err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +334,7 @@ func TestSubmittedTooLarge(t *testing.T) {
 	act, err := m.Mail("x@elsewhere.test", nil)
 	m.want(act, err, "c")
 	m.rcpt("x%sign.corp.test@mx.corp.test", "x%sign.corp.test@mx.corp.test", "c") // an odd form, for the Intake, too
-	m.header("Subject", " x", "c")
+	m.header("Subject", " x")
 	m.rest(strings.Repeat("x", 2<<20), "a")
 	if len(h.clerk.raws) != 1 || len(h.clerk.raws[0]) != 1<<20+1 || h.held.Load() != 0 {
 		t.Errorf("%d mails taken, %d bytes held", len(h.clerk.raws), h.held.Load())
@@ -319,7 +347,7 @@ func TestSizes(t *testing.T) {
 	begin := func(m mta) {
 		m.mail("jane@corp.test", "jane")
 		m.rcpt("self@sign.corp.test", "self@sign.corp.test", "c")
-		m.header("Subject", " x", "c")
+		m.header("Subject", " x")
 	}
 	begin(m)
 	m.rest(strings.Repeat("x", 3<<20), "552 5.3.4 This mail is larger than the 2 MB that the signature desk takes; send fewer or smaller documents.")
@@ -328,17 +356,12 @@ func TestSizes(t *testing.T) {
 
 	// Two connections together hold too much: the second is put off.
 	begin(m)
-	act, err := m.HeaderEnd()
-	m.want(act, err, "c")
-	chunk := []byte(strings.Repeat("x", 60000))
-	for range 30 {
-		act, err = m.BodyChunk(chunk)
-		m.want(act, err, "c")
-	}
+	m.headerEnd("c")
+	m.chunks(h, 30)
 	n := h.connect(t)
 	begin(n)
 	n.rest(strings.Repeat("x", 3<<19), "451 4.3.2 The signature desk has too many mails in hand right now; please try again in a few minutes.")
-	_, act, err = m.End()
+	_, act, err := m.End()
 	m.want(act, err, "a")
 	begin(n)
 	n.rest(strings.Repeat("x", 3<<19), "a")
@@ -378,7 +401,7 @@ func TestPanic(t *testing.T) {
 	m := h.connect(t)
 	m.mail("jane@corp.test", "jane")
 	m.rcpt("self@sign.corp.test", "self@sign.corp.test", "c")
-	m.header("Subject", " x", "c")
+	m.header("Subject", " x")
 	if _, err := m.HeaderEnd(); err != nil {
 		t.Fatal(err)
 	}
@@ -418,7 +441,8 @@ func TestShutdown(t *testing.T) {
 	resting, busy := h.connect(t), h.connect(t)
 	resting.mail("bob@corp.test", "")
 	resting.rcpt("bob@corp.test", "bob@corp.test", "c")
-	resting.header("Subject", " x", "a")
+	resting.header("Subject", " x")
+	resting.headerEnd("a")
 	busy.mail("jane@corp.test", "jane")
 	busy.rcpt("self@sign.corp.test", "self@sign.corp.test", "c")
 	done := make(chan error, 1)
@@ -436,7 +460,7 @@ func TestShutdown(t *testing.T) {
 		t.Fatalf("did not wait for the mail: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
-	busy.header("Subject", " x", "c")
+	busy.header("Subject", " x")
 	if got := busy.rest("x\r\n", "a"); got != "<self@sign.corp.test>" {
 		t.Errorf("deleted %q", got)
 	}
@@ -456,7 +480,7 @@ func TestShutdownCuts(t *testing.T) {
 	m := h.connect(t)
 	m.mail("jane@corp.test", "jane")
 	m.rcpt("self@sign.corp.test", "self@sign.corp.test", "c")
-	m.header("Subject", " x", "c")
+	m.header("Subject", " x")
 	if _, err := m.HeaderEnd(); err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ type Intake interface {
 // Meter counts what passes. Its methods are called from many goroutines and
 // must not block; each of them may be nil.
 type Meter struct {
-	Connection func(delta int)                                 // Postfix connected (+1), went (-1)
-	Recipient  func(outcome string, took time.Duration)        // "taken", "passed" or a Refusal's Reason; only on the sign domain
-	Mail       func(outcome string, size int, d time.Duration) // "other", "taken" or a Refusal's Reason
+	Connection func(delta int)                          // Postfix connected (+1), went (-1)
+	Recipient  func(outcome string, took time.Duration) // "taken", "passed" or a Refusal's Reason; only on the sign domain
+	Mail       func(outcome string, took time.Duration) // "other", "taken" or a Refusal's Reason
 }

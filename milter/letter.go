@@ -26,8 +26,14 @@ type letter struct {
 
 // release forgets the mail.
 func (l *letter) release() {
+	l.drop()
+	l.env = Envelope{}
+}
+
+// drop forgets its bytes.
+func (l *letter) drop() {
 	l.door.held.Add(-l.held)
-	l.env, l.raw, l.held = Envelope{}, nil, 0
+	l.raw, l.held = nil, 0
 }
 
 // recipient asks about a recipient and remembers it where it is taken. It
@@ -141,7 +147,7 @@ func (l *letter) meterRecipient(outcome string, start time.Time) {
 
 func (l *letter) meterMail(outcome string) {
 	if f := l.door.Meter.Mail; f != nil {
-		f(outcome, len(l.raw), time.Since(l.start))
+		f(outcome, time.Since(l.start))
 	}
 }
 

@@ -178,19 +178,14 @@ func TestLMTPSizes(t *testing.T) {
 	m := h.connect(t)
 	m.mail("jane@corp.test", "jane")
 	m.rcpt("self@sign.corp.test", "self@sign.corp.test", "c")
-	m.header("Subject", " x", "c")
-	act, err := m.HeaderEnd()
-	m.want(act, err, "c")
-	chunk := []byte(strings.Repeat("x", 60000))
-	for range 17 {
-		act, err = m.BodyChunk(chunk)
-		m.want(act, err, "c")
-	}
+	m.header("Subject", " x")
+	m.headerEnd("c")
+	m.chunks(h, 17)
 	n := dialLMTP(t, socket)
 	n.say(begin, "250", "250", "354")
 	n.say(strings.Repeat("y", 1<<20)+"\r\n.\r\n",
 		"451 4.3.2 <self@sign.corp.test> The signature desk has too many mails in hand right now; please try again in a few minutes.")
-	_, act, err = m.End()
+	_, act, err := m.End()
 	m.want(act, err, "a")
 	n.say(begin, "250", "250", "354")
 	n.say(strings.Repeat("y", 1<<20)+"\r\n.\r\n", "250")

@@ -25,7 +25,7 @@ type session struct {
 	inBody bool
 	over   bool // this mail has had its final reply
 
-	refused *workflow.Refusal // of a submitted mail's recipient
+	refused *workflow.Refusal // what the mail hears at the next place where it hears anything
 }
 
 // reset forgets the mail.
@@ -106,53 +106,63 @@ func (s *session) RcptTo(raw string, m *milter.Modifier) (milter.Response, error
 	return milter.RespContinue, nil
 }
 
-// Header is where mail for others is let go: the library has no callback for DATA.
+// Header is a field of the header. It gives no answer, and Postfix waits for none
+// (OptNoHeaderReply).
 func (s *session) Header(name, value string, m *milter.Modifier) (milter.Response, error) {
-	if r := s.early(); r != nil {
-		return r, nil
-	}
 	if id := m.Macros["i"]; id != "" {
 		s.env.QueueID = id
 	}
 	// The value begins with the space that stood after the colon
 	// (OptHeaderLeadingSpace); Postfix writes folded lines with bare LF.
-	line := name + ":" + strings.ReplaceAll(strings.ReplaceAll(value, "\r\n", "\n"), "\n", "\r\n") + "\r\n"
-	return s.add([]byte(line))
+	s.add([]byte(name + ":" + strings.ReplaceAll(strings.ReplaceAll(value, "\r\n", "\n"), "\n", "\r\n") + "\r\n"))
+	return nil, nil
 }
 
-// Headers is the end of the header.
+// Headers is the end of the header, where mail for others is let go: the library
+// has no callback for DATA.
 func (s *session) Headers(_ textproto.MIMEHeader, m *milter.Modifier) (milter.Response, error) {
-	if r := s.early(); r != nil {
-		return r, nil
-	}
 	if id := m.Macros["i"]; id != "" {
 		s.env.QueueID = id
 	}
-	s.inBody = true
-	return s.add([]byte("\r\n"))
-}
-
-func (s *session) BodyChunk(chunk []byte, _ *milter.Modifier) (milter.Response, error) {
 	if r := s.early(); r != nil {
 		return r, nil
 	}
-	return s.add(chunk)
+	s.inBody = true
+	s.add([]byte("\r\n"))
+	return milter.RespContinue, nil
 }
 
-// add keeps a piece of the mail within the limits. A submitted mail that is too
-// large is cut, as at the LMTP door: a refusal might reach a stranger.
-func (s *session) add(b []byte) (milter.Response, error) {
+// BodyChunk is a piece of the body. It gives no answer (OptNoBodyReply).
+func (s *session) BodyChunk(chunk []byte, _ *milter.Modifier) (milter.Response, error) {
+	s.add(chunk)
+	return nil, nil
+}
+
+// add keeps a piece of the mail within the limits; once it is over them, nothing
+// more of it. A submitted mail that is too large is cut, as at the LMTP door: a
+// refusal might reach a stranger.
+func (s *session) add(b []byte) {
+	if s.over || s.refused != nil || len(s.env.Recipients) == 0 {
+		return
+	}
 	if s.env.Submitted {
 		b = b[:min(int64(len(b)), s.door.MaxSize+1-int64(len(s.raw)))]
 	} else if int64(len(s.raw)+len(b)) > s.door.MaxSize {
-		return s.end(s.refuse("mail refused", &workflow.Refusal{Code: 552, Enhanced: "5.3.4", Reason: "too-large",
+		s.refuseLater(&workflow.Refusal{Code: 552, Enhanced: "5.3.4", Reason: "too-large",
 			Text: fmt.Sprintf("This mail is larger than the %d MB that the signature desk takes; send fewer or smaller documents.",
-				s.door.MaxSize>>20)})), nil
+				s.door.MaxSize>>20)}, "mail refused")
+		return
 	}
 	if err := s.hold(b); err != nil {
-		return s.end(s.refuse("mail put off", err)), nil
+		s.refuseLater(err, "mail put off")
 	}
-	return milter.RespContinue, nil
+}
+
+// refuseLater keeps the answer to a mail that cannot be taken, and lets go of what
+// there is of it.
+func (s *session) refuseLater(err error, msg string) {
+	s.refused = s.refuse(msg, err)
+	s.drop()
 }
 
 // Body is the end of the mail.

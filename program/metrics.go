@@ -86,7 +86,7 @@ func (m *metrics) meter() milter.Meter {
 		Recipient: func(outcome string, took time.Duration) {
 			m.recipients.WithLabelValues(outcome).Observe(took.Seconds())
 		},
-		Mail: func(outcome string, _ int, d time.Duration) {
+		Mail: func(outcome string, d time.Duration) {
 			m.mails.WithLabelValues(outcome).Observe(d.Seconds())
 		},
 	}
