@@ -132,10 +132,19 @@ func (e *sqlite) begin(ctx context.Context) (*transaction, error) {
 	}
 	return &transaction{
 		querier:  t,
-		queue:    boundQueue[*sql.Tx]{e.queue, t},
+		queue:    briefQueue{boundQueue[*sql.Tx]{e.queue, t}},
 		commit:   func() error { return e.committed(t.Commit()) },
 		rollback: func() { t.Rollback() },
 	}, nil
+}
+
+// briefQueue inserts jobs without having them read back, in half of the time. (On
+// PostgreSQL River's way of doing that fails where a job stands there already.)
+type briefQueue struct{ boundQueue[*sql.Tx] }
+
+func (q briefQueue) insert(ctx context.Context, jobs []river.InsertManyParams) error {
+	_, err := q.client.InsertManyFastTx(ctx, q.tx, jobs)
+	return err
 }
 
 // committed passes on what a commit said.
