@@ -152,6 +152,10 @@ func (l *layouter) balance(contents cos.Array) (missing, open int) {
 		if err != nil {
 			return 0, 0
 		}
+		if len(contents) == 1 {
+			all = b
+			break
+		}
 		all = append(append(all, b...), '\n')
 	}
 	missing, open = cos.StateBalance(all)

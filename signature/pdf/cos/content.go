@@ -3,6 +3,7 @@ package cos
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // maxOperands bounds what can stand before an operator of a content stream.
@@ -48,20 +49,28 @@ func Operators(content []byte, fn func(op string, operands []Object) bool) error
 func StateBalance(content []byte) (missing, open int) {
 	p := parser{b: content, refless: true}
 	for {
-		p.skip()
+		for p.pos < len(p.b) && passed[p.b[p.pos]] {
+			p.pos++
+		}
 		if p.pos >= len(p.b) {
 			return missing, open
 		}
-		if !isRegular(p.b[p.pos]) { // a name, string, array or dictionary
+		if c := p.b[p.pos]; c == '%' {
+			p.skip()
+			continue
+		} else if !isRegular(c) { // a name, string, array or dictionary
 			p.elements = 0
 			if _, err := p.token(); err != nil {
 				return 0, 0
 			}
 			continue
 		}
-		start := p.pos // of a number or an operator, most of which need no reading
+		start := p.pos
 		for p.pos < len(p.b) && isRegular(p.b[p.pos]) {
 			p.pos++
+		}
+		if start > 0 && isRegular(p.b[start-1]) {
+			continue // within a longer word
 		}
 		switch string(p.b[start:p.pos]) {
 		case "q":
@@ -77,6 +86,15 @@ func StateBalance(content []byte) (missing, open int) {
 		}
 	}
 }
+
+// passed are the bytes at which nothing begins that StateBalance looks for: white
+// space, and what numbers and other operators are made of.
+var passed = func() (is [256]bool) {
+	for c := range is {
+		is[c] = !isDelimiter(byte(c)) && !strings.ContainsRune("qQI", rune(c))
+	}
+	return is
+}()
 
 // inlineImage passes the data of an inline image: to an EI between white space.
 func (p *parser) inlineImage() {

@@ -237,6 +237,7 @@ func TestStateBalance(t *testing.T) {
 	for content, want := range map[string][2]int{
 		"": {0, 0}, "q 1 0 0 1 0 0 cm Q": {0, 0}, "Q Q q": {2, 1}, "q (Q Q) Tj q": {0, 2},
 		"q BI /W 1 ID \x00 Q Q EIQ EI Q": {0, 0}, "q <</bad": {0, 0},
+		"1q q1 sQ /q Q/Q(q)q<71>q Q": {1, 1}, "q % Q\nq%\rQ": {0, 1},
 	} {
 		missing, open := StateBalance([]byte(content))
 		if [2]int{missing, open} != want {
