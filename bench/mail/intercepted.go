@@ -138,20 +138,25 @@ func (s *stage) intercepted(batch int, limit float64) error {
 	fmt.Printf("  one mail     intercepted %s, delivered %s, only accepted %s, only written %s, barely kept %s\n", ms(percentile(each[signatory], 0.5)),
 		ms(percentile(each[colleague], 0.5)), ms(percentile(each[nobody], 0.5)), ms(percentile(each[floor], 0.5)), ms(percentile(each[bare], 0.5)))
 	s.parts()
-	return s.single(batch, limit)
+	if err := s.single("one until 250 against one until it is delivered", signatory, batch, limit); err != nil {
+		return err
+	}
+	return s.single("the same for one that is barely kept", bare, batch, 0)
 }
 
-// single compares mails that are alone on the machine: how long a sign mail
-// takes until it is in the desk's hands and Postfix has said 250, against how
-// long the same mail takes until it is delivered. In a batch Postfix delivers
-// one mail while it takes the next; here nobody waits for anybody.
-func (s *stage) single(n int, limit float64) error {
-	var ratios, barely []float64
+// single compares mails that are alone on the machine, in turn: how long one to a
+// recipient takes until it is in the desk's hands and Postfix has said 250, against
+// how long the same mail takes until it is delivered. In a batch Postfix delivers
+// one mail while it takes the next; here nobody waits for anybody. There is no
+// limit where it is 0.
+func (s *stage) single(what, recipient string, n int, limit float64) error {
+	var ratios []float64
 	each := map[string][]time.Duration{}
+	s.inspected, s.opened = nil, nil
 	for i := -1; i < pairs; i++ {
 		took := map[string][]time.Duration{}
-		for k := range 3 * n {
-			to := []string{signatory, colleague, bare}[(k+i+3)%3]
+		for k := range 2 * n {
+			to := []string{recipient, colleague}[(k+k/2)%2] // each after each
 			t, err := s.batch(1, to)
 			if err != nil {
 				return fmt.Errorf("to %s: %w", to, err)
@@ -161,15 +166,20 @@ func (s *stage) single(n int, limit float64) error {
 		if i < 0 {
 			continue
 		}
-		ratios = append(ratios, percentile(took[signatory], 0.5).Seconds()/percentile(took[colleague], 0.5).Seconds())
-		barely = append(barely, percentile(took[bare], 0.5).Seconds()/percentile(took[colleague], 0.5).Seconds())
+		ratios = append(ratios, percentile(took[recipient], 0.5).Seconds()/percentile(took[colleague], 0.5).Seconds())
 		for to, t := range took {
 			each[to] = append(each[to], t...)
 		}
 	}
-	fmt.Printf("  alone, one until 250 against one until it is delivered  %s   limit %.2f%s\n", spread(ratios), limit, verdict(ratios, limit))
-	fmt.Printf("  the same for one that is barely kept  %s\n", spread(barely))
-	fmt.Printf("  one mail     intercepted %s, delivered %s\n", ms(percentile(each[signatory], 0.5)), ms(percentile(each[colleague], 0.5)))
+	bound := ""
+	if limit > 0 {
+		bound = fmt.Sprintf("   limit %.2f%s", limit, verdict(ratios, limit))
+	}
+	fmt.Printf("  alone, %s  %s%s\n", what, spread(ratios), bound)
+	fmt.Printf("  one mail     taken %s, delivered %s\n", ms(percentile(each[recipient], 0.5)), ms(percentile(each[colleague], 0.5)))
+	if recipient == signatory {
+		s.parts()
+	}
 	return nil
 }
 
