@@ -26,7 +26,7 @@ func ChildMain() bool {
 	}
 	out := os.Stdout
 	os.Stdout = os.Stderr // no library may speak for us
-	if err := childWork(os.Stdin, out); err != nil {
+	if err := childWork(orders(), out); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(exitFault)
 	}

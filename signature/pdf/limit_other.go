@@ -2,7 +2,10 @@
 
 package pdf
 
-import "time"
+import (
+	"os"
+	"time"
+)
 
 // limitSelf does nothing here: only Linux has all the limits. What is left is
 // the time, and the memory limit of Go's garbage collector.
@@ -10,3 +13,5 @@ func limitSelf() error { return nil }
 
 // spentCPU is all of it: without limits no child takes a second document.
 func spentCPU() time.Duration { return childCPU * time.Second }
+
+func orders() *os.File { return os.Stdin }
