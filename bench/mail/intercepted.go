@@ -1,20 +1,12 @@
 package main
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
-
-	_ "modernc.org/sqlite" // without cgo, as in package store
-
-	"milterd/mailparse"
-	"milterd/milter"
-	"milterd/signature/pdf"
 )
 
 // Recipients of the same mail.
@@ -26,90 +18,10 @@ const (
 	bare      = "bare@sign.corp.test"
 )
 
-// least is an Intake that takes the mail to floor@ with the least that any
-// milter can do that answers for a mail: it writes it to a file, and flushes that.
-// For the mail to bare@ it does the least that keeps decisions 2, 3, 13 and 15
-// of docs/design.md: it parses the mail, has its document inspected in a child,
-// and writes both to SQLite in one transaction. There is no session, no job, no
-// audit trail, and nobody is looked up.
-type least struct {
-	milter.Intake
-	dir string
-	db  *sql.DB
-}
-
-// openBare opens the database for the mail to bare@, set as package store does.
-func openBare(dir string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "bare.db")+"?_txlock=immediate&_journal_mode=WAL&_synchronous=FULL")
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(1)
-	_, err = db.Exec("CREATE TABLE mails (id INTEGER PRIMARY KEY, data BLOB); CREATE TABLE contents (id INTEGER PRIMARY KEY, data BLOB)")
-	return db, err
-}
-
-// keep takes a mail to bare@.
-func (l least) keep(ctx context.Context, raw []byte) error {
-	r, err := mailparse.Parse(raw, mailparse.Limits{})
-	if err != nil {
-		return err
-	}
-	content := r.Documents[0].Content
-	if _, err := pdf.InspectInChild(ctx, content); err != nil {
-		return err
-	}
-	tx, err := l.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, "INSERT INTO mails (data) VALUES (?)", raw); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO contents (data) VALUES (?)", content); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
-// Recipient implements milter.Intake.
-func (l least) Recipient(ctx context.Context, e milter.Envelope, recipient string) (milter.Verdict, error) {
-	if recipient == floor || recipient == bare {
-		return milter.Take, nil
-	}
-	return l.Intake.Recipient(ctx, e, recipient)
-}
-
-// Message implements milter.Intake.
-func (l least) Message(ctx context.Context, e milter.Envelope, raw []byte) error {
-	switch e.Recipients[0] {
-	case floor:
-		return l.write(raw)
-	case bare:
-		return l.keep(ctx, raw)
-	}
-	return l.Intake.Message(ctx, e, raw)
-}
-
-// write takes a mail to floor@.
-func (l least) write(raw []byte) error {
-	f, err := os.CreateTemp(l.dir, "mail")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(raw); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
 // intercepted compares a sign mail with the same mail to a colleague.
 func (s *stage) intercepted(batch int, limit float64) error {
 	var delivered, accepted, atLeast, barely []float64
 	each := map[string][]time.Duration{}
-	s.inspected, s.opened = nil, nil
 	for i := -1; i < pairs; i++ {
 		took := map[string]time.Duration{}
 		order := []string{signatory, colleague, nobody, floor, bare}
@@ -137,7 +49,9 @@ func (s *stage) intercepted(batch int, limit float64) error {
 	fmt.Printf("  the same for a milter that parses it, has it inspected and writes it to SQLite  %s\n", spread(barely))
 	fmt.Printf("  one mail     intercepted %s, delivered %s, only accepted %s, only written %s, barely kept %s\n", ms(percentile(each[signatory], 0.5)),
 		ms(percentile(each[colleague], 0.5)), ms(percentile(each[nobody], 0.5)), ms(percentile(each[floor], 0.5)), ms(percentile(each[bare], 0.5)))
-	s.parts()
+	if err := s.printParts(); err != nil {
+		return err
+	}
 	if err := s.single("one until 250 against one until it is delivered", signatory, batch, limit); err != nil {
 		return err
 	}
@@ -152,7 +66,6 @@ func (s *stage) intercepted(batch int, limit float64) error {
 func (s *stage) single(what, recipient string, n int, limit float64) error {
 	var ratios []float64
 	each := map[string][]time.Duration{}
-	s.inspected, s.opened = nil, nil
 	for i := -1; i < pairs; i++ {
 		took := map[string][]time.Duration{}
 		for k := range 2 * n {
@@ -177,16 +90,16 @@ func (s *stage) single(what, recipient string, n int, limit float64) error {
 	}
 	fmt.Printf("  alone, %s  %s%s\n", what, spread(ratios), bound)
 	fmt.Printf("  one mail     taken %s, delivered %s\n", ms(percentile(each[recipient], 0.5)), ms(percentile(each[colleague], 0.5)))
-	if recipient == signatory {
-		s.parts()
+	if recipient != signatory {
+		return nil
 	}
-	return nil
+	return s.printParts()
 }
 
-// parts prints what the parts of intercepted mails took since they were reset.
-func (s *stage) parts() {
-	fmt.Printf("  of which     inspection median %s p99 %s, store median %s p99 %s\n", ms(percentile(s.inspected, 0.5)),
-		ms(percentile(s.inspected, 0.99)), ms(percentile(s.opened, 0.5)), ms(percentile(s.opened, 0.99)))
+func (s *stage) printParts() error {
+	said, err := s.parts()
+	fmt.Println("  of which     " + said)
+	return err
 }
 
 // batch sends n mails, each on a connection of its own, and says how long it

@@ -32,6 +32,13 @@ func main() {
 	if pdf.ChildMain() {
 		return
 	}
+	if dir := os.Getenv(deskMark); dir != "" {
+		if err := runDesk(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench/mail: desk:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx); err != nil {
@@ -115,7 +122,6 @@ func (s *stage) row(n int, limit time.Duration) error {
 	}
 	defer c.Close()
 	var t times
-	s.inspected, s.opened = nil, nil
 	start := time.Now()
 	for range n {
 		if err := c.mail(request(2<<10), []string{"john.doe@sign.corp.test"}, &t); err != nil {
@@ -130,8 +136,7 @@ func (s *stage) row(n int, limit time.Duration) error {
 	fmt.Printf("  RCPT         median %s   p99 %s   limit %s%s\n", ms(percentile(t.rcpt, 0.5)), ms(p), ms(limit), mark)
 	fmt.Printf("  end of body  median %s   p99 %s   %.0f mails/s\n", ms(percentile(t.data, 0.5)), ms(percentile(t.data, 0.99)),
 		float64(n)/time.Since(start).Seconds())
-	s.parts()
-	return nil
+	return s.printParts()
 }
 
 func spread(r []float64) string {

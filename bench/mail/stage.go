@@ -1,49 +1,33 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
-	"milterd/auth"
-	"milterd/directory"
-	"milterd/intake"
-	"milterd/milter"
-	"milterd/notify"
 	"milterd/postfix"
-	"milterd/signature/pdf"
-	"milterd/store"
-	"milterd/workflow"
 )
 
-// stage is three Postfixes: without a milter, with milterd, with opendkim.
+// stage is three Postfixes: without a milter, with milterd, with opendkim. This
+// process is the mail client; milterd and opendkim have processes of their own.
 type stage struct {
-	dir   string
-	mtas  map[string]*postfix.Private
-	store *store.Store
-	door  *milter.Door
-	dkim  *exec.Cmd
-
-	// Mails come one after another here, so nothing guards these.
-	inspected, opened []time.Duration
+	dir  string
+	mtas map[string]*postfix.Private
+	desk *exec.Cmd
+	ask  io.WriteCloser // to the desk
+	says *bufio.Reader
+	dkim *exec.Cmd
 }
 
 func (s *stage) addr(side string) string { return s.mtas[side].SMTPAddr }
-
-const users = `[[user]]
-mail = "jane@corp.test"
-name = "Jane Doe"
-[[user]]
-mail = "john.doe@corp.test"
-name = "John Doe"
-`
 
 func build(ctx context.Context, dir string) (_ *stage, err error) {
 	s := &stage{dir: dir, mtas: map[string]*postfix.Private{}}
@@ -52,7 +36,7 @@ func build(ctx context.Context, dir string) (_ *stage, err error) {
 			s.stop()
 		}
 	}()
-	if err := s.startDoor(ctx, dir); err != nil {
+	if err := s.startDesk(dir); err != nil {
 		return nil, err
 	}
 	if err := s.startDKIM(dir); err != nil {
@@ -80,63 +64,37 @@ func build(ctx context.Context, dir string) (_ *stage, err error) {
 	return s, nil
 }
 
-// startDoor opens milterd's door in front of a real desk whose jobs nobody does.
-func (s *stage) startDoor(ctx context.Context, dir string) (err error) {
-	if s.store, err = store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(dir, "bench.db")}); err != nil {
-		return err
-	}
-	path := filepath.Join(dir, "users.toml")
-	if err := os.WriteFile(path, []byte(users), 0o600); err != nil {
-		return err
-	}
-	people, err := directory.Open(path)
+// startDesk runs this program again as the desk behind milterd's door.
+func (s *stage) startDesk(dir string) (err error) {
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	keys, err := auth.NewKeys(make([]byte, 32))
+	s.desk = exec.Command(self)
+	s.desk.Env = append(os.Environ(), deskMark+"="+dir)
+	s.desk.Stderr = os.Stderr
+	if s.ask, err = s.desk.StdinPipe(); err != nil {
+		return err
+	}
+	out, err := s.desk.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	db, err := openBare(dir)
-	if err != nil {
+	s.says = bufio.NewReader(out)
+	if err := s.desk.Start(); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s.door = &milter.Door{Domain: "sign.corp.test", Log: log, Intake: least{dir: dir, db: db, Intake: &intake.Intake{
-		Config:    intake.Config{Domain: "sign.corp.test", Level: workflow.Standard},
-		Directory: people, Inspector: inspector{&s.inspected}, Log: log,
-		Desk: opener{&workflow.Desk{Store: s.store, Secrets: keys, Log: log, Now: time.Now, Policy: workflow.Policy{
-			URL: "https://sign.corp.test", Deadline: 24 * time.Hour, Retention: 24 * time.Hour, MailLimit: 50 << 20,
-			Repeat: time.Hour, MailSize: notify.MailSize}}, &s.opened},
-	}}}
-	ln, err := milter.Listen("unix:"+filepath.Join(dir, "milter.sock"), 0o666)
-	if err != nil {
-		return err
-	}
-	go s.door.Serve(ln)
-	return nil
+	_, err = s.says.ReadString('\n')
+	return err
 }
 
-// inspector and opener are the real ones, with a clock.
-type inspector struct{ took *[]time.Duration }
-
-func (i inspector) Inspect(ctx context.Context, b []byte) (intake.Finding, error) {
-	defer func(start time.Time) { *i.took = append(*i.took, time.Since(start)) }(time.Now())
-	info, err := pdf.InspectInChild(ctx, b)
-	if err != nil {
-		return intake.Finding{}, err
+// parts says what the parts of intercepted mails took since it was last asked.
+func (s *stage) parts() (string, error) {
+	if _, err := s.ask.Write([]byte("\n")); err != nil {
+		return "", err
 	}
-	return intake.Finding{Pages: info.Pages, Signed: info.Signed, Notes: info.Notes}, nil
-}
-
-type opener struct {
-	*workflow.Desk
-	took *[]time.Duration
-}
-
-func (o opener) Open(ctx context.Context, op workflow.Opening) (*workflow.Session, bool, error) {
-	defer func(start time.Time) { *o.took = append(*o.took, time.Since(start)) }(time.Now())
-	return o.Desk.Open(ctx, op)
+	line, err := s.says.ReadString('\n')
+	return strings.TrimSpace(line), err
 }
 
 // startDKIM runs opendkim as a verifier, as most sites do.
@@ -176,12 +134,8 @@ func (s *stage) stop() {
 		s.dkim.Process.Kill()
 		s.dkim.Wait()
 	}
-	if s.door != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		s.door.Shutdown(ctx)
-	}
-	if s.store != nil {
-		s.store.Close()
+	if s.desk != nil && s.desk.Process != nil {
+		s.ask.Close()
+		s.desk.Wait()
 	}
 }
