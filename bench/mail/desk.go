@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	wire "github.com/emersion/go-milter"
 	_ "modernc.org/sqlite" // without cgo, as in package store
 
 	"milterd/auth"
@@ -76,6 +78,10 @@ func runDesk(dir string) error {
 		return err
 	}
 	go door.Serve(ln)
+	if ln, err = milter.Listen("unix:"+filepath.Join(dir, "idle.sock"), 0o666); err != nil {
+		return err
+	}
+	go idleDoor().Serve(ln)
 	fmt.Println("ready")
 	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
 		fmt.Printf("inspection %s, store %s\n", inspected.read(), opened.read())
@@ -83,6 +89,23 @@ func runDesk(dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return door.Shutdown(ctx)
+}
+
+// idleDoor is a milter that asks for as little as milterd does, and does nothing:
+// what is left is Postfix's and the system's.
+func idleDoor() *wire.Server {
+	return &wire.Server{NewMilter: func() wire.Milter { return idle{} },
+		Protocol: wire.OptNoConnect | wire.OptNoHelo | wire.OptNoUnknown | wire.OptNoData |
+			wire.OptNoMailReply | wire.OptNoHeaderReply | wire.OptNoBodyReply}
+}
+
+// idle accepts each mail at the end of its header.
+type idle struct{ wire.NoOpMilter }
+
+func (idle) MailFrom(string, *wire.Modifier) (wire.Response, error)       { return nil, nil }
+func (idle) Header(string, string, *wire.Modifier) (wire.Response, error) { return nil, nil }
+func (idle) Headers(textproto.MIMEHeader, *wire.Modifier) (wire.Response, error) {
+	return wire.RespAccept, nil
 }
 
 // clock keeps how long a part of each mail took.

@@ -16,8 +16,9 @@ import (
 	"milterd/postfix"
 )
 
-// stage is three Postfixes: without a milter, with milterd, with opendkim. This
-// process is the mail client; milterd and opendkim have processes of their own.
+// stage is four Postfixes: without a milter, with milterd, with a milter that does
+// nothing, with opendkim. This process is the mail client; milterd and opendkim have
+// processes of their own.
 type stage struct {
 	dir  string
 	mtas map[string]*postfix.Private
@@ -42,7 +43,7 @@ func build(ctx context.Context, dir string) (_ *stage, err error) {
 	if err := s.startDKIM(dir); err != nil {
 		return nil, err
 	}
-	for side, socket := range map[string]string{"none": "", "milterd": "milter.sock", "opendkim": "dkim.sock"} {
+	for side, socket := range map[string]string{"none": "", "milterd": "milter.sock", "idle": "idle.sock", "opendkim": "dkim.sock"} {
 		o := postfix.Options{Dir: filepath.Join(dir, side), Domain: "corp.test", Users: map[string]string{"jane": password},
 			Mailboxes: []string{nobody, colleague}, Settings: []string{"transport_maps = inline:{{" + nobody + " = discard:bench}}"}}
 		if socket != "" {
