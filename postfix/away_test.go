@@ -52,6 +52,25 @@ func TestAway(t *testing.T) {
 	s.empty(t)
 }
 
+// TestTooLarge: the client hears at the end of a mail that it is too large, since
+// milterd answers no piece of it, and can go on with the next one.
+func TestTooLarge(t *testing.T) {
+	s := build(t, postfix.Options{})
+	k := s.dial(t, "jane")
+	to := []string{"bob@corp.test", "self@sign.corp.test"}
+	k.want("552 5.3.4 This mail is larger than the 1 MB that the signature desk takes; send fewer or smaller documents.",
+		k.mail("jane@corp.test", to, letter("too large")+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20000)))
+	raw := letter("small")
+	k.want("250", k.mail("jane@corp.test", to, raw))
+	if got := s.box(t, "bob@corp.test", 1)[0]; got != raw {
+		t.Errorf("bob has %q", got)
+	}
+	if got := s.clerk.wait(t, 1)[0]; got.raw != raw {
+		t.Errorf("%q came", got.raw)
+	}
+	s.empty(t)
+}
+
 // TestRelayedTooLarge: a mail that is larger than milterd takes is not bounced by
 // Postfix, whoever its sender is: it comes by LMTP, cut, and milterd decides.
 func TestRelayedTooLarge(t *testing.T) {
