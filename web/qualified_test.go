@@ -274,7 +274,7 @@ func TestQualifiedAway(t *testing.T) {
 	b.Press("Go on to " + byPage)
 	b.Sees("A stand-in for a provider")
 	chromium.Protocol(b.Tab, page.Enable, page.EnableParams{})
-	eval[bool](b, `history.back(), true`)
+	b.Back()
 	b.painted()
 	b.Until("no sheet, or one that can go on", `document.querySelector("dialog") || document.querySelector(".bar .primary:not(:disabled)")`)
 	b.Shot("back")

@@ -256,7 +256,7 @@ func TestVerifyInBrowser(t *testing.T) {
 		b.Accessible("verify")
 		b.Shot(w.Name + "-form")
 		for word, says := range map[string]string{"valid": "Every signature is valid", "changed": "CHANGED", "open": "More signatures", "unreadable": "could not be read"} {
-			eval[bool](b, fmt.Sprintf(`(() => { const d = new DataTransfer(); d.items.add(new File([%q], "Lease agreement for the office in the Müllerstraße.pdf"));
+			b.Lead(fmt.Sprintf(`(() => { const d = new DataTransfer(); d.items.add(new File([%q], "Lease agreement for the office in the Müllerstraße.pdf"));
 				document.querySelector("input").files = d.files; document.querySelector("form").requestSubmit(); return true })()`, word))
 			b.Sees(says)
 			b.Accessible(word)

@@ -299,12 +299,22 @@ func (b *Tab) Click(sel string) {
 	b.click(find)
 }
 
-// click presses what a script finds; it may lead to another page before the script
-// has answered.
 func (b *Tab) click(find string) {
 	b.T.Helper()
-	if _, err := evaluate[bool](b, "("+find+").click(), true"); err != nil && !left(err) {
-		b.T.Fatalf("%v\n%.200s", err, find)
+	b.Lead("(" + find + ").click()")
+}
+
+// Back goes back as the browser's own button does.
+func (b *Tab) Back() {
+	b.T.Helper()
+	b.Lead("history.back()")
+}
+
+// Lead runs a script that may lead to another page before it has answered.
+func (b *Tab) Lead(js string) {
+	b.T.Helper()
+	if _, err := evaluate[bool](b, js+", true"); err != nil && !left(err) {
+		b.T.Fatalf("%v\n%.200s", err, js)
 	}
 }
 
