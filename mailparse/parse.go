@@ -27,8 +27,8 @@ func Parse(raw []byte, l Limits) (*Request, error) {
 		return nil, err
 	}
 	w := &walk{limits: l, in: &gate{r: bytes.NewReader(body)}, names: map[string]bool{}, boundaries: map[string]bool{}}
-	w.coded.Grow(min(len(body), 1<<20))
-	var beside sync.WaitGroup // either takes a third of a millisecond for 100 KB
+	w.coded.Grow(min(len(body), 1<<20)) // room for most attachments at once
+	var beside sync.WaitGroup           // either takes a third of a millisecond for 100 KB
 	beside.Go(func() { r.BodyHash = bodyHash(body) })
 	err = w.entity(h, w.in, 0, within{})
 	beside.Wait()
