@@ -344,6 +344,9 @@ func (b *Tab) Shot(name string) {
 	}
 	png, err := chromedp.Run(b.Ctx, chromedp.CaptureScreenshot())
 	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(b.T.Name(), "/", "-")+"-"+name+".png"), png, 0o644)
 	}
 	if err != nil {
